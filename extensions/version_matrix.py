@@ -1,28 +1,25 @@
-"""The version matrix: which PyTorch wheels exist, and what to render for a set of answers.
+"""Queries of the version matrix: which build fits a set of answers, and if none, why and what does.
 
-`version_matrix.yml` beside this file holds every fact. This module validates it strictly, answers
-questions about it with pure functions, and registers these as Jinja globals in the one class at
-its end. No network, no subprocess, no import from this folder: on `copier update` the old and the
-new version of the template are loaded into one process, where a shared module would be stale.
+Pure functions of the matrix (see matrix_model.py), registered as Jinja globals in the one class at
+the end. No network, no subprocess.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from datetime import date
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
-import yaml
 from copier.errors import UserMessageError
 from jinja2 import Environment, pass_context
 from jinja2.ext import Extension
 from jinja2.runtime import Context
-from packaging.version import InvalidVersion, Version
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from packaging.version import Version
+
+if TYPE_CHECKING:
+    from matrix_model import Matrix, Release
 
 PLATFORMS = {
     "L": "linux-x86_64",
@@ -41,220 +38,563 @@ COMPANIONS = ("torchvision", "torchaudio")
 PYPI = "pypi"
 
 
-# --- The model: what a valid version_matrix.yml is -------------------------------------------
+@dataclass(frozen=True)
+class Unfit:
+    """Why a combination cannot work, and the nearest ones that do."""
+
+    reason: str
+    ways_out: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.reason}: choose {', or '.join(self.ways_out)}"
 
 
-def _words(value: object) -> object:
-    return tuple(value.split()) if isinstance(value, str) else value
+@dataclass(frozen=True)
+class Choice:
+    """One line of a menu; `why_not` shows it disabled, with the reason and the way out."""
+
+    label: str
+    value: str
+    why_not: str = ""
 
 
-def _minors(value: object) -> object:
-    """Expand `3.10 - 3.14` to its minors; a single minor stands for itself."""
-    if not isinstance(value, str):
-        return value
-    first, _, last = value.partition(" - ")
-    low, high = (int(end.removeprefix("3.")) for end in (first, last or first))
-    return tuple(f"3.{minor}" for minor in range(low, high + 1))
+@dataclass(frozen=True)
+class Asked:
+    """The answers that a build depends on; `torch` is `latest` or a series such as `2.13`."""
+
+    manager: str
+    python: str
+    compute_platform: str
+    torch: str = "latest"
+    packages: tuple[str, ...] = ()
 
 
-def _version(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            Version(value)
-        except InvalidVersion as error:
-            raise ValueError(f"{value!r} is not a version") from error
-    return value
+@dataclass(frozen=True)
+class Wheels:
+    """What one platform gets: a row of torch_builds.json."""
+
+    accelerator: str
+    toolkit: str | None
+    packages: dict[str, str]
+    torch_version: str
+    minimum_driver: str | None
+    gpu_architectures: list[str]
+    ptx: str | None
 
 
-Platforms = Annotated[
-    tuple[Literal["L", "A", "W", "M"], ...], BeforeValidator(_words), Field(min_length=1)
-]
-Minors = Annotated[tuple[str, ...], BeforeValidator(_minors), Field(min_length=1)]
-VersionStr = Annotated[str, BeforeValidator(_version)]
-Capabilities = Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)]
+@dataclass(frozen=True)
+class Build:
+    """One release for one compute platform and Python: the exact wheels for each platform."""
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class _Sourced(_Strict):
-    confidence: Literal["verified", "one source", "inferred"]
-    sources: Annotated[list[str], Field(min_length=1)]
-
-
-class _Span(_Sourced):
-    """A fact that holds for the releases `since` .. `until` (both included) on `platforms`."""
-
-    platforms: Platforms
-    since: VersionStr = "0"
-    until: VersionStr = "9999"
-
-    def holds(self, torch: str, platform: str) -> bool:
-        in_span = Version(self.since) <= Version(torch) <= Version(self.until)
-        return in_span and platform in self.platforms
-
-
-class Unsuffixed(_Span):
-    package: Literal["torch", "torchvision", "torchaudio"]
-
-
-class IndexOnly(_Span):
-    package: str
-    accelerator: str = Field(alias="for")
-
-
-class Architectures(_Span):
-    sm: Capabilities
-    ptx: str | None = None
-
-
-class Numpy1(_Sourced):
-    torch: VersionStr
-    platforms: Platforms
-
-
-class Driver(_Sourced):
-    linux: VersionStr
-    windows: VersionStr
-
-
-class Toolkit(_Sourced):
-    linux: VersionStr | None = None
-    windows: VersionStr | None = None
-    poetry_pins: dict[str, VersionStr] | None = None
-
-
-class Toolkits(_Strict):
-    required_since: VersionStr
-    versions: dict[VersionStr, Toolkit]
-
-
-class Generations(_Sourced):
-    names: dict[str, str]
-
-
-class ComputePlatform(_Strict):
+    asked: Asked
     name: str
-    accelerator: Literal["cpu", "cuda", "rocm", "xpu"]
-    blocked: str | None = None
-    instead: str | None = None
-    sources: list[str] = []
+    torch: str
+    versions: dict[str, str]
+    wheels: dict[str, Wheels]
+    index_only: dict[str, str]
+    nvidia_pins: dict[str, str] = field(default_factory=dict)
+    numpy: str = "numpy"
+    python_excluded: tuple[str, ...] = ()
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """The platforms with wheels, as letters."""
+        return tuple(letter for letter, name in PLATFORMS.items() if name in self.wheels)
 
 
-class OnIndex(_Strict):
-    platforms: Platforms
-    toolkit: VersionStr | None = None
+_key = lru_cache(maxsize=None)(Version)
 
 
-class MorePython(_Strict):
-    python: Minors
-    platforms: Platforms
-    not_for: str
-    companions: bool
+def series(torch: str) -> str:
+    """`2.14.1` -> `2.14`."""
+    return torch.rpartition(".")[0]
 
 
-class PyPIBuilds(_Strict):
-    """Which compute platform PyPI's own wheel is built for, by platform."""
-
-    L: str | None = None
-    A: str | None = None
-    W: str | None = None
-    M: str | None = None
-    toolkit: VersionStr | None = None
-
-    def on(self) -> dict[str, str]:
-        return {p: build for p in PLATFORMS if (build := getattr(self, p))}
+def python_key(minor: str) -> int:
+    """Sort key of a Python minor: `3.9` comes before `3.10`."""
+    return int(minor.removeprefix("3."))
 
 
-class Release(_Sourced):
-    released: date | None
-    python: Minors
-    more_python: list[MorePython] = []
-    torchvision: VersionStr
-    torchaudio: VersionStr | Literal["none"]
-    python_excluded: list[VersionStr] = []
-    index: dict[str, OnIndex]
-    pypi: PyPIBuilds
-    inferred: dict[str, Platforms] = {}
-    one_source: dict[str, Platforms] = {}
-    not_offered: list[str] = []
+def pythons(release: Release, compute_platform: str, accelerator: str, platform: str) -> set[str]:
+    """The Python minors that a build of torch has wheels for, on one platform (a letter)."""
+    more = {
+        minor
+        for row in release.more_python
+        for minor in row.python
+        if platform in row.platforms and row.not_for not in (compute_platform, accelerator)
+    }
+    return {*release.python, *more}
 
 
-class Choices(_Strict):
-    offered: Annotated[list[str], Field(min_length=1)]
-    default: str
-    retired: dict[str, str]
-
-    def listed(self, current: str | None) -> list[str]:
-        """What a menu shows: the offered values that are not retired, and the current one."""
-        shown = [value for value in self.offered if value not in self.retired or value == current]
-        return [*shown, current] if current in self.retired and current not in shown else shown
-
-
-class Policy(_Strict):
-    compute_platforms: Choices
-    python: Choices
+def wheel_platforms(matrix: Matrix, torch: str, compute_platform: str, python: str) -> list[str]:
+    """The platforms (letters) that have torch wheels. macOS counts through PyPI's own wheel."""
+    release = matrix.releases[torch]
+    row = release.index.get(compute_platform)
+    on = tuple(release.pypi.on()) if compute_platform == PYPI else row.platforms if row else ()
+    accelerator = matrix.compute_platforms[compute_platform].accelerator
+    found = [
+        p for p in on if p != "M" and python in pythons(release, compute_platform, accelerator, p)
+    ]
+    if found and release.pypi.M and python in pythons(release, PYPI, "cpu", "M"):
+        found.append("M")
+    return found
 
 
-class Matrix(_Strict):
-    """The whole of version_matrix.yml. Every cross-reference is checked when it loads."""
-
-    reviewed: date
-    policy: Policy
-    sources: dict[str, str]
-    drivers: dict[str, Driver]
-    compute_platforms: dict[str, ComputePlatform]
-    unsuffixed: list[Unsuffixed]
-    index_only: list[IndexOnly]
-    numpy_1: list[Numpy1]
-    cuda_toolkits: Toolkits
-    gpu_generations: Generations
-    gpu_architectures: dict[str, list[Architectures]]
-    releases: dict[VersionStr, Release]
-
-    @model_validator(mode="after")
-    def _references_exist(self) -> Matrix:
-        for name, release in self.releases.items():
-            builds = [*release.index, *release.pypi.on().values()]
-            _known(builds, self.compute_platforms, f"release {name}: compute platform")
-            _known(release.sources, self.sources, f"release {name}: source")
-            toolkits = [row.toolkit for row in release.index.values() if row.toolkit]
-            _known(toolkits, self.cuda_toolkits.versions, f"release {name}: CUDA toolkit")
-        menu = self.policy.compute_platforms
-        for choices, known in ((menu, set(self.compute_platforms)), (self.policy.python, None)):
-            if known is not None:
-                _known([*choices.offered, *choices.retired], known, "policy: compute platform")
-            _known([choices.default], choices.offered, "policy: default")
-        return self
-
-    @cached_property
-    def newest_first(self) -> list[str]:
-        return sorted(self.releases, key=Version, reverse=True)
+def has_partner(matrix: Matrix, torch: str, companion: str, python: str) -> bool:
+    """Whether torchvision or torchaudio has wheels for this release and Python."""
+    release = matrix.releases[torch]
+    more = {m for row in release.more_python if row.companions for m in row.python}
+    return getattr(release, companion) != "none" and python in {*release.python, *more}
 
 
-def _known(values: Iterable[str], known: Iterable[str], what: str) -> None:
-    known = set(known)
-    for value in values:
-        if value not in known:
-            raise ValueError(f"{what} {value!r} is not defined")
+def is_unsuffixed(matrix: Matrix, package: str, torch: str, platform: str) -> bool:
+    """Whether the PyTorch index has this wheel without `+<compute platform>`."""
+    rows = (row for row in matrix.unsuffixed if row.package == package)
+    return platform == "M" or any(row.holds(torch, platform) for row in rows)
 
 
-@lru_cache
-def load_matrix(path: Path = Path(__file__).with_suffix(".yml")) -> Matrix:
-    """Read and validate the matrix.
+def releases_of(matrix: Matrix, compute_platform: str, torch: str = "latest") -> list[str]:
+    """The releases that have this compute platform, newest first; of one series, or all."""
+    return [
+        name
+        for name in matrix.newest_first
+        if torch in ("latest", series(name))
+        and (
+            compute_platform in matrix.releases[name].index
+            or (compute_platform == PYPI and matrix.releases[name].pypi.on())
+        )
+    ]
 
-    Raises:
-        UserMessageError: naming the row, if the file is not YAML or breaks the model.
+
+def toolkit_of(matrix: Matrix, torch: str, compute_platform: str) -> str | None:
+    """The CUDA toolkit that a build is made with, e.g. `13.0.3`; None if not established."""
+    release = matrix.releases[torch]
+    if row := release.index.get(compute_platform):
+        return row.toolkit
+    linux = release.pypi.L or ""
+    in_index = release.index.get(linux)
+    return release.pypi.toolkit or (in_index.toolkit if in_index else None)
+
+
+def nvidia_pins(matrix: Matrix, torch: str, compute_platform: str) -> dict[str, str] | None:
+    """The exact pins Poetry needs for a CUDA build; None where they are not established."""
+    linux = matrix.releases[torch].pypi.L if compute_platform == PYPI else compute_platform
+    if linux is None or matrix.compute_platforms[linux].accelerator != "cuda":
+        return {}
+    if _key(torch) < _key(matrix.cuda_toolkits.required_since):
+        return {}
+    toolkit = toolkit_of(matrix, torch, compute_platform)
+    return matrix.cuda_toolkits.versions[toolkit].poetry_pins if toolkit else None
+
+
+def resolve(matrix: Matrix, asked: Asked) -> Build | Unfit:
+    """The newest build that fits, or why there is none.
+
+    A build fits if it has wheels for the Python on Linux x86_64 or Windows. A companion without a
+    partner is left out: it never holds torch back.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    try:
-        return Matrix.model_validate(yaml.load(path.read_bytes(), loader))
-    except yaml.YAMLError as error:
-        raise UserMessageError(f"{path.name} is not YAML: {error}. Undo the last edit.") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        row = " > ".join(str(part) for part in first["loc"]) or "the file"
-        raise UserMessageError(
-            f"{path.name}: {row}: {first['msg']} ({error.error_count()} error(s)). Correct that row."
-        ) from error
+    name = asked.compute_platform
+    if name not in matrix.compute_platforms:
+        return Unfit(f"{name} is not a compute platform that this template knows", _offered(matrix))
+    known = matrix.compute_platforms[name]
+    if known.blocked:
+        return Unfit(f"{name} cannot be locked: {known.blocked}", (known.instead or "cpu",))
+    releases = releases_of(matrix, name, asked.torch)
+    for torch in releases:
+        if {"L", "W"} & set(wheel_platforms(matrix, torch, name, asked.python)):
+            if asked.manager == "poetry" and nvidia_pins(matrix, torch, name) is None:
+                return Unfit(
+                    f"Poetry would lock two versions of nvidia packages for torch {torch} on {name},"
+                    " and the pins against it are not established",
+                    ("uv", "pip"),
+                )
+            return _build(matrix, asked, torch)
+    return _unfit(matrix, asked, releases)
+
+
+def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
+    release = matrix.releases[torch]
+    name = asked.compute_platform
+    accelerator = matrix.compute_platforms[name].accelerator
+    versions = {"torch": torch} | {
+        companion: getattr(release, companion)
+        for companion in COMPANIONS
+        if companion in asked.packages and has_partner(matrix, torch, companion, asked.python)
+    }
+    platforms = [
+        platform
+        for platform in wheel_platforms(matrix, torch, name, asked.python)
+        if not _ambiguous(matrix, asked, torch, platform, versions)
+    ]
+    numpy_1 = any(row.torch == torch and {*row.platforms} & {*platforms} for row in matrix.numpy_1)
+    pins = nvidia_pins(matrix, torch, name) if asked.manager == "poetry" else {}
+    return Build(
+        asked=asked,
+        name=matrix.compute_platforms[name].name,
+        torch=torch,
+        versions=versions,
+        wheels={PLATFORMS[p]: _wheels(matrix, torch, name, p, versions) for p in platforms},
+        index_only={
+            row.package: " or ".join(MARKERS[p] for p in row.platforms)
+            for row in matrix.index_only
+            if row.accelerator == accelerator and row.holds(torch, row.platforms[0])
+        },
+        nvidia_pins=pins or {},
+        numpy="numpy<2" if numpy_1 else "numpy",
+        python_excluded=tuple(
+            version
+            for version in release.python_excluded
+            if series(version) == asked.python and "torchvision" in versions
+        ),
+    )
+
+
+def _ambiguous(
+    matrix: Matrix, asked: Asked, torch: str, platform: str, versions: Mapping[str, str]
+) -> bool:
+    """Whether only uv's explicit index keeps a platform's wheels apart from PyPI's of equal name.
+
+    An unsuffixed aarch64 wheel of a CUDA index has the file name of PyPI's CPU wheel, which pip
+    would be free to take; Poetry would lock the suffixed version, which has no such wheel.
+    """
+    if asked.manager == "uv" or platform != "A" or asked.compute_platform == PYPI:
+        return False
+    unsuffixed = any(is_unsuffixed(matrix, package, torch, platform) for package in versions)
+    return unsuffixed and (asked.manager == "poetry" or asked.compute_platform != "cpu")
+
+
+def _wheels(
+    matrix: Matrix, torch: str, compute_platform: str, platform: str, versions: Mapping[str, str]
+) -> Wheels:
+    build = compute_platform
+    if compute_platform == PYPI or platform == "M":
+        build = matrix.releases[torch].pypi.on()[platform]
+    from_index = compute_platform != PYPI and platform != "M"
+    runtime = "" if is_unsuffixed(matrix, "torch", torch, platform) else f"+{build}"
+    packages = {
+        package: version
+        if not from_index or is_unsuffixed(matrix, package, torch, platform)
+        else f"{version}+{build}"
+        for package, version in versions.items()
+    }
+    known = matrix.compute_platforms[build]
+    rows = matrix.gpu_architectures.get(build, [])
+    architectures = next((row for row in rows if row.holds(torch, platform)), None)
+    driver = (
+        matrix.drivers[toolkit_name(build).partition(".")[0]]
+        if known.accelerator == "cuda"
+        else None
+    )
+    return Wheels(
+        accelerator="mps" if platform == "M" else known.accelerator,
+        toolkit=toolkit_name(build) if known.accelerator in ("cuda", "rocm") else None,
+        packages=packages,
+        torch_version=torch + runtime,
+        minimum_driver=(driver.windows if platform == "W" else driver.linux) if driver else None,
+        gpu_architectures=list(architectures.sm) if architectures else [],
+        ptx=architectures.ptx if architectures else None,
+    )
+
+
+def toolkit_name(compute_platform: str) -> str:
+    """`cu130` -> `13.0`, `rocm7.2` -> `7.2`: what torch.version.cuda or .hip begins with."""
+    if compute_platform.startswith("cu"):
+        return f"{compute_platform[2:-1]}.{compute_platform[-1]}"
+    return compute_platform.removeprefix("rocm")
+
+
+# --- Reasons and ways out ---------------------------------------------------------------------
+
+
+def _offered(matrix: Matrix) -> tuple[str, ...]:
+    return tuple(matrix.policy.compute_platforms.listed(None))
+
+
+def _fits(matrix: Matrix, asked: Asked) -> bool:
+    return isinstance(resolve(matrix, asked), Build)
+
+
+def _has_wheels(matrix: Matrix, python: str, compute_platform: str, torch: str = "latest") -> bool:
+    return any(
+        {"L", "W"} & set(wheel_platforms(matrix, name, compute_platform, python))
+        for name in releases_of(matrix, compute_platform, torch)
+    )
+
+
+def _unfit(matrix: Matrix, asked: Asked, releases: list[str]) -> Unfit:
+    name, python = asked.compute_platform, asked.python
+    if not releases:
+        ways = (_other_series(matrix, asked), _other_compute_platform(matrix, asked))
+        reason = f"torch {asked.torch} has no {name} build"
+    elif asked.torch == "latest":
+        newest = next(n for n in matrix.newest_first if matrix.releases[n].index)
+        ended = name != PYPI and releases[0] != newest
+        what = (
+            f"{name} ends at torch {releases[0]}, which"
+            if ended
+            else f"torch {releases[0]} on {name}"
+        )
+        reason = f"{what} has no Python {python} wheels"
+        ways = (_other_python(matrix, asked), _other_compute_platform(matrix, asked))
+    else:
+        reason = f"torch {releases[0]} on {name} has no Python {python} wheels"
+        ways = (_other_series(matrix, asked), _other_python(matrix, asked))
+    return Unfit(reason, tuple(way for way in ways if way) or ("cpu",))
+
+
+def _other_python(matrix: Matrix, asked: Asked) -> str | None:
+    offered = matrix.policy.python.listed(None)
+    fits = [p for p in offered if _has_wheels(matrix, p, asked.compute_platform, asked.torch)]
+    if not fits:
+        return None
+    older = max(fits, key=python_key)
+    if python_key(older) < python_key(asked.python):
+        return f"Python {older} or older"
+    return f"Python {min(fits, key=python_key)} or newer"
+
+
+def _other_compute_platform(matrix: Matrix, asked: Asked) -> str | None:
+    """The nearest one of the same kind of accelerator, newer before older; else cpu."""
+    names = list(matrix.compute_platforms)
+    at = names.index(asked.compute_platform)
+    accelerator = matrix.compute_platforms[asked.compute_platform].accelerator
+    near = [n for n in [*reversed(names[:at]), *names[at + 1 :]] if n in _offered(matrix)]
+    same = [n for n in near if n != PYPI and matrix.compute_platforms[n].accelerator == accelerator]
+    for name in [*same, "cpu"]:
+        usable = not matrix.compute_platforms[name].blocked and name != asked.compute_platform
+        if usable and _has_wheels(matrix, asked.python, name, asked.torch):
+            return name
+    return None
+
+
+def all_series(matrix: Matrix) -> list[str]:
+    """Every series of torch, newest first."""
+    return list(dict.fromkeys(series(name) for name in matrix.newest_first))
+
+
+def _other_series(matrix: Matrix, asked: Asked) -> str | None:
+    """The nearest series with this compute platform and Python, newer before older."""
+    names = all_series(matrix)
+    at = names.index(asked.torch) if asked.torch in names else 0
+    for name in [*reversed(names[:at]), *names[at + 1 :]]:
+        if _has_wheels(matrix, asked.python, asked.compute_platform, name):
+            return f"torch {name}"
+    return None
+
+
+def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | None:
+    """Why torchvision or torchaudio cannot be had beside the build; None if it can."""
+    build = resolve(matrix, asked)
+    if isinstance(build, Unfit) or has_partner(matrix, build.torch, companion, asked.python):
+        return None
+    without = f"leave {companion} out"
+    release = matrix.releases[build.torch]
+    if (version := getattr(release, companion)) != "none":
+        older = f"Python {max(release.python, key=python_key)} or older"
+        return Unfit(f"{companion} {version} has no Python {asked.python} wheels", (older, without))
+    partners = [n for n in matrix.newest_first if getattr(matrix.releases[n], companion) != "none"]
+    last = series(partners[0])
+    can_stay = _has_wheels(matrix, asked.python, asked.compute_platform, last)
+    stay = (f"torch {last}",) if can_stay else ()
+    return Unfit(f"{companion} ends with torch {last}", (*stay, without))
+
+
+# --- Choices: what the menus of copier.yml show -----------------------------------------------
+
+
+def generations(matrix: Matrix, wheels: Wheels) -> str | None:
+    """`Turing to Blackwell`: the GPU generations that a platform's binaries are built for."""
+    names = matrix.gpu_generations.names
+    found = [names[capability] for capability in wheels.gpu_architectures if capability in names]
+    if not found:
+        return None
+    return found[0] if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
+
+
+def label(matrix: Matrix, build: Build) -> str:
+    """What a person needs to choose a compute platform, in one line."""
+    main = build.wheels.get(PLATFORMS["L"]) or build.wheels[PLATFORMS["W"]]
+    if build.asked.compute_platform == PYPI:
+        linux = f"CUDA {main.toolkit}" if main.accelerator == "cuda" else "CPU"
+        facts = [f"no other index: {linux} on Linux, CPU on Windows, Metal on macOS"]
+    elif main.accelerator == "cuda":
+        facts = [f"driver {(main.minimum_driver or '').partition('.')[0]}+"]
+        facts += [names] if (names := generations(matrix, main)) else []
+    else:
+        kinds = {"cpu": "any machine, no GPU", "rocm": "AMD GPUs", "xpu": "Intel GPUs"}
+        facts = [kinds[main.accelerator]]
+    facts.append(f"torch {build.torch}")
+    if not {"L", "W"} <= {*build.platforms}:
+        facts.append("Linux only" if "L" in build.platforms else "Windows only")
+    return f"{build.name} - {', '.join(facts)}"
+
+
+def python_choices(matrix: Matrix, current: str | None = None) -> list[Choice]:
+    """The Python minors to choose from."""
+    return [Choice(f"Python {minor}", minor) for minor in matrix.policy.python.listed(current)]
+
+
+def compute_platform_choices(
+    matrix: Matrix, asked: Asked, current: str | None = None
+) -> list[Choice]:
+    """Every compute platform on offer; what does not fit carries the reason and the way out."""
+    choices = []
+    for name in matrix.policy.compute_platforms.listed(current):
+        found = resolve(matrix, replace(asked, compute_platform=name, torch="latest"))
+        text = (
+            matrix.compute_platforms[name].name
+            if isinstance(found, Unfit)
+            else label(matrix, found)
+        )
+        choices.append(Choice(text, name, str(found) if isinstance(found, Unfit) else ""))
+    return choices
+
+
+def torch_version_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
+    """`latest`, then every series."""
+    newest = resolve(matrix, replace(asked, torch="latest"))
+    now = (
+        f" - torch {newest.torch} now, and newer with each update"
+        if isinstance(newest, Build)
+        else ""
+    )
+    choices = [Choice(f"latest{now}", "latest", str(newest) if isinstance(newest, Unfit) else "")]
+    for name in all_series(matrix):
+        found = resolve(matrix, replace(asked, torch=name))
+        if isinstance(found, Unfit):
+            choices.append(Choice(name, name, str(found)))
+        else:
+            choices.append(Choice(f"{name} - torch {found.torch}, and its patches only", name))
+    return choices
+
+
+def torch_package_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
+    """torchvision and torchaudio; without a partner, the reason and the way out."""
+    build = resolve(matrix, replace(asked, packages=COMPANIONS))
+    versions = build.versions if isinstance(build, Build) else {}
+    return [
+        Choice(f"{name} {versions[name]}", name)
+        if name in versions
+        else Choice(name, name, str(why_no_companion(matrix, asked, name) or ""))
+        for name in COMPANIONS
+    ]
+
+
+def why_not(choices: list[Choice], question: str, value: object) -> str | None:
+    """The sentence that refuses a value given for a question; None if the value is a choice."""
+    for choice in choices:
+        if choice.value == value:
+            return choice.why_not or None
+    values = ", ".join(choice.value for choice in choices if not choice.why_not)
+    return f"{value!r} is not on offer for {question}: choose one of {values}"
+
+
+# --- The one registration ---------------------------------------------------------------------
+
+
+def given_answer(context: Context, question: str) -> Any:
+    """The answer that came from outside the menu, or None.
+
+    That is one from --data, from the user's settings.yml, or a recorded one that Copier would take
+    without asking again.
+    """
+    conf = context["_copier_conf"]
+    if question in conf["data"]:
+        return conf["data"][question]
+    asks = not (conf["defaults"] or conf["skip_answered"])
+    if question in context and not asks:
+        return context[question]
+    return None if question in context else conf["settings"].defaults.get(question)
+
+
+class VersionMatrixExtension(Extension):
+    """Registers the queries as Jinja globals that read the answers given so far."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._matrix = cast("Matrix", environment.globals["version_matrix"])
+        environment.globals.update(
+            matrix_choices=pass_context(self.choices),
+            matrix_default=pass_context(self.default),
+            matrix_check=pass_context(self.check),
+            torch_build=pass_context(self.build),
+            torch_alternatives=pass_context(self.alternatives),
+        )
+
+    def _asked(self, context: Context) -> Asked:
+        answer = context.get
+        return Asked(
+            manager=answer("package_manager", "uv"),
+            python=answer("python_version", self._matrix.policy.python.default),
+            compute_platform=answer(
+                "compute_platform", self._matrix.policy.compute_platforms.default
+            ),
+            torch=answer("torch_version", "latest"),
+            packages=tuple(answer("torch_packages", ())),
+        )
+
+    def _choices(self, context: Context, question: str) -> list[Choice]:
+        matrix, asked, current = self._matrix, self._asked(context), context.get(question)
+        if question == "python_version":
+            return python_choices(matrix, current)
+        if question == "compute_platform":
+            return compute_platform_choices(matrix, asked, current)
+        if question == "torch_version":
+            return torch_version_choices(matrix, asked)
+        return torch_package_choices(matrix, asked)
+
+    def choices(self, context: Context, question: str) -> str:
+        """A question's `choices`, as JSON (which is YAML)."""
+        return json.dumps(
+            [
+                [choice.label, {"value": choice.value, "validator": choice.why_not}]
+                for choice in self._choices(context, question)
+            ]
+        )
+
+    def default(self, context: Context, question: str) -> str:
+        """A question's `default`: the policy's, and torchvision where it has a partner."""
+        policy = self._matrix.policy
+        if question == "torch_packages":
+            usable = {c.value for c in self._choices(context, question) if not c.why_not}
+            return json.dumps([name for name in COMPANIONS[:1] if name in usable])
+        return (policy.python if question == "python_version" else policy.compute_platforms).default
+
+    def check(self, context: Context, question: str) -> bool:
+        """Refuse a value that was given or recorded and is no valid choice; for `ask`.
+
+        Copier would replace a recorded value by the default without a word, and answer a value
+        given with `--data` by a traceback.
+
+        Raises:
+            UserMessageError: the reason and the way out.
+        """
+        value = given_answer(context, question)
+        for part in value if isinstance(value, list) else [value]:
+            if part is not None and (
+                why := why_not(self._choices(context, question), question, part)
+            ):
+                raise UserMessageError(f"{question}: {why}.")
+        return True
+
+    def build(self, context: Context) -> Build:
+        """The build to render.
+
+        Raises:
+            UserMessageError: if the answers do not fit together.
+        """
+        found = resolve(self._matrix, self._asked(context))
+        if isinstance(found, Unfit):
+            raise UserMessageError(f"{found}.")
+        return found
+
+    def alternatives(self, context: Context) -> list[Build]:
+        """The builds of the other compute platforms that this project could move to."""
+        asked = self._asked(context)
+        offered = self._matrix.policy.compute_platforms.listed(None)
+        found = (
+            resolve(self._matrix, replace(asked, compute_platform=name, torch="latest"))
+            for name in offered
+            if name != asked.compute_platform
+        )
+        return [build for build in found if isinstance(build, Build)]

@@ -1,0 +1,246 @@
+"""The model of `version_matrix.yml`: what a valid file is, and what its rows mean.
+
+Every fact has a confidence and sources, every reference must exist, and nothing unknown is
+accepted. The extension at the end puts the loaded matrix into the Jinja globals, from where
+`version_matrix.py` takes it: neither imports the other, because `copier update` loads the old and
+the new version of the template into one process, where a shared module would be stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from copier.errors import UserMessageError
+from jinja2 import Environment
+from jinja2.ext import Extension
+from packaging.version import InvalidVersion, Version
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+
+def _words(value: object) -> object:
+    return tuple(value.split()) if isinstance(value, str) else value
+
+
+def _minors(value: object) -> object:
+    """Expand `3.10 - 3.14` to its minors; a single minor stands for itself."""
+    if not isinstance(value, str):
+        return value
+    first, _, last = value.partition(" - ")
+    low, high = (int(end.removeprefix("3.")) for end in (first, last or first))
+    return tuple(f"3.{minor}" for minor in range(low, high + 1))
+
+
+def _version(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            Version(value)
+        except InvalidVersion as error:
+            raise ValueError(f"{value!r} is not a version") from error
+    return value
+
+
+Platforms = Annotated[
+    tuple[Literal["L", "A", "W", "M"], ...], BeforeValidator(_words), Field(min_length=1)
+]
+Minors = Annotated[tuple[str, ...], BeforeValidator(_minors), Field(min_length=1)]
+VersionStr = Annotated[str, BeforeValidator(_version)]
+Capabilities = Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class _Sourced(_Strict):
+    confidence: Literal["verified", "one source", "inferred"]
+    sources: Annotated[list[str], Field(min_length=1)]
+
+
+class _Span(_Sourced):
+    """A fact that holds for the releases `since` .. `until` (both included) on `platforms`."""
+
+    platforms: Platforms
+    since: VersionStr = "0"
+    until: VersionStr = "9999"
+
+    def holds(self, torch: str, platform: str) -> bool:
+        in_span = Version(self.since) <= Version(torch) <= Version(self.until)
+        return in_span and platform in self.platforms
+
+
+class Unsuffixed(_Span):
+    package: Literal["torch", "torchvision", "torchaudio"]
+
+
+class IndexOnly(_Span):
+    package: str
+    accelerator: str = Field(alias="for")
+
+
+class Architectures(_Span):
+    sm: Capabilities
+    ptx: str | None = None
+
+
+class Numpy1(_Sourced):
+    torch: VersionStr
+    platforms: Platforms
+
+
+class Driver(_Sourced):
+    linux: VersionStr
+    windows: VersionStr
+
+
+class Toolkit(_Sourced):
+    linux: VersionStr | None = None
+    windows: VersionStr | None = None
+    poetry_pins: dict[str, VersionStr] | None = None
+
+
+class Toolkits(_Strict):
+    required_since: VersionStr
+    versions: dict[VersionStr, Toolkit]
+
+
+class Generations(_Sourced):
+    names: dict[str, str]
+
+
+class ComputePlatform(_Strict):
+    name: str
+    accelerator: Literal["cpu", "cuda", "rocm", "xpu"]
+    blocked: str | None = None
+    instead: str | None = None
+    sources: list[str] = []
+
+
+class OnIndex(_Strict):
+    platforms: Platforms
+    toolkit: VersionStr | None = None
+
+
+class MorePython(_Strict):
+    python: Minors
+    platforms: Platforms
+    not_for: str
+    companions: bool
+
+
+class PyPIBuilds(_Strict):
+    """Which compute platform PyPI's own wheel is built for, by platform."""
+
+    L: str | None = None
+    A: str | None = None
+    W: str | None = None
+    M: str | None = None
+    toolkit: VersionStr | None = None
+
+    def on(self) -> dict[str, str]:
+        return {p: build for p in "LAWM" if (build := getattr(self, p))}
+
+
+class Release(_Sourced):
+    released: date | None
+    python: Minors
+    more_python: list[MorePython] = []
+    torchvision: VersionStr
+    torchaudio: VersionStr | Literal["none"]
+    python_excluded: list[VersionStr] = []
+    index: dict[str, OnIndex]
+    pypi: PyPIBuilds
+    inferred: dict[str, Platforms] = {}
+    one_source: dict[str, Platforms] = {}
+    not_offered: list[str] = []
+
+
+class Choices(_Strict):
+    offered: Annotated[list[str], Field(min_length=1)]
+    default: str
+    retired: dict[str, str]
+
+    def listed(self, current: str | None) -> list[str]:
+        """What a menu shows: the offered values that are not retired, and the current one."""
+        shown = [value for value in self.offered if value not in self.retired or value == current]
+        return [*shown, current] if current in self.retired and current not in shown else shown
+
+
+class Policy(_Strict):
+    compute_platforms: Choices
+    python: Choices
+
+
+class Matrix(_Strict):
+    """The whole of version_matrix.yml. Every cross-reference is checked when it loads."""
+
+    reviewed: date
+    policy: Policy
+    sources: dict[str, str]
+    drivers: dict[str, Driver]
+    compute_platforms: dict[str, ComputePlatform]
+    unsuffixed: list[Unsuffixed]
+    index_only: list[IndexOnly]
+    numpy_1: list[Numpy1]
+    cuda_toolkits: Toolkits
+    gpu_generations: Generations
+    gpu_architectures: dict[str, list[Architectures]]
+    releases: dict[VersionStr, Release]
+
+    @model_validator(mode="after")
+    def _references_exist(self) -> Matrix:
+        for name, release in self.releases.items():
+            builds = [*release.index, *release.pypi.on().values()]
+            _known(builds, self.compute_platforms, f"release {name}: compute platform")
+            _known(release.sources, self.sources, f"release {name}: source")
+            toolkits = [row.toolkit for row in release.index.values() if row.toolkit]
+            _known(toolkits, self.cuda_toolkits.versions, f"release {name}: CUDA toolkit")
+        menu = self.policy.compute_platforms
+        for choices, known in ((menu, set(self.compute_platforms)), (self.policy.python, None)):
+            if known is not None:
+                _known([*choices.offered, *choices.retired], known, "policy: compute platform")
+            _known([choices.default], choices.offered, "policy: default")
+        return self
+
+    @cached_property
+    def newest_first(self) -> list[str]:
+        return sorted(self.releases, key=Version, reverse=True)
+
+
+def _known(values: Iterable[str], known: Iterable[str], what: str) -> None:
+    known = set(known)
+    for value in values:
+        if value not in known:
+            raise ValueError(f"{what} {value!r} is not defined")
+
+
+@lru_cache
+def load_matrix(path: Path = Path(__file__).with_name("version_matrix.yml")) -> Matrix:
+    """Read and validate the matrix.
+
+    Raises:
+        UserMessageError: naming the row, if the file is not YAML or breaks the model.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        return Matrix.model_validate(yaml.load(path.read_bytes(), loader))
+    except yaml.YAMLError as error:
+        raise UserMessageError(f"{path.name} is not YAML: {error}. Undo the last edit.") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        row = " > ".join(str(part) for part in first["loc"]) or "the file"
+        raise UserMessageError(
+            f"{path.name}: {row}: {first['msg']} ({error.error_count()} error(s)). Correct that row."
+        ) from error
+
+
+class MatrixModelExtension(Extension):
+    """Puts the validated matrix into the Jinja globals as `version_matrix`."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.globals["version_matrix"] = load_matrix()
