@@ -21,6 +21,8 @@ from jinja2.ext import Extension
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+MATRIX = Path(__file__).with_name("version_matrix.yml")
+
 
 def _words(value: object) -> object:
     return tuple(value.split()) if isinstance(value, str) else value
@@ -142,6 +144,7 @@ class PyPIBuilds(_Strict):
     toolkit: VersionStr | None = None
 
     def on(self) -> dict[str, str]:
+        """The platforms (letters) that PyPI has wheels for, with what they are built for."""
         return {p: build for p in "LAWM" if (build := getattr(self, p))}
 
 
@@ -208,6 +211,7 @@ class Matrix(_Strict):
 
     @cached_property
     def newest_first(self) -> list[str]:
+        """All releases, by version."""
         return sorted(self.releases, key=Version, reverse=True)
 
 
@@ -219,22 +223,22 @@ def _known(values: Iterable[str], known: Iterable[str], what: str) -> None:
 
 
 @lru_cache
-def load_matrix(path: Path = Path(__file__).with_name("version_matrix.yml")) -> Matrix:
+def load_matrix(path: Path = MATRIX) -> Matrix:
     """Read and validate the matrix.
 
     Raises:
         UserMessageError: naming the row, if the file is not YAML or breaks the model.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
     try:
-        return Matrix.model_validate(yaml.load(path.read_bytes(), loader))
+        return Matrix.model_validate(yaml.load(path.read_bytes(), loader))  # noqa: S506
     except yaml.YAMLError as error:
         raise UserMessageError(f"{path.name} is not YAML: {error}. Undo the last edit.") from error
     except ValidationError as error:
         first = error.errors()[0]
         row = " > ".join(str(part) for part in first["loc"]) or "the file"
         raise UserMessageError(
-            f"{path.name}: {row}: {first['msg']} ({error.error_count()} error(s)). Correct that row."
+            f"{path.name}: {row}: {first['msg']} ({error.error_count()} errors). Correct that row."
         ) from error
 
 

@@ -10,8 +10,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
+import yaml
 from copier.errors import UserMessageError
 from jinja2 import Environment, pass_context
 from jinja2.ext import Extension
@@ -26,13 +27,6 @@ PLATFORMS = {
     "A": "linux-aarch64",
     "W": "windows-amd64",
     "M": "macos-arm64",
-}
-# Environment markers of the platforms, as uv, Poetry and pip evaluate them (PEP 508).
-MARKERS = {
-    "L": "sys_platform == 'linux' and platform_machine == 'x86_64'",
-    "A": "sys_platform == 'linux' and platform_machine == 'aarch64'",
-    "W": "sys_platform == 'win32' and platform_machine == 'AMD64'",
-    "M": "sys_platform == 'darwin' and platform_machine == 'arm64'",
 }
 COMPANIONS = ("torchvision", "torchaudio")
 PYPI = "pypi"
@@ -91,7 +85,7 @@ class Build:
     torch: str
     versions: dict[str, str]
     wheels: dict[str, Wheels]
-    index_only: dict[str, str]
+    index_only: dict[str, list[str]]
     nvidia_pins: dict[str, str] = field(default_factory=dict)
     numpy: str = "numpy"
     python_excluded: tuple[str, ...] = ()
@@ -204,8 +198,8 @@ def resolve(matrix: Matrix, asked: Asked) -> Build | Unfit:
         if {"L", "W"} & set(wheel_platforms(matrix, torch, name, asked.python)):
             if asked.manager == "poetry" and nvidia_pins(matrix, torch, name) is None:
                 return Unfit(
-                    f"Poetry would lock two versions of nvidia packages for torch {torch} on {name},"
-                    " and the pins against it are not established",
+                    f"Poetry would lock two versions of some nvidia packages for torch {torch} on"
+                    f" {name}, and the pins against it are not established",
                     ("uv", "pip"),
                 )
             return _build(matrix, asked, torch)
@@ -235,7 +229,7 @@ def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
         versions=versions,
         wheels={PLATFORMS[p]: _wheels(matrix, torch, name, p, versions) for p in platforms},
         index_only={
-            row.package: " or ".join(MARKERS[p] for p in row.platforms)
+            row.package: [PLATFORMS[p] for p in row.platforms]
             for row in matrix.index_only
             if row.accelerator == accelerator and row.holds(torch, row.platforms[0])
         },
@@ -480,31 +474,18 @@ def torch_package_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
     ]
 
 
-def why_not(choices: list[Choice], question: str, value: object) -> str | None:
+def why_not(choices: list[Choice], value: object) -> str | None:
     """The sentence that refuses a value given for a question; None if the value is a choice."""
     for choice in choices:
         if choice.value == value:
             return choice.why_not or None
     values = ", ".join(choice.value for choice in choices if not choice.why_not)
-    return f"{value!r} is not on offer for {question}: choose one of {values}"
+    if isinstance(value, float):
+        return f"{value} was read as a number: write it in quotes, e.g. '3.10'"
+    return f"{value!r} is not on offer: choose {values or 'nothing'}"
 
 
 # --- The one registration ---------------------------------------------------------------------
-
-
-def given_answer(context: Context, question: str) -> Any:
-    """The answer that came from outside the menu, or None.
-
-    That is one from --data, from the user's settings.yml, or a recorded one that Copier would take
-    without asking again.
-    """
-    conf = context["_copier_conf"]
-    if question in conf["data"]:
-        return conf["data"][question]
-    asks = not (conf["defaults"] or conf["skip_answered"])
-    if question in context and not asks:
-        return context[question]
-    return None if question in context else conf["settings"].defaults.get(question)
 
 
 class VersionMatrixExtension(Extension):
@@ -514,15 +495,16 @@ class VersionMatrixExtension(Extension):
         super().__init__(environment)
         self._matrix = cast("Matrix", environment.globals["version_matrix"])
         environment.globals.update(
-            matrix_choices=pass_context(self.choices),
-            matrix_default=pass_context(self.default),
-            matrix_check=pass_context(self.check),
-            torch_build=pass_context(self.build),
-            torch_alternatives=pass_context(self.alternatives),
+            matrix_choices=self.choices,
+            matrix_default=self.default,
+            matrix_why_not=self.why_not,
+            torch_build=self.build,
+            torch_alternatives=self.alternatives,
         )
 
     def _asked(self, context: Context) -> Asked:
         answer = context.get
+        packages = answer("torch_packages")
         return Asked(
             manager=answer("package_manager", "uv"),
             python=answer("python_version", self._matrix.policy.python.default),
@@ -530,7 +512,7 @@ class VersionMatrixExtension(Extension):
                 "compute_platform", self._matrix.policy.compute_platforms.default
             ),
             torch=answer("torch_version", "latest"),
-            packages=tuple(answer("torch_packages", ())),
+            packages=tuple(packages if isinstance(packages, list) else ()),
         )
 
     def _choices(self, context: Context, question: str) -> list[Choice]:
@@ -543,6 +525,7 @@ class VersionMatrixExtension(Extension):
             return torch_version_choices(matrix, asked)
         return torch_package_choices(matrix, asked)
 
+    @pass_context
     def choices(self, context: Context, question: str) -> str:
         """A question's `choices`, as JSON (which is YAML)."""
         return json.dumps(
@@ -552,6 +535,7 @@ class VersionMatrixExtension(Extension):
             ]
         )
 
+    @pass_context
     def default(self, context: Context, question: str) -> str:
         """A question's `default`: the policy's, and torchvision where it has a partner."""
         policy = self._matrix.policy
@@ -560,23 +544,17 @@ class VersionMatrixExtension(Extension):
             return json.dumps([name for name in COMPANIONS[:1] if name in usable])
         return (policy.python if question == "python_version" else policy.compute_platforms).default
 
-    def check(self, context: Context, question: str) -> bool:
-        """Refuse a value that was given or recorded and is no valid choice; for `ask`.
+    def why_not(self, context: Context, question: str, value: object) -> str | None:
+        """The sentence that refuses a value for one of the matrix's questions, or None."""
+        choices = self._choices(context, question)
+        if question == "torch_packages":
+            value = yaml.safe_load(value) if isinstance(value, str) else value
+            if not isinstance(value, list):
+                return "it is a list: write torch_packages=[torchvision], or [] for torch alone"
+        parts = value if isinstance(value, list) else [value]
+        return next((why for part in parts if (why := why_not(choices, part))), None)
 
-        Copier would replace a recorded value by the default without a word, and answer a value
-        given with `--data` by a traceback.
-
-        Raises:
-            UserMessageError: the reason and the way out.
-        """
-        value = given_answer(context, question)
-        for part in value if isinstance(value, list) else [value]:
-            if part is not None and (
-                why := why_not(self._choices(context, question), question, part)
-            ):
-                raise UserMessageError(f"{question}: {why}.")
-        return True
-
+    @pass_context
     def build(self, context: Context) -> Build:
         """The build to render.
 
@@ -588,6 +566,7 @@ class VersionMatrixExtension(Extension):
             raise UserMessageError(f"{found}.")
         return found
 
+    @pass_context
     def alternatives(self, context: Context) -> list[Build]:
         """The builds of the other compute platforms that this project could move to."""
         asked = self._asked(context)

@@ -1,0 +1,152 @@
+"""The lines of the rendered files that carry a build: requirements, sources, torch_builds.json.
+
+Each function takes the build that `torch_build()` of version_matrix.py returns. A new package
+manager is one more function here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment
+from jinja2.ext import Extension
+
+if TYPE_CHECKING:
+    from version_matrix import Build
+
+NOT_MACOS = "sys_platform != 'darwin'"
+MACOS = "sys_platform == 'darwin'"
+AARCH64 = "sys_platform == 'linux' and platform_machine == 'aarch64'"
+NOT_AARCH64 = "sys_platform != 'darwin' and platform_machine != 'aarch64'"
+MARKERS = {
+    "linux-x86_64": "sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "linux-aarch64": AARCH64,
+    "windows-amd64": "sys_platform == 'win32' and platform_machine == 'AMD64'",
+    "macos-arm64": "sys_platform == 'darwin' and platform_machine == 'arm64'",
+}
+
+
+def any_of(platforms: Sequence[str]) -> str:
+    """The marker that holds on each of the platforms."""
+    return " or ".join(MARKERS[platform] for platform in platforms)
+
+
+def requires_python(build: Build) -> str:
+    """Exactly the chosen minor, without the patch releases that a wheel excludes."""
+    minor = int(build.asked.python.removeprefix("3."))
+    excluded = "".join(f",!={version}" for version in build.python_excluded)
+    return f">=3.{minor},<3.{minor + 1}{excluded}"
+
+
+def torch_requirements(build: Build) -> list[str]:
+    """The direct dependencies that make the build, as in `[project] dependencies` (PEP 508).
+
+    The public versions: the PyTorch index's `2.14.1+cu130` and PyPI's `2.14.1` both match.
+    """
+    return [
+        *(f"{package}=={version}" for package, version in build.versions.items()),
+        *(f"{package} ; {any_of(platforms)}" for package, platforms in build.index_only.items()),
+        *(
+            f"{package}=={version} ; sys_platform == 'linux'"
+            for package, version in build.nvidia_pins.items()
+        ),
+    ]
+
+
+def index_sources(build: Build) -> dict[str, str]:
+    """Every package that comes from the PyTorch index, with the marker of where it does."""
+    if build.asked.compute_platform == "pypi":
+        return {}
+    others = {package: any_of(platforms) for package, platforms in build.index_only.items()}
+    return dict.fromkeys(build.versions, NOT_MACOS) | others
+
+
+def environments(build: Build) -> list[str]:
+    """The markers of the platforms that have wheels."""
+    return [MARKERS[platform] for platform in build.wheels]
+
+
+def pip_lines(build: Build) -> list[str]:
+    """Exact pins of the wheels, for a file that serves as requirements and as constraints.
+
+    The marker of the index's own wheels matches every other system too: where there is no such
+    wheel pip then says so, instead of taking PyPI's.
+    """
+    if build.asked.compute_platform == "pypi":
+        return [f"{package}=={version}" for package, version in build.versions.items()]
+    lines = []
+    for package, version in build.versions.items():
+        pins = {platform: wheels.packages[package] for platform, wheels in build.wheels.items()}
+        main = pins.get("linux-x86_64") or pins["windows-amd64"]
+        if pins.get("linux-aarch64", main) != main:
+            lines.append(f"{package}=={main} ; {NOT_AARCH64}")
+            lines.append(f"{package}=={pins['linux-aarch64']} ; {AARCH64}")
+        else:
+            lines.append(f"{package}=={main} ; {NOT_MACOS}")
+        lines.append(f"{package}=={version} ; {MACOS}")
+    return lines
+
+
+def index_url(build: Build, base: str) -> str | None:
+    """The index of the compute platform; None for PyPI's own wheels."""
+    name = build.asked.compute_platform
+    return None if name == "pypi" else f"{base.rstrip('/')}/{name}"
+
+
+def torch_builds(build: Build, alternatives: Sequence[Build], base: str) -> str:
+    """The text of scripts/torch_builds.json, the data file of the plain scripts."""
+    name = build.asked.compute_platform
+    data = {
+        "schema": 1,
+        "package_manager": build.asked.manager,
+        "python": build.asked.python,
+        "requires_python": requires_python(build),
+        "compute_platform": name,
+        "packages": list(build.versions),
+        "builds": {
+            name: {
+                "label": build.name,
+                "release": build.torch,
+                "index_url": index_url(build, base),
+                "platforms": {
+                    platform: asdict(wheels) for platform, wheels in build.wheels.items()
+                },
+            }
+        },
+        "alternatives": {
+            other.asked.compute_platform: {
+                "label": other.name,
+                "release": other.torch,
+                "platforms": {
+                    platform: _reach(wheels) for platform, wheels in other.wheels.items()
+                },
+            }
+            for other in alternatives
+        },
+    }
+    return json.dumps(data, indent=2)
+
+
+def _reach(wheels: Any) -> dict[str, Any]:  # noqa: ANN401
+    """What decides whether a build suits a machine."""
+    keys = ("accelerator", "minimum_driver", "gpu_architectures", "ptx")
+    return {key: getattr(wheels, key) for key in keys}
+
+
+class ProjectFilesExtension(Extension):
+    """Registers the lines as Jinja globals."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        environment.globals.update(
+            environments=environments,
+            index_sources=index_sources,
+            index_url=index_url,
+            pip_lines=pip_lines,
+            requires_python=requires_python,
+            torch_builds=torch_builds,
+            torch_requirements=torch_requirements,
+        )
