@@ -206,7 +206,7 @@ class Matrix(_Strict):
         for choices, known in ((menu, set(self.compute_platforms)), (self.policy.python, None)):
             if known is not None:
                 _known([*choices.offered, *choices.retired], known, "policy: compute platform")
-            _known([choices.default], choices.offered, "policy: default")
+            _known([choices.default, *choices.retired.values()], choices.offered, "policy: choice")
         return self
 
     @cached_property
