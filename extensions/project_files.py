@@ -69,6 +69,15 @@ def environments(build: Build) -> list[str]:
     return [MARKERS[platform] for platform in build.wheels]
 
 
+def find_links(build: Build, base: str) -> list[str]:
+    """The pages of the PyTorch index that pip may look at: those of the build's packages alone.
+
+    With `--extra-index-url` pip would take the stale copies of other packages there as well.
+    """
+    index = index_url(build, base)
+    return [f"{index}/{package}/" for package in index_sources(build)]
+
+
 def pip_lines(build: Build) -> list[str]:
     """Exact pins of the wheels, for a file that serves as requirements and as constraints.
 
@@ -143,6 +152,7 @@ class ProjectFilesExtension(Extension):
         super().__init__(environment)
         environment.globals.update(
             environments=environments,
+            find_links=find_links,
             index_sources=index_sources,
             index_url=index_url,
             pip_lines=pip_lines,

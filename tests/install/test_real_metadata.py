@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import tomlkit
 from pip._internal.models.index import PyPI
-from rendered import render
+
+from install.rendered import render
 
 pytestmark = pytest.mark.network
 

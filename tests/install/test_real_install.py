@@ -1,0 +1,142 @@
+"""A rendered project with the real torch: installed by its own bootstrap, checked, and tested."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from install.loopback_index import LoopbackIndex
+from install.rendered import ROOT, render
+
+pytestmark = [pytest.mark.network, pytest.mark.slow]
+
+TORCH = "2.13.0"
+PYTHON = "3.11"
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"
+
+
+def run(*command: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user would, but for the caller's pip settings; both outputs in one."""
+    scrubbed = {"VIRTUAL_ENV", "PIP_CONSTRAINT", "PIP_FIND_LINKS", "PIP_EXTRA_INDEX_URL"}
+    env = {name: value for name, value in os.environ.items() if name not in scrubbed} | changes
+    return subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def cpu_wheel(python: str) -> Path:
+    """The real CPU wheel, downloaded once: from where pip already finds it, or from its index."""
+    folder = ROOT / ".cache" / "wheels"
+    name = f"torch-{TORCH}+cpu-cp{PYTHON.replace('.', '')}-*.whl"
+    wanted = [python, "-m", "pip", "download", "--quiet", "--no-deps", f"torch=={TORCH}+cpu"]
+    for index in ([], ["--index-url", CPU_INDEX]):
+        if not (found := list(folder.glob(name))):
+            subprocess.run([*wanted, "--dest", str(folder), *index], capture_output=True)
+    if not (found := list(folder.glob(name))):
+        pytest.skip(f"the wheel of torch {TORCH}+cpu for Python {PYTHON} cannot be had here")
+    return found[0]
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """The Python that the real wheel is for."""
+    running = f"{sys.version_info.major}.{sys.version_info.minor}"
+    found = sys.executable if running == PYTHON else shutil.which(f"python{PYTHON}")
+    if found is None:
+        pytest.skip(f"there is no Python {PYTHON} on this machine")
+    return found
+
+
+@pytest.fixture(scope="module")
+def project(index: LoopbackIndex, python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bootstrapped pip project: torch from the loopback index, the rest from the registry."""
+    index.add_wheels(cpu_wheel(python).parent, "cpu")
+    project = render(
+        tmp_path_factory.mktemp("real") / "my project",
+        package_manager="pip",
+        python_version=PYTHON,
+        compute_platform="cpu",
+        torch_version="2.13",
+        torch_packages=[],
+        pytorch_index_url=index.pytorch_url,
+    )
+    with index.recorded() as requests:
+        done = run("sh", "bootstrap.sh", "--verbose", cwd=project, PIP_CONFIG_FILE=os.devnull)
+    assert done.returncode == 0, done.stdout
+    assert any(request.path.endswith(".whl") for request in requests), "torch came from elsewhere"
+    assert "PASS" in done.stdout
+    return project
+
+
+def venv(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the project's own Python."""
+    return run(project / ".venv/bin/python", *arguments, cwd=project)
+
+
+def test_its_smoke_test_passes_on_the_real_cpu_build(project: Path) -> None:
+    done = venv(project, "scripts/gpu_smoke_test.py", "--json")
+
+    report = json.loads(done.stdout)
+    status = {check["id"]: check["status"] for check in report["checks"]}
+    assert done.returncode == report["exit_code"] == 0
+    assert status["TORCH-BUILD"] == status["NUM-MATMUL"] == status["NUM-GRAD"] == "pass"
+    assert "fail" not in status.values()
+
+
+def test_its_own_tests_pass(project: Path) -> None:
+    done = venv(project, "-m", "pytest")
+
+    assert done.returncode == 0, done.stdout
+    assert "3 passed" in done.stdout
+
+
+@pytest.mark.parametrize("tool", ["ruff check", "ruff format --check", "mypy"])
+def test_its_linters_and_type_checker_are_clean(project: Path, tool: str) -> None:
+    done = venv(project, "-m", *tool.split())
+
+    assert done.returncode == 0, done.stdout
+
+
+def test_its_module_names_the_device_and_the_build(project: Path) -> None:
+    done = venv(project, "-m", "my_torch_project.device")
+
+    assert done.stdout.strip() == f"cpu: no GPU in use (torch {TORCH}+cpu)"
+
+
+def test_an_unrelated_install_with_the_constraints_keeps_the_build(project: Path) -> None:
+    eager = ("install", "--quiet", "--upgrade", "--upgrade-strategy", "eager", "einops", "torch")
+    constraints = ("-c", "requirements/torch-cpu.txt")
+
+    done = venv(project, "-m", "pip", *eager, *constraints)
+
+    version = venv(project, "-c", "import torch; print(torch.__version__)")
+    assert done.returncode == 0, done.stdout
+    assert version.stdout.strip() == f"{TORCH}+cpu"
+
+
+def test_the_smoke_test_fails_when_the_project_asks_for_another_build(project: Path) -> None:
+    data_file = project / "scripts/torch_builds.json"
+    before = data_file.read_text()
+    build = json.loads(before)
+    wanted = build["builds"]["cpu"]["platforms"]["linux-x86_64"]
+    wanted |= {"accelerator": "cuda", "toolkit": "13.0", "packages": {"torch": f"{TORCH}+cu130"}}
+    data_file.write_text(json.dumps(build))
+    try:
+        done = venv(project, "scripts/gpu_smoke_test.py")
+    finally:
+        data_file.write_text(before)
+
+    assert done.returncode == 3, done.stdout
+    assert "TORCH-BUILD" in done.stdout
+    assert "bootstrap" in done.stdout
