@@ -112,7 +112,9 @@ def torch_builds(build: Build, alternatives: Sequence[Build], base: str) -> str:
         "schema": 1,
         "package_manager": build.asked.manager,
         "python": build.asked.python,
-        "requires_python": requires_python(build),
+        "requires_python": ",".join(
+            [f"=={build.asked.python}.*", *(f"!={version}" for version in build.python_excluded)]
+        ),
         "compute_platform": name,
         "packages": list(build.versions),
         "builds": {

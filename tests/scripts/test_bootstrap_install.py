@@ -1,0 +1,200 @@
+"""The bootstrap with the real pip and the real Poetry, and with what they can stumble over."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scripts.bootstrap_helpers import MINOR, ODD_NAME, PYTHON, Demo, make_demo, make_wheel, tool
+
+pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
+
+
+@pytest.fixture(scope="session")
+def new_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of a pip that knows --group."""
+    folder = tmp_path_factory.mktemp("pip")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), "pip"]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(folder.glob("pip-*.whl"))
+
+
+@pytest.fixture
+def pip_demo(tmp_path: Path, new_pip: Path) -> Demo:
+    """A project for pip that gets everything from a folder of wheels."""
+    demo = make_demo(tmp_path, "pip", ODD_NAME)
+    wheels = tmp_path / "wheels"
+    shutil.copy(new_pip, wheels)
+    make_wheel(wheels, "demo_stub", "2.0")  # newer than what the requirements file pins
+    demo.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri()}
+    return demo
+
+
+@pytest.mark.network
+def test_pip_installs_the_pinned_build_and_then_has_nothing_to_do(pip_demo: Demo) -> None:
+    done = pip_demo.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the smoke test ran" in done.stdout
+    assert ". .venv/bin/activate" in done.stdout
+    assert ".venv/bin/python -m pytest" in done.stdout
+    assert pip_demo.ask("__import__('demo_stub').VERSION") == "1.0"
+    assert pip_demo.ask("__import__('demo').__file__").startswith(str(pip_demo.root / "src"))
+    assert (pip_demo.root / ".tools" / "bootstrap.log").read_text(encoding="utf-8")
+
+    started = time.monotonic()
+    done = pip_demo.run()
+    seconds = time.monotonic() - started
+    assert done.returncode == 0
+    assert "Nothing to do" in done.stdout
+    assert "the smoke test ran" not in done.stdout
+    assert seconds < 3  # 0.3 s on an idle machine
+
+    pip_demo.edit("requirements/torch-cpu.txt", "==1.0", "==2.0")
+    done = pip_demo.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "removing" not in done.stdout
+    assert "the smoke test ran" in done.stdout
+    assert pip_demo.ask("__import__('demo_stub').VERSION") == "2.0"
+
+
+@pytest.mark.network
+def test_redirections_in_the_environment_lead_nowhere(pip_demo: Demo, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "json.py").write_text("raise SystemExit('poisoned')\n")
+    config = tmp_path / "home" / ".config" / "pip" / "pip.conf"
+    config.parent.mkdir(parents=True)
+    config.write_text("[global]\nuser = true\n")
+    names = ("PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX")
+    poison = dict.fromkeys(names, str(elsewhere))
+    pip_demo.write_smoke_test("import os; assert 'PYTHONPATH' not in os.environ\n")
+    done = pip_demo.run(**poison)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert pip_demo.ask("__import__('demo_stub').__file__").startswith(str(pip_demo.root / ".venv"))
+    assert [path.name for path in elsewhere.iterdir()] == ["json.py"]
+
+
+@pytest.mark.network
+def test_a_failed_installation_is_explained_and_can_go_on(pip_demo: Demo) -> None:
+    pip_demo.edit("requirements/torch-cpu.txt", "==1.0", "==9.0")
+    done = pip_demo.run()
+    assert done.returncode == 5
+    assert "demo-stub==9.0" in done.stdout
+    assert "bootstrap: This failed with exit code 1: installing" in done.stderr
+    assert f"The whole output is in {pip_demo.root}/.tools/bootstrap.log." in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "smoke" not in done.stdout
+
+    pip_demo.edit("requirements/torch-cpu.txt", "==9.0", "==1.0")
+    done = pip_demo.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "removing" not in done.stdout
+
+
+@pytest.mark.network
+def test_an_interrupted_installation_is_begun_anew(pip_demo: Demo) -> None:
+    block, blocked = pip_demo.root / "block", pip_demo.root / "blocked"
+    block.touch()
+    with subprocess.Popen(
+        ["/bin/sh", str(pip_demo.root / "bootstrap.sh")],
+        env=pip_demo.env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        start_new_session=True,
+    ) as process:
+        deadline = time.monotonic() + 60
+        while not blocked.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert blocked.exists()
+    assert process.returncode == 130
+    assert errors == "bootstrap: Interrupted.\nRun this again to go on.\n"
+    block.unlink()
+    done = pip_demo.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "removing .venv: an earlier run was interrupted" in done.stdout
+    assert "Nothing to do" in pip_demo.run().stdout
+
+
+def test_an_index_that_cannot_be_reached_is_told_with_both_ways_out(tmp_path: Path) -> None:
+    demo = make_demo(tmp_path, "pip")
+    demo.env |= {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}
+    demo.env |= {"PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull}
+    done = demo.run()
+    assert done.returncode == 5
+    assert "A package index could not be reached" in done.stderr
+    assert "https://download.pytorch.org/whl/cpu" in done.stderr
+    assert "copier update --defaults --trust -d pytorch_index_url=" in done.stderr
+    assert "copier update --defaults --trust -d compute_platform=pypi" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_python_without_ensurepip_is_noticed_before_anything_is_made(tmp_path: Path) -> None:
+    prefix = tmp_path / "prefix"  # a Python as Debian has it without python3-venv
+    base = PYTHON.resolve()
+    library = Path(os.__file__).parent
+    (prefix / "bin").mkdir(parents=True)
+    shutil.copy2(base, prefix / "bin" / "python3")
+    copy = prefix / library.parent.name / library.name
+    copy.mkdir(parents=True)
+    for part in [*library.parent.iterdir(), *library.iterdir()]:
+        if part not in (library, library / "ensurepip"):
+            (prefix / part.relative_to(library.parents[1])).symlink_to(part)
+    demo = make_demo(tmp_path, "pip")
+    done = demo.run(PATH=str(prefix / "bin"))
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "has no ensurepip, so it cannot make a .venv." in done.stderr
+    assert f"sudo apt install python{MINOR}-venv" in done.stderr
+    assert not (demo.root / ".venv").exists()
+
+
+def test_poetry_makes_its_own_venv_even_where_another_is_active(tmp_path: Path) -> None:
+    demo = make_demo(tmp_path, "poetry", "a folder d\u00e9j\u00e0 vu")
+    active = tmp_path / "active"
+    subprocess.run([str(tool("uv")), "venv", "--quiet", str(active)], check=True)
+    done = demo.run(VIRTUAL_ENV=str(active), POETRY_VIRTUALENVS_CREATE="false")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "poetry.lock is new: commit it" in done.stdout
+    assert demo.ask("__import__('demo_stub').VERSION") == "1.0"
+    assert not list(active.glob("lib/*/site-packages/demo_stub.py"))
+    assert "Nothing to do" in demo.run().stdout
+
+    make_wheel(tmp_path / "wheels", "more_stub", "1.0")
+    demo.edit("pyproject.toml", '"demo-stub"', '"demo-stub", "more-stub"')
+    table = "[tool.poetry.dependencies]\n"
+    wheel = 'more-stub = { path = "../wheels/more_stub-1.0-py3-none-any.whl" }\n'
+    demo.edit("pyproject.toml", table, table + wheel)
+    done = demo.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "poetry.lock was out of date and has been made again: commit it" in done.stdout
+    assert demo.ask("__import__('more_stub').VERSION") == "1.0"
+
+    # A change that leaves the lock right, with something that `poetry check` warns of.
+    lock = (demo.root / "poetry.lock").read_bytes()
+    demo.edit("pyproject.toml", '"0.1"', '"0.2"')
+    demo.edit("pyproject.toml", "[tool.poetry]\n", '[tool.poetry]\nname = "demo"\n')
+    check = subprocess.run([tool("poetry"), "check", "--lock"], cwd=demo.root, capture_output=True)
+    assert (check.returncode, check.stdout) == (0, b"")
+    done = demo.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "locking" not in done.stdout
+    assert (demo.root / "poetry.lock").read_bytes() == lock
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_poetry_is_fetched_where_it_is_missing(tmp_path: Path) -> None:
+    demo = make_demo(tmp_path, "poetry")
+    (tmp_path / "bin" / "poetry").unlink()
+    done = demo.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (demo.root / ".tools" / "poetry" / "bin" / "poetry").exists()
+    assert demo.ask("__import__('demo_stub').VERSION") == "1.0"
+    assert "poetry" not in "".join(path.name for path in demo.root.glob(".venv/lib/*/*/*"))

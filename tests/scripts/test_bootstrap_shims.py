@@ -1,0 +1,167 @@
+"""bootstrap.sh finds a Python and hands over; the Windows files have the bytes they need."""
+
+import ast
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from scripts.bootstrap_helpers import (
+    ODD_NAME,
+    PYTHON,
+    TEMPLATE,
+    Demo,
+    make_demo,
+    other_python,
+    path_of,
+    tool,
+)
+
+pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
+SHELLS = ["sh", "dash", "bash", "busybox", "zsh", "ksh", "mksh", "yash"]
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Demo:
+    return make_demo(tmp_path, "pip", ODD_NAME)
+
+
+@pytest.mark.parametrize("name", SHELLS)
+def test_every_shell_hands_over_from_another_folder(demo: Demo, name: str) -> None:
+    shell = shutil.which(name)
+    if not shell:
+        pytest.skip(f"{name} is not installed")
+    command = [shell, *(["sh"] if name == "busybox" else []), str(demo.root / "bootstrap.sh")]
+    for arguments, code in (["--dry-run"], 0), (["--no-such option"], 2):
+        done = subprocess.run(
+            [*command, *arguments],
+            cwd="/",
+            env=demo.env,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == code, done.stderr
+    assert "unrecognized arguments: --no-such option" in done.stderr
+
+
+@pytest.mark.parametrize("start", ["./bootstrap.sh", "sh bootstrap.sh", "sh ./bootstrap.sh"])
+def test_it_runs_in_its_own_folder(demo: Demo, start: str) -> None:
+    demo.env["PATH"] += ":/bin"
+    command = [*start.split(), "--dry-run"]
+    done = subprocess.run(
+        command, cwd=demo.root, env=demo.env, capture_output=True, encoding="utf-8", check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{demo.root}/.venv" in done.stdout.replace("'\"'\"'", "'")
+
+
+def test_no_python_is_said_with_a_way_out(demo: Demo, tmp_path: Path) -> None:
+    done = demo.run(PATH=str(path_of(tmp_path / "empty", {})))
+    assert done.returncode == 3
+    assert done.stderr.startswith("bootstrap: no 64-bit Python 3.10 or newer was found on PATH.\n")
+    assert "Install one" in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_name_without_a_python_behind_it_is_passed_over(demo: Demo, tmp_path: Path) -> None:
+    shim = tmp_path / "shim"  # like pyenv's for a version that is not active
+    shim.write_text("#!/bin/sh\necho 'not found' >&2\nexit 127\n")
+    shim.chmod(0o755)
+    broken = path_of(tmp_path / "shims", {"python3.14": shim, "python3": shim})
+    assert demo.run(PATH=str(broken)).returncode == 3
+    done = demo.run("--dry-run", PATH=f"{broken}:{demo.env['PATH']}")
+    assert done.returncode == 3  # python3 is the shim here, too
+    (broken / "python").symlink_to(PYTHON)
+    done = demo.run("--dry-run", PATH=f"{broken}:{demo.env['PATH']}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_bootstrap_python_wins_or_is_refused(demo: Demo, tmp_path: Path) -> None:
+    empty = str(path_of(tmp_path / "empty", {}))
+    done = demo.run("--dry-run", PATH=empty, BOOTSTRAP_PYTHON=str(PYTHON))
+    assert done.returncode == 0, done.stderr
+    done = demo.run("--dry-run", BOOTSTRAP_PYTHON="/bin/sh")
+    assert done.returncode == 3
+    assert "BOOTSTRAP_PYTHON=/bin/sh is not a 64-bit Python 3.10 or newer." in done.stderr
+
+
+def test_poison_in_the_environment_does_not_stop_the_start(demo: Demo, tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise SystemExit('poisoned')\n")
+    done = demo.run("--dry-run", PYTHONPATH=str(tmp_path), PYTHONHOME="/nowhere")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif("sys.platform != 'linux'", reason="the name of uv's folder is Linux's")
+def test_uv_supplies_the_first_python(demo: Demo, tmp_path: Path) -> None:
+    _, python = other_python("3.12")
+    ask = [str(python), "-c", "import platform; print(platform.python_version())"]
+    version = subprocess.run(ask, capture_output=True, encoding="utf-8", check=True).stdout.strip()
+    name = f"cpython-{version}-linux-{platform.machine()}-gnu"  # as `uv python install` does
+    path_of(tmp_path / "store" / name, {part.name: part for part in python.parents[1].iterdir()})
+    programs = path_of(tmp_path / "only-uv", {"uv": tool("uv")})
+    env = {"PATH": str(programs), "UV_PYTHON_DOWNLOADS": "never"}
+    done = demo.run("--help", UV_PYTHON_INSTALL_DIR=str(tmp_path / "store"), **env)
+    assert done.returncode == 0, done.stderr
+    assert "asking uv" in done.stdout
+    assert demo.run("--help", **env).returncode == 3
+
+
+def test_the_script_is_read_by_an_old_python_as_far_as_its_check() -> None:
+    text = (TEMPLATE / "scripts" / "bootstrap.py").read_text(encoding="utf-8")
+    ast.parse(text, feature_version=(3, 7))
+    imports = text[: text.index("sys.version_info")]
+    assert "tomllib" not in imports
+    assert "dataclass" not in imports
+
+
+def test_shellcheck_is_content() -> None:
+    command = [str(tool("shellcheck")), "--shell=sh"]
+    done = subprocess.run(
+        [*command, str(TEMPLATE / "bootstrap.sh")],
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("name", ["bootstrap.cmd", "bootstrap.ps1"])
+def test_windows_files_are_ascii_with_crlf(name: str) -> None:
+    content = (TEMPLATE / name).read_bytes()
+    assert content.isascii()
+    assert content.endswith(b"\r\n")
+    assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
+
+
+@pytest.mark.parametrize("name", ["bootstrap.sh", "scripts/bootstrap.py"])
+def test_other_files_are_ascii_with_lf(name: str) -> None:
+    content = (TEMPLATE / name).read_bytes()
+    assert content.isascii()
+    assert b"\r" not in content
+
+
+def test_bootstrap_sh_is_executable() -> None:
+    assert (TEMPLATE / "bootstrap.sh").stat().st_mode & 0o111 == 0o111
+
+
+def test_cmd_keeps_to_what_is_safe_in_any_path() -> None:
+    text = (TEMPLATE / "bootstrap.cmd").read_text(encoding="ascii")
+    code = [line for line in text.splitlines() if not line.startswith("rem ")]
+    assert "EnableDelayedExpansion" not in text  # it would eat the ! of a path
+    assert 'set "PYTHON_MANAGER_AUTOMATIC_INSTALL=false"' in code
+    labels = {line[1:] for line in code if line.startswith(":")}
+    used = set(re.findall(r"(?:goto |call :)(\w+)", "\n".join(code)))
+    assert labels == used
+    assert not [line for line in code if line.endswith("(")]  # no blocks: %var% is expanded early
+
+
+def test_ps1_only_calls_the_cmd() -> None:
+    lines = (TEMPLATE / "bootstrap.ps1").read_text(encoding="ascii").splitlines()
+    assert len(lines) <= 5
+    assert "bootstrap.cmd" in lines[-2]
+    assert "@args" in lines[-2]
+    assert lines[-1] == "exit $LASTEXITCODE"
