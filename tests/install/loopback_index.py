@@ -1,0 +1,370 @@
+"""A package index on loopback: the PyTorch index under /whl/, and one like PyPI beside it.
+
+    with LoopbackIndex() as index:
+        index.pytorch_url   # http://127.0.0.1:40001/whl, in place of https://download.pytorch.org/whl
+        index.simple_url    # http://127.0.0.1:40001/simple/
+        index.requests      # what was asked for, and how it was answered
+
+The quirks of the real index are there on purpose: HTML only, `%2B` in links, files on another host,
+403 for a missing project, no `.metadata` for the ROCm wheels, no hash for the files of rocm7.14.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
+from packaging.version import Version
+
+from install.catalog import PYPI, catalog
+from install.wheels import Distribution, RealWheel, stubs
+
+HTML = "text/html; charset=utf-8"
+PEP691 = "application/vnd.pypi.simple.v1+json"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that the index answered: `host` is "index" or "files"."""
+
+    host: str
+    method: str
+    path: str
+    status: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer: a status, and a page or a file."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/plain"
+    headers: tuple[tuple[str, str], ...] = ()
+    file: Distribution | None = None
+
+
+def version_of(filename: str) -> str:
+    """Return the version in a file name, as written there."""
+    if filename.endswith(".whl"):
+        parse_wheel_filename(filename)
+        return filename.split("-")[1]
+    return str(parse_sdist_filename(filename)[1])
+
+
+class LoopbackIndex:
+    """Two servers on 127.0.0.1: the index, and the host that its links point to."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self._real: dict[str, dict[str, RealWheel]] = {}
+        self._logins: dict[str, str] = {}
+        self._failures: dict[str, int] = {}
+        self._pages: dict[tuple[str, str, bool], Reply] = {}
+        self._servers = {"index": self._start("index"), "files": self._start("files")}
+        self.url = self._url("index")
+        self.files_url = self._url("files")
+        self.pytorch_url = f"{self.url}/whl"
+        self.simple_url = f"{self.url}/simple/"
+
+    def _start(self, host: str) -> ThreadingHTTPServer:
+        handler = type("Handler", (_Handler,), {"index": self, "host": host})
+        server = _Server(("127.0.0.1", 0), handler)
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        return server
+
+    def _url(self, host: str) -> str:
+        return f"http://127.0.0.1:{self._servers[host].server_address[1]}"
+
+    def close(self) -> None:
+        """Stop both servers."""
+        for server in self._servers.values():
+            server.shutdown()
+            server.server_close()
+
+    def __enter__(self) -> LoopbackIndex:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- what a test may change
+
+    def add_wheels(self, folder: Path, index: str = "cpu") -> list[str]:
+        """Serve a folder's real wheels from an index (`cpu`, `pypi`, ...); return their names."""
+        names = []
+        for path in sorted(folder.glob("*.whl")):
+            project = str(parse_wheel_filename(path.name)[0])
+            self._real.setdefault(f"{index}/{project}", {})[path.name] = RealWheel(path)
+            names.append(path.name)
+        self._pages.clear()
+        return names
+
+    @contextmanager
+    def recorded(self) -> Iterator[list[Request]]:
+        """Collect the requests made inside the block."""
+        start = len(self.requests)
+        seen: list[Request] = []
+        try:
+            yield seen
+        finally:
+            seen += self.requests[start:]
+
+    @contextmanager
+    def login_required(self, user: str, password: str, prefix: str = "/whl/") -> Iterator[None]:
+        """Answer 401 below a path of the index, unless the request has these credentials."""
+        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        self._logins[prefix] = f"Basic {token}"
+        try:
+            yield
+        finally:
+            del self._logins[prefix]
+
+    @contextmanager
+    def failing(self, prefix: str, status: int) -> Iterator[None]:
+        """Answer every request below a path, on both hosts, with a status."""
+        self._failures[prefix] = status
+        try:
+            yield
+        finally:
+            del self._failures[prefix]
+
+    # --- answers
+
+    def reply(self, host: str, path: str, accept: str, authorization: str) -> Reply:
+        """Answer one request."""
+        for prefix, status in self._failures.items():
+            if path.startswith(prefix):
+                return Reply(status, b"as asked for by the test\n")
+        for prefix, wanted in self._logins.items():
+            if host == "index" and path.startswith(prefix) and authorization != wanted:
+                challenge = ("WWW-Authenticate", 'Basic realm="index"')
+                return Reply(401, b"log in\n", headers=(challenge,))
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        match parts:
+            case ["whl", index, filename] if filename.endswith((".whl", ".gz", ".metadata")):
+                return self._file(index, filename)
+            case ["packages", filename] if host == "files":
+                return self._file(PYPI, filename)
+            case ["whl", index, project] if host == "index":
+                return self._page(index, project, as_json=False)
+            case ["whl", project] if host == "index":
+                return self._every_folder(project)
+            case ["simple", project] if host == "index":
+                return self._page(PYPI, project, as_json=PEP691 in accept)
+            case ["pypi", project, "json"] if host == "index":
+                return self._release(project, None)
+            case ["pypi", project, version, "json"] if host == "index":
+                return self._release(project, version)
+        return Reply(403 if parts[0] == "whl" else 404, b"no such page\n")
+
+    def distributions(self, index: str, project: str) -> list[Distribution]:
+        """Return the files of a project on an index, real ones in place of stubs."""
+        real = self._real.get(f"{index}/{project}", {})
+        found: dict[str, Distribution] = {stub.filename: stub for stub in stubs(index, project)}
+        return [file for _, file in sorted({**found, **real}.items())]
+
+    def _file(self, index: str, filename: str) -> Reply:
+        name = filename.removesuffix(".metadata")
+        sdist = not name.endswith(".whl")
+        project = str((parse_sdist_filename if sdist else parse_wheel_filename)(name)[0])
+        for file in self.distributions(index, project):
+            if file.filename != name:
+                continue
+            if name == filename:
+                return Reply(200, content_type="binary/octet-stream", file=file)
+            if has_metadata_file(index, name):
+                return Reply(200, file.metadata, "binary/octet-stream")
+        return Reply(404 if index == PYPI else 403, b"no such file\n")
+
+    def _link(self, index: str, filename: str) -> str:
+        folder = "packages" if index == PYPI else f"whl/{index}"
+        return f"{self.files_url}/{folder}/{quote(filename)}"
+
+    def _page(self, index: str, project: str, *, as_json: bool) -> Reply:
+        key = (index, canonicalize_name(project), as_json)
+        if key not in self._pages:
+            files = self.distributions(*key[:2])
+            if not files:
+                return Reply(404 if index == PYPI else 403, b"no such project\n")
+            self._pages[key] = (self._json if as_json else self._html)(index, key[1], files)
+        return self._pages[key]
+
+    def _every_folder(self, project: str) -> Reply:
+        """Answer /whl/torch/, which lists the wheels of all compute platforms."""
+        pages = [
+            self._page(name, project, as_json=False) for name in catalog().indexes if name != PYPI
+        ]
+        lines = [line for page in pages for line in page.body.splitlines() if b"<a " in line]
+        body = b"\n".join([f"<h1>Links for {project}</h1>".encode(), *lines])
+        return Reply(200, body, HTML) if lines else Reply(403, b"no such project\n")
+
+    def _html(self, index: str, project: str, files: list[Distribution]) -> Reply:
+        lines = []
+        for file in files:
+            link = self._link(index, file.filename)
+            attributes = [f'href="{link}#sha256={file.sha256}"']
+            if index == "rocm7.14" and file.filename.startswith("rocm"):
+                attributes = [f'href="{link}"']
+            if has_metadata_file(index, file.filename):
+                value = f"sha256={hashlib.sha256(file.metadata).hexdigest()}"
+                names = ("data-dist-info-metadata", "data-core-metadata")
+                attributes += [f'{name}="{value}"' for name in names]
+            if index == PYPI and file.requires_python:
+                attributes.append(f'data-requires-python="{html.escape(file.requires_python)}"')
+            if index != PYPI:
+                attributes.append(f'data-upload-time="{file.uploaded}T12:00:00Z"')
+            lines.append(f"    <a {' '.join(attributes)}>{file.filename}</a><br/>\n")
+        page = (
+            f"<!DOCTYPE html>\n<html>\n  <body>\n    <h1>Links for {project}</h1>\n"
+            f"{''.join(lines)}  </body>\n</html>\n<!--TIMESTAMP 1795262400-->\n"
+        )
+        return Reply(200, page.encode(), HTML, (("Cache-Control", "no-cache,no-store"),))
+
+    def _json(self, index: str, project: str, files: list[Distribution]) -> Reply:
+        rows = [
+            {
+                "filename": file.filename,
+                "url": self._link(index, file.filename),
+                "hashes": {"sha256": file.sha256},
+                "requires-python": file.requires_python,
+                "core-metadata": {"sha256": hashlib.sha256(file.metadata).hexdigest()},
+                "size": file.size,
+                "upload-time": f"{file.uploaded}T12:00:00Z",
+                "yanked": False,
+            }
+            for file in files
+        ]
+        versions = sorted({version_of(file.filename) for file in files}, key=Version)
+        data = {"meta": {"api-version": "1.1"}, "name": project, "files": rows}
+        return Reply(200, json.dumps({**data, "versions": versions}).encode(), PEP691)
+
+    def _release(self, project: str, version: str | None) -> Reply:
+        """Answer PyPI's JSON API, which Poetry asks."""
+        by_version: dict[Version, list[Distribution]] = {}
+        for file in self.distributions(PYPI, canonicalize_name(project)):
+            by_version.setdefault(Version(version_of(file.filename)), []).append(file)
+        wanted = max(by_version) if by_version and version is None else Version(version or "0")
+        if wanted not in by_version:
+            return Reply(404, b'{"message": "Not Found"}', "application/json")
+        files = by_version[wanted]
+        # PyPI shows one file's METADATA for the release; of torch a Linux wheel's.
+        shown = next((file for file in files if "linux" in file.filename), files[0])
+        fields = parse_metadata(shown.metadata)
+        info = {"name": project, "version": str(wanted), "yanked": False, **fields}
+        urls = [self._release_file(file) for file in files]
+        data: dict[str, Any] = {"info": info, "urls": urls}
+        if version is None:
+            data["releases"] = {
+                str(v): [self._release_file(f) for f in by_version[v]] for v in by_version
+            }
+        return Reply(200, json.dumps(data).encode(), "application/json")
+
+    def _release_file(self, file: Distribution) -> dict[str, Any]:
+        return {
+            "filename": file.filename,
+            "url": self._link(PYPI, file.filename),
+            "packagetype": "bdist_wheel",
+            "digests": {"sha256": file.sha256},
+            "requires_python": file.requires_python,
+            "size": file.size,
+            "upload_time_iso_8601": f"{file.uploaded}T12:00:00.000000Z",
+            "yanked": False,
+        }
+
+
+def parse_metadata(metadata: bytes) -> dict[str, Any]:
+    """Return the fields of a METADATA file that PyPI's JSON API shows."""
+    fields = [line.partition(": ") for line in metadata.decode().split("\n\n")[0].splitlines()]
+    python = next((value for name, _, value in fields if name == "Requires-Python"), None)
+    return {
+        "summary": "",
+        "requires_python": python,
+        "requires_dist": [value for name, _, value in fields if name == "Requires-Dist"],
+    }
+
+
+@cache
+def has_metadata_file(index: str, filename: str) -> bool:
+    """Say whether the index serves `<wheel>.metadata` (for the ROCm builds it does not)."""
+    return filename.endswith(".whl") and not index.startswith("rocm")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Ignore a client that hung up; show a fault of the index itself."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
+    index: LoopbackIndex
+    host: str
+
+    def do_GET(self) -> None:
+        """Answer with headers and body."""
+        accept = self.headers.get("Accept", "")
+        reply = self.index.reply(
+            self.host, self.path, accept, self.headers.get("Authorization", "")
+        )
+        size = reply.file.size if reply.file else len(reply.body)
+        status, headers, span = reply.status, list(reply.headers), range(size)
+        if reply.file:
+            headers.append(("Accept-Ranges", "bytes"))
+            if asked := self._asked_range(size):
+                status, span = 206, asked
+                headers.append(("Content-Range", f"bytes {span[0]}-{span[-1]}/{size}"))
+        self.index.requests.append(Request(self.host, self.command, self.path, status))
+        self.send_response(status)
+        self.send_header("Content-Type", reply.content_type)
+        self.send_header("Content-Length", str(len(span)))
+        for name, value in headers:
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "HEAD":
+            return
+        if reply.file:
+            self._send_file(reply.file, span)
+        else:
+            self.wfile.write(reply.body)
+
+    def _send_file(self, distribution: Distribution, span: range) -> None:
+        left = len(span)
+        with distribution.open() as file:
+            file.seek(span.start)
+            while left and (block := file.read(min(left, 1 << 20))):
+                self.wfile.write(block)
+                left -= len(block)
+
+    do_HEAD = do_GET  # noqa: N815 - the name that http.server asks for
+
+    def _asked_range(self, size: int) -> range | None:
+        """Return the single byte range that the client asked for, if it lies in the file."""
+        unit, _, span = self.headers.get("Range", "").partition("=")
+        first, _, last = span.partition("-")
+        if unit != "bytes" or "," in span or not (first or last):
+            return None
+        start = int(first) if first else max(size - int(last), 0)
+        end = min(int(last), size - 1) if first and last else size - 1
+        return range(start, end + 1) or None
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the requests are in `LoopbackIndex.requests`."""
