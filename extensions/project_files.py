@@ -69,6 +69,15 @@ def environments(build: Build) -> list[str]:
     return [MARKERS[platform] for platform in build.wheels]
 
 
+def index_version(build: Build, package: str) -> str:
+    """The version that the PyTorch index has a package in, e.g. `2.14.1+cu130`.
+
+    Unsuffixed aarch64 wheels aside, which only uv can tell apart.
+    """
+    main = build.wheels.get("linux-x86_64") or build.wheels["windows-amd64"]
+    return main.packages[package]
+
+
 def find_links(build: Build, base: str) -> list[str]:
     """The pages of the PyTorch index that pip may look at: those of the build's packages alone.
 
@@ -89,7 +98,7 @@ def pip_lines(build: Build) -> list[str]:
     lines = []
     for package, version in build.versions.items():
         pins = {platform: wheels.packages[package] for platform, wheels in build.wheels.items()}
-        main = pins.get("linux-x86_64") or pins["windows-amd64"]
+        main = index_version(build, package)
         if pins.get("linux-aarch64", main) != main:
             lines.append(f"{package}=={main} ; {NOT_AARCH64}")
             lines.append(f"{package}=={pins['linux-aarch64']} ; {AARCH64}")
@@ -157,6 +166,7 @@ class ProjectFilesExtension(Extension):
             find_links=find_links,
             index_sources=index_sources,
             index_url=index_url,
+            index_version=index_version,
             pip_lines=pip_lines,
             requires_python=requires_python,
             torch_builds=torch_builds,

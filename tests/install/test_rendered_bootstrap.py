@@ -1,0 +1,55 @@
+"""The bootstrap of a rendered project installs its build, with each manager, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from install.managers import Tools
+from install.rendered import render
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
+
+VERSIONS = "import importlib.metadata as m; print(*map(m.version, {!r}))"
+
+
+@pytest.fixture(scope="session")
+def real_pip(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A pip new enough for dependency groups, on the loopback index: a stub could not install."""
+    folder = tmp_path_factory.mktemp("pip")
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "pip>=25.1"]
+    done = subprocess.run([*download, "--dest", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no pip to be had from the registry: {done.stderr[-200:]}")
+    tools.index.add_wheels(folder, "pypi")
+
+
+@pytest.mark.usefixtures("real_pip")
+@pytest.mark.network
+@pytest.mark.parametrize("compute_platform", ["cpu", "cu130", "pypi"])
+@pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
+def test_bootstrap_installs_exactly_the_build_and_then_has_nothing_to_do(
+    tools: Tools, tmp_path: Path, manager: str, compute_platform: str
+) -> None:
+    answers = {"package_manager": manager, "compute_platform": compute_platform}
+    if compute_platform != "pypi":
+        answers["pytorch_index_url"] = tools.index.pytorch_url
+    project = render(tmp_path / "a project", **answers)
+    data = json.loads((project / "scripts/torch_builds.json").read_text())
+    wanted = data["builds"][compute_platform]["platforms"]["linux-x86_64"]["packages"]
+
+    tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
+    again = tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
+
+    python = project / ".venv/bin/python"
+    installed = tools.run(python, "-c", VERSIONS.format(list(wanted)), cwd=project)
+    assert installed.split() == list(wanted.values())
+    assert "Nothing to do" in again
+    if manager == "poetry":  # which without pins would change versions with every sync
+        synced = tools.poetry("sync", cwd=project, POETRY_VIRTUALENVS_IN_PROJECT="true")
+        assert "No dependencies to install or update" in synced
