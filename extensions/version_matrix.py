@@ -581,12 +581,13 @@ class VersionMatrixExtension(Extension):
 
     @pass_context
     def alternatives(self, context: Context) -> list[Build]:
-        """The builds of the other compute platforms that this project could move to."""
+        """The other compute platforms' builds, of the project's torch series where there is one."""
         asked = self._asked(context)
-        offered = self._matrix.policy.compute_platforms.listed(None)
-        found = (
-            resolve(self._matrix, replace(asked, compute_platform=name, torch="latest"))
-            for name in offered
-            if name != asked.compute_platform
-        )
-        return [build for build in found if isinstance(build, Build)]
+        builds = []
+        for name in self._matrix.policy.compute_platforms.listed(None):
+            if name != asked.compute_platform:
+                other = replace(asked, compute_platform=name)
+                same_series = resolve(self._matrix, other)
+                newest = resolve(self._matrix, replace(other, torch="latest"))
+                builds.append(same_series if isinstance(same_series, Build) else newest)
+        return [build for build in builds if isinstance(build, Build)]

@@ -1,0 +1,48 @@
+/* NVIDIA's libcuda and NVML as far as the smoke test asks them; environment variables answer.
+ *
+ * FAKE_INIT, FAKE_NVML: what cuInit and nvmlInit return. FAKE_CUDA: what the driver supports, e.g.
+ * 12000. FAKE_DRIVER: its version. FAKE_GPUS: compute capabilities, e.g. "61 120". FAKE_SEEN: how
+ * many GPUs NVML counts. FAKE_TROUBLE: crash or hang in cuInit. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *text(const char *name, const char *otherwise) {
+    const char *value = getenv(name);
+    return value ? value : otherwise;
+}
+
+static int capabilities(int *found) {
+    int count = 0, used = 0;
+    const char *list = text("FAKE_GPUS", "90");
+    while (count < 16 && sscanf(list, "%d%n", &found[count], &used) == 1) list += used, count++;
+    return count;
+}
+
+int cuInit(unsigned flags) {
+    (void)flags;
+    if (!strcmp(text("FAKE_TROUBLE", ""), "crash")) abort();
+    if (!strcmp(text("FAKE_TROUBLE", ""), "hang")) sleep(600);
+    return atoi(text("FAKE_INIT", "0"));
+}
+int cuDriverGetVersion(int *version) { return *version = atoi(text("FAKE_CUDA", "13000")), 0; }
+int cuDeviceGetCount(int *count) {
+    int found[16];
+    return *count = capabilities(found), 0;
+}
+int cuDeviceGet(int *device, int ordinal) { return *device = ordinal + 100, 0; }
+int cuDeviceGetName(char *name, int length, int device) {
+    return snprintf(name, length, "NVIDIA Test %d", device - 100), 0;
+}
+int cuDeviceGetAttribute(int *value, int attribute, int device) {
+    int found[16];
+    if (device < 100 || device >= 100 + capabilities(found)) return 101;
+    return *value = attribute == 75 ? found[device - 100] / 10 : found[device - 100] % 10, 0;
+}
+
+int nvmlInit_v2(void) { return atoi(text("FAKE_NVML", "0")); }
+int nvmlDeviceGetCount_v2(unsigned *count) { return *count = atoi(text("FAKE_SEEN", "1")), 0; }
+int nvmlSystemGetDriverVersion(char *version, unsigned length) {
+    return snprintf(version, length, "%s", text("FAKE_DRIVER", "580.95.05")), 0;
+}

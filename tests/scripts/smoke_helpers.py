@@ -1,0 +1,234 @@
+"""Projects for the smoke test: a data file, the script, and a torch: real, a stub, or none."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "template" / "scripts" / "gpu_smoke_test.py"
+MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
+SYSTEM = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
+HERE = f"{SYSTEM}-{platform.machine().lower()}"
+TORCH = "2.13.0"
+CARDS = [path.read_text(encoding="ascii") for path in Path("/sys/bus/pci/devices").glob("*/vendor")]
+without_gpu = pytest.mark.skipif("0x10de\n" in CARDS, reason="this machine has an NVIDIA card")
+
+CUDA_WHEELS: dict[str, dict[str, Any]] = {
+    "cu126": {
+        "accelerator": "cuda",
+        "minimum_driver": "525.60.13",
+        "gpu_architectures": ["5.0", "6.0", "7.0", "7.5", "8.0", "8.6", "9.0"],
+        "ptx": None,
+    },
+    "cu130": {
+        "accelerator": "cuda",
+        "minimum_driver": "580.65.06",
+        "gpu_architectures": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"],
+        "ptx": None,
+    },
+}
+OTHER_WHEELS: dict[str, Any] = {"minimum_driver": None, "gpu_architectures": [], "ptx": None}
+CUDA_WHEELS["cu132"] = CUDA_WHEELS["pypi"] = CUDA_WHEELS["cu130"]
+CUDA_WHEELS["cu128"] = {
+    **CUDA_WHEELS["cu126"],
+    "gpu_architectures": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"],
+}
+RELEASES = {"cu128": "2.11.0", "pypi": "2.15.0"}
+LABELS = {"cpu": "CPU", "cu126": "CUDA 12.6", "cu130": "CUDA 13.0", "rocm7.2": "ROCm 7.2"}
+TOOLKITS = {"cu126": "12.6", "cu130": "13.0", "rocm7.2": "7.2"}
+
+
+def wheels_of(name: str) -> dict[str, Any]:
+    """The entry of a compute platform among the alternatives."""
+    accelerator = "rocm" if name.startswith("rocm") else name
+    return CUDA_WHEELS.get(name, {"accelerator": accelerator, **OTHER_WHEELS})
+
+
+@dataclass
+class Outcome:
+    """What a run of the smoke test came to."""
+
+    code: int
+    text: str
+    stderr: str
+    document: dict[str, Any]
+
+    def __getitem__(self, name: str) -> dict[str, Any]:
+        """The check with this id."""
+        found: dict[str, Any] = next(c for c in self.document["checks"] if c["id"] == name)
+        return found
+
+    def ids(self, status: str) -> list[str]:
+        """The checks that ended so."""
+        return [c["id"] for c in self.document["checks"] if c["status"] == status]
+
+
+@dataclass
+class Project:
+    """A project as it is rendered, as far as the smoke test looks at it."""
+
+    root: Path
+    build: str = "cpu"
+    packages: Mapping[str, str] = field(default_factory=dict)
+    wheels: Mapping[str, Any] = field(default_factory=dict)  # overrides
+    alternatives: tuple[str, ...] = ("cpu", "cu132", "cu130", "cu128", "cu126", "pypi")
+    python: str = f"=={MINOR}.*"
+    executable: str = sys.executable
+    env: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Write the project."""
+        scripts = self.root / "scripts"
+        scripts.mkdir(parents=True)
+        shutil.copy(SCRIPT, scripts)
+        version = f"{TORCH}+{self.build}"
+        own = wheels_of(self.build) | {
+            "toolkit": TOOLKITS.get(self.build),
+            "packages": {"torch": version, **self.packages},
+            "torch_version": version,
+            **self.wheels,
+        }
+        document = {
+            "schema": 1,
+            "package_manager": "uv",
+            "python": MINOR,
+            "requires_python": self.python,
+            "compute_platform": self.build,
+            "packages": list(own["packages"]),
+            "builds": {self.build: self._build(self.build, own)},
+            "alternatives": {
+                name: self._build(name, wheels_of(name))
+                for name in self.alternatives
+                if name != self.build
+            },
+        }
+        (scripts / "torch_builds.json").write_text(json.dumps(document), encoding="utf-8")
+        # Neither a driver nor a setting of this machine is to decide a test.
+        nothing = self.root / "no-driver"
+        nothing.mkdir()
+        for library in ("libcuda.so.1", "libnvidia-ml.so.1"):
+            (nothing / library).touch()
+        personal = ("PYTHONPATH", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "COLUMNS")
+        inherited = {key: value for key, value in os.environ.items() if key not in personal}
+        self.env = {**inherited, "LD_LIBRARY_PATH": str(nothing), **self.env}
+
+    @staticmethod
+    def _build(name: str, wheels: Mapping[str, Any]) -> dict[str, Any]:
+        label = LABELS.get(name, name.upper())
+        return {
+            "label": label,
+            "release": RELEASES.get(name, TORCH),
+            "platforms": {HERE: dict(wheels)},
+        }
+
+    def command(self, *arguments: str, isolated: bool = False) -> list[str]:
+        """The command line of a run."""
+        flags = ["-I"] if isolated else []
+        script = self.root / "scripts" / SCRIPT.name
+        return [self.executable, *flags, str(script), *arguments]
+
+    def run(self, *arguments: str, **env: str) -> Outcome:
+        """Run the smoke test; what it promises of every run is asserted here."""
+        file = self.root / "smoke.json"
+        done = subprocess.run(
+            self.command("--json", str(file), *arguments),
+            env={**self.env, **env},
+            capture_output=True,
+            check=False,
+            timeout=120,
+        )
+        text, stderr = done.stdout.decode("ascii"), done.stderr.decode("ascii")
+        assert "Traceback" not in text + stderr
+        assert stderr == ""
+        assert "\033" not in text
+        document = json.loads(file.read_text(encoding="ascii"))
+        assert_schema(document)
+        assert document["exit_code"] == done.returncode
+        failed = document["summary"]["fail"]
+        assert text.startswith("FAIL  " if failed else "PASS  ")
+        assert bool(failed) == bool(done.returncode)
+        return Outcome(done.returncode, text, stderr, document)
+
+    def add_stub_torch(self, code: str, version: str = "", **lines: str) -> None:
+        """Put a torch of a few lines on the path; the Python of the tests passes as .venv."""
+        (self.root / ".venv").symlink_to(sys.prefix)
+        version = version or f"{TORCH}+{self.build}"
+        site = self.root / "site"
+        self.env["PYTHONPATH"] = str(site)
+        write_version(site, version, {"cuda": TOOLKITS.get(self.build, ""), **lines})
+        (site / "torch" / "__init__.py").write_text(code, encoding="utf-8")
+
+
+def write_version(site: Path, version: str, lines: Mapping[str, str], metadata: str = "") -> None:
+    """A torch/version.py in the style of the real one, and the metadata of that version."""
+    text = f"from typing import Optional\n\n__version__ = {version!r}\ndebug = False\n"
+    for name in ("cuda", "hip", "xpu"):
+        text += f"{name}: Optional[str] = {lines.get(name) or None!r}\n"
+    (site / "torch").mkdir(parents=True, exist_ok=True)
+    (site / "torch" / "version.py").write_text(text, encoding="utf-8")
+    info = site / f"torch-{version}.dist-info"
+    info.mkdir()
+    about = f"Metadata-Version: 2.1\nName: torch\nVersion: {metadata or version}\n"
+    (info / "METADATA").write_text(about, encoding="utf-8")
+
+
+def fake_driver(folder: Path) -> Path:
+    """A folder for LD_LIBRARY_PATH with an NVIDIA driver that FAKE_ variables command."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler or SYSTEM != "linux":
+        pytest.skip("needs Linux and a C compiler, to build a fake NVIDIA driver")
+    source = Path(__file__).with_name("fake_driver.c")
+    library = folder / "libcuda.so.1"
+    command = [compiler, "-Wall", "-Werror", "-shared", "-fPIC", "-o", str(library), str(source)]
+    subprocess.run(command, check=True)
+    shutil.copy(library, folder / "libnvidia-ml.so.1")
+    return folder
+
+
+def assert_schema(document: dict[str, Any]) -> None:
+    """Whether a report is smoke/1, and consistent."""
+    types = {
+        "schema": str,
+        "level": str,
+        "device": str,
+        "started": str,
+        "seconds": float,
+        "exit_code": int,
+        "summary": dict,
+        "host": dict,
+        "checks": list,
+    }
+    assert {key: type(value) for key, value in document.items()} == types
+    assert document["schema"] == "smoke/1"
+    assert document["device"] in ("cpu", "cuda", "mps", "xpu")
+    assert {key: type(value) for key, value in document["host"].items()} == {
+        "os": str,
+        "python": str,
+    }
+    statuses = [check["status"] for check in document["checks"]]
+    assert document["summary"] == {s: statuses.count(s) for s in ("pass", "warn", "fail", "skip")}
+    assert sum(document["summary"].values()) == len(statuses)
+    names = [check["id"] for check in document["checks"]]
+    assert len(set(names)) == len(names), names
+    for check in document["checks"]:
+        assert {key: type(value) for key, value in check.items()} == {
+            "id": str,
+            "status": str,
+            "message": str,
+            "remedy": str,
+            "seconds": float,
+            "data": dict,
+        }
+        assert check["message"]
+        if check["status"] in ("warn", "fail"):  # sentences, and never without a way out
+            assert check["remedy"].endswith("."), check
+            assert len(check["message"].split()) > 3, check

@@ -1,0 +1,277 @@
+"""The smoke test without a working torch: it says what is wrong, and never shows a traceback."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.smoke_helpers import HERE, MINOR, TORCH, Project, wheels_of
+
+GOOD_START = "from .version import __version__\n"
+NO_LIBRARY = "libcudnn.so.9: cannot open shared object file: No such file or directory"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A CPU project; the Python of these tests has no torch."""
+    return Project(tmp_path / "project")
+
+
+def test_a_missing_torch_is_to_be_installed(project: Project) -> None:
+    outcome = project.run()
+    assert outcome.code == 1
+    assert outcome.ids("fail") == ["TORCH-FOUND"]
+    assert outcome["TORCH-FOUND"]["remedy"] == "Type `./bootstrap.sh`."
+    assert outcome.ids("skip") == ["TORCH-IMPORT", "DEV-OPEN", "NUM-MATMUL", "NUM-GRAD"]
+    assert outcome.text.startswith("FAIL  torch not found, asked for CPU: TORCH-FOUND")
+    assert outcome.text.endswith("-> Type `./bootstrap.sh`.\n")
+    (project.root / ".venv").symlink_to(sys.prefix)  # then another run would find all in place
+    assert project.run()["TORCH-FOUND"]["remedy"] == "Type `./bootstrap.sh --recreate`."
+
+
+def test_another_python_than_that_of_the_venv_is_worth_a_warning(project: Project) -> None:
+    assert project.run()["PY-VENV"]["remedy"] == "Type `./bootstrap.sh`."
+    (project.root / ".venv").mkdir()
+    outcome = project.run()
+    assert outcome.ids("warn") == ["PY-VENV"]
+    for name in ("PY-VENV", "TORCH-FOUND"):
+        assert outcome[name]["remedy"] == "Type `.venv/bin/python scripts/gpu_smoke_test.py`."
+    (project.root / ".venv").rmdir()
+    (project.root / ".venv").symlink_to(sys.prefix)
+    assert project.run()["PY-VENV"]["status"] == "pass"
+
+
+def test_a_file_named_torch_is_not_torch(project: Project) -> None:
+    file = project.root / "scripts" / "torch.py"
+    file.write_text("raise SystemExit(7)\n", encoding="utf-8")
+    outcome = project.run()
+    assert outcome.code == 1
+    assert str(file) in outcome["TORCH-FOUND"]["message"]
+    assert outcome["TORCH-FOUND"]["remedy"] == "Rename it."
+
+
+def test_what_an_uninstall_left_over_is_not_torch(project: Project) -> None:
+    (project.root / "scripts" / "torch" / "lib").mkdir(parents=True)
+    outcome = project.run()
+    assert outcome.ids("fail") == ["TORCH-FOUND"]
+
+
+@pytest.mark.parametrize(
+    ("range_", "status"),
+    [
+        (f"=={MINOR}.*", "pass"),
+        (f"=={MINOR}.*,!={MINOR}.99", "pass"),
+        ("==3.9.*", "fail"),
+        ("=={0}.{1}.*,!={0}.{1}.{2}".format(*sys.version_info[:3]), "fail"),
+    ],
+)
+def test_the_python_must_be_in_the_projects_range(tmp_path: Path, range_: str, status: str) -> None:
+    check = Project(tmp_path / "project", python=range_).run()["PY-VERSION"]
+    assert check["status"] == status
+    assert (range_ in check["message"]) == (status == "fail")
+
+
+@pytest.mark.parametrize(
+    ("installed", "status"), [("0.28.0+cpu", "pass"), ("0.27.1+cpu", "fail"), ("", "fail")]
+)
+def test_a_companion_must_be_the_partner(tmp_path: Path, installed: str, status: str) -> None:
+    project = Project(tmp_path / "project", packages={"torchvision": "0.28.0+cpu"})
+    project.add_stub_torch("")
+    if installed:
+        info = project.root / "site" / "torchvision.dist-info"
+        info.mkdir()
+        about = f"Metadata-Version: 2.1\nName: torchvision\nVersion: {installed}\n"
+        (info / "METADATA").write_text(about, encoding="utf-8")
+    check = project.run()["PKG-VISION"]
+    assert check["status"] == status
+    if status == "fail":
+        assert check["message"] == (
+            f"torch {TORCH}+cpu goes with torchvision 0.28.0+cpu, "
+            f"but {installed or 'none'} is installed."
+        )
+        assert check["remedy"] == "Type `./bootstrap.sh --recreate`."
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "remedy"),
+    [
+        (f"raise ImportError({NO_LIBRARY!r})", NO_LIBRARY, "--recreate"),
+        ("import ctypes; ctypes.CDLL('libnowhere.so')", "libnowhere.so", "--recreate"),
+        ("raise ImportError('x.so: undefined symbol: f')", "undefined symbol", "LD_LIBRARY_PATH"),
+        ("raise OSError('[WinError 126] c10.dll')", "c10.dll", "vc_redist"),
+        ("raise ValueError()", "ValueError: no message", "--recreate"),
+    ],
+)
+def test_an_import_that_fails_is_explained(
+    project: Project, code: str, message: str, remedy: str
+) -> None:
+    project.add_stub_torch(code)
+    outcome = project.run()
+    assert outcome.code == 1
+    assert outcome.ids("fail") == ["TORCH-IMPORT"]
+    assert message in outcome["TORCH-IMPORT"]["message"]
+    assert remedy in outcome["TORCH-IMPORT"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "last", "said"),
+    [
+        ("import os; os.abort()", "TORCH-IMPORT", "none", "crashed (Aborted)"),
+        (
+            "import os, sys; sys.stderr.write('OMP: Error #15\\n'); os.kill(os.getpid(), 11)",
+            "TORCH-IMPORT",
+            "none",
+            "crashed (Segmentation fault), saying `OMP: Error #15`",
+        ),
+        ("import os; os._exit(3)", "TORCH-IMPORT", "none", "crashed (exit code 0x3)"),
+        ("import time; time.sleep(99)", "TORCH-IMPORT", "none", "did not answer within 4 s"),
+        (
+            GOOD_START + "import time\ndef zeros(*a, **k): time.sleep(99)\nclass cpu: pass",
+            "DEV-OPEN",
+            "TORCH-IMPORT",
+            "did not answer within 4 s",
+        ),
+        (
+            GOOD_START + "import os\ndef zeros(*a, **k): os.abort()\nclass cpu: pass",
+            "DEV-OPEN",
+            "TORCH-IMPORT",
+            "crashed (Aborted)",
+        ),
+    ],
+)
+def test_a_crash_or_a_hang_is_told_with_the_last_finished_check(
+    project: Project, code: str, name: str, last: str, said: str
+) -> None:
+    project.add_stub_torch(code)
+    outcome = project.run("--timeout", "4")
+    assert outcome.code == 4
+    assert outcome.ids("fail") == [name]
+    sentence = f"PyTorch {said}; the last check that finished is {last}."
+    assert outcome[name]["message"] == sentence
+    assert outcome[name]["data"]["last_finished"] == last
+    if "not answer" in said:
+        assert "--timeout 16" in outcome[name]["remedy"]
+    assert (
+        outcome.ids("skip")
+        == ["TORCH-IMPORT", "DEV-OPEN", "NUM-MATMUL", "NUM-GRAD"][
+            1 if name == "TORCH-IMPORT" else 2 :
+        ]
+    )
+
+
+def test_noise_on_stdout_is_no_matter(project: Project) -> None:
+    project.add_stub_torch("print('@smoke is not for you', end='')\n" + GOOD_START)
+    outcome = project.run()
+    assert outcome["TORCH-IMPORT"]["status"] == "pass"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_the_console_may_have_any_encoding(project: Project, encoding: str) -> None:
+    project.add_stub_torch("raise ImportError('caf\\u00e9 \\u2014 \\u4f60')")
+    outcome = project.run(PYTHONIOENCODING=encoding)
+    assert "caf\\xe9 \\u2014 \\u4f60" in outcome.text
+    assert "caf\u00e9 \u2014 \u4f60" in outcome["TORCH-IMPORT"]["message"]
+
+
+def test_a_terminal_gets_colours_unless_it_does_not_want_them(project: Project) -> None:
+    assert "\033[31mFAIL  torch" in on_a_terminal(project)
+    assert "\033" not in on_a_terminal(project, NO_COLOR="1")
+    assert "\033" not in on_a_terminal(project, TERM="dumb")
+
+
+def on_a_terminal(project: Project, **env: str) -> str:
+    """What the smoke test writes to a terminal."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        project.command(), env={**project.env, "TERM": "xterm", **env}, stdout=theirs
+    )
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            chunk = os.read(ours, 10_000)
+        except OSError:  # the other side is closed
+            break
+        text += chunk
+        if not chunk:
+            break
+    os.close(ours)
+    assert child.wait() == 1
+    return text.decode("ascii")
+
+
+def test_lines_fit_the_terminal_but_commands_stay_whole(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", alternatives=("cu126",))
+    project.add_stub_torch(GOOD_START)
+    text = project.run("--device", "cuda", COLUMNS="72").text
+    command = "`copier update --defaults --trust -d compute_platform=cu126`"
+    assert command in text
+    for line in text.replace(command, "").splitlines()[1:]:
+        longest = max(map(len, line.split()), default=0)  # a path, which is not broken either
+        assert len(line) <= 72 or longest > 72 - 23 - len("-> Type"), line
+
+
+def refuse(project: Project, *arguments: str) -> str:
+    """Run a command line that is refused before any check."""
+    done = subprocess.run(
+        project.command(*arguments), env=project.env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.isascii()
+    return done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "FileNotFoundError"),
+        ("<<<<<<< before updating\n", "JSONDecodeError"),
+        ("[]", "TypeError"),
+        ("{}", "KeyError: 'schema'"),
+        ('{"schema": 2}', "schema 2 is not known here"),
+        ('{"schema": 1, "requires_python": ">=3.11"}', "'>=3.11' is not understood"),
+        ('{"schema": 1, "requires_python": "==3.11.*", "builds": []}', "KeyError"),
+        ("\u00e9".encode("latin-1"), "UnicodeDecodeError"),
+    ],
+)
+def test_a_broken_data_file_is_to_be_restored(
+    project: Project, content: str | bytes | None, said: str
+) -> None:
+    file = project.root / "scripts" / "torch_builds.json"
+    file.unlink()
+    if content is not None:
+        file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    stderr = refuse(project)
+    assert stderr.startswith(f"scripts/torch_builds.json cannot be used ({said}") or said in stderr
+    assert stderr.endswith("-> Type `git checkout HEAD -- scripts/torch_builds.json`.\n")
+
+
+def test_wrong_arguments_are_refused(project: Project) -> None:
+    assert "invalid choice: 'tpu'" in refuse(project, "--device", "tpu")
+    assert "--timeout must be more than 0" in refuse(project, "--timeout", "0")
+    assert "No such file or directory" in refuse(project, "--json", "no/such/folder/x.json")
+
+
+def test_a_platform_without_wheels_leads_to_a_build_that_has_some(project: Project) -> None:
+    file = project.root / "scripts" / "torch_builds.json"
+    document = json.loads(file.read_text(encoding="utf-8"))
+    platforms = document["builds"]["cpu"]["platforms"]
+    platforms["solaris-sparc"] = platforms.pop(HERE)
+    project.add_stub_torch("")
+    cpu = {"label": "CPU", "release": TORCH, "platforms": {HERE: wheels_of("cpu")}}
+    for alternatives, remedy in (
+        ({"cpu": cpu}, "or type `copier update --defaults --trust -d compute_platform=cpu`"),
+        ({}, "Use a machine that torch_builds.json names."),
+    ):
+        document["alternatives"] = alternatives
+        file.write_text(json.dumps(document), encoding="utf-8")
+        outcome = project.run()
+        assert outcome.code == 3
+        assert "CPU has no torch wheels for" in outcome["TORCH-BUILD"]["message"]
+        assert remedy in outcome["TORCH-BUILD"]["remedy"]

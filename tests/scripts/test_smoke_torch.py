@@ -1,0 +1,257 @@
+"""The smoke test with the real torch, healthy and doctored."""
+
+import fcntl
+import json
+import subprocess
+import sys
+import venv
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from scripts.smoke_helpers import (
+    ROOT,
+    TORCH,
+    Project,
+    assert_schema,
+    fake_driver,
+    without_gpu,
+    write_version,
+)
+
+pytestmark = [
+    pytest.mark.network,
+    pytest.mark.slow,
+    pytest.mark.skipif("sys.platform != 'linux'", reason="needs the Linux wheel of torch"),
+]
+ALL = ["PY-VERSION", "PY-VENV", "TORCH-FOUND", "TORCH-BUILD"]
+ALL += ["TORCH-IMPORT", "DEV-OPEN", "NUM-MATMUL", "NUM-GRAD"]
+INDEX = ["--index-url", "https://download.pytorch.org/whl/cpu"]
+
+
+@pytest.fixture(scope="session")
+def torch_venv() -> Path:
+    """A virtual environment with the real CPU build of torch, made once and kept."""
+    folder = ROOT / ".cache" / "torch-venv"
+    folder.parent.mkdir(exist_ok=True)
+    ready = folder / f"torch-{TORCH}-{sys.version_info[0]}.{sys.version_info[1]}"
+    with (folder.parent / "torch-venv.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one test process makes it, the others wait
+        if not ready.exists():
+            venv.create(folder, clear=True, with_pip=True)
+            install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-input"]
+            for source in ([], INDEX):
+                command = [*install, f"torch=={TORCH}+cpu", *source]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if not done.returncode:
+                    ready.touch()
+                    break
+    if not ready.exists():
+        pytest.skip(f"torch {TORCH}+cpu cannot be installed: {done.stderr.splitlines()[-1:]}")
+    return folder
+
+
+@pytest.fixture
+def healthy(tmp_path: Path, torch_venv: Path) -> Project:
+    """A CPU project with its own .venv."""
+    return real_project(tmp_path, torch_venv)
+
+
+def real_project(tmp_path: Path, torch_venv: Path, build: str = "cpu") -> Project:
+    """A project whose .venv has the real torch."""
+    project = Project(tmp_path / "project", build)
+    (project.root / ".venv").symlink_to(torch_venv)
+    project.executable = str(project.root / ".venv" / "bin" / "python")
+    return project
+
+
+def doctor(project: Project, torch_venv: Path, metadata: str = "", **lines: str) -> None:
+    """Give the real torch another version.py: that of the project's build."""
+    site = project.root / "site"
+    write_version(site, f"{TORCH}+{project.build}", lines, metadata)
+    real = next(torch_venv.glob("lib/python*/site-packages/torch"))
+    for path in real.iterdir():
+        if path.name not in ("version.py", "__pycache__"):
+            (site / "torch" / path.name).symlink_to(path)
+    project.env["PYTHONPATH"] = str(site)
+
+
+def patch_torch(project: Project, code: str) -> None:
+    """Run code right after torch is imported."""
+    hook = f"""
+import importlib.abc, importlib.util, sys
+class Hook(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name != "torch":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+        def execute_and_patch(torch):
+            execute(torch)
+            exec({code!r}, {{"torch": torch}})
+        spec.loader.exec_module = execute_and_patch
+        return spec
+if "--child" in sys.orig_argv:
+    sys.meta_path.insert(0, Hook())
+"""
+    (project.root / "site").mkdir()
+    (project.root / "site" / "sitecustomize.py").write_text(hook, encoding="utf-8")
+    project.env["PYTHONPATH"] = str(project.root / "site")
+
+
+def test_a_healthy_cpu_project_passes(healthy: Project) -> None:
+    outcome = healthy.run()
+    assert outcome.code == 0
+    assert outcome.ids("pass") == ALL
+    assert len(outcome.document["checks"]) == len(ALL)
+    assert outcome.text.startswith(f"PASS  torch {TORCH}+cpu on the CPU  (")
+    assert outcome.document["level"] == "quick"
+    assert outcome.document["device"] == "cpu"
+
+
+def test_json_without_a_file_is_all_there_is_on_stdout(healthy: Project) -> None:
+    command = healthy.command("--device", "cpu", "--json", isolated=True)
+    done = subprocess.run(command, env=healthy.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    document = json.loads(done.stdout)
+    assert_schema(document)
+    assert document["summary"]["pass"] == len(ALL)
+
+
+def test_the_cpu_wheel_in_a_cuda_project_is_the_wrong_build(
+    tmp_path: Path, torch_venv: Path
+) -> None:
+    outcome = real_project(tmp_path, torch_venv, "cu130").run("--device", "cuda")
+    assert outcome.code == 3
+    assert outcome["TORCH-BUILD"]["message"] == (
+        f"torch {TORCH}+cpu (CPU) is installed, but the project asks for {TORCH}+cu130 (CUDA 13.0)."
+    )
+    assert outcome["TORCH-BUILD"]["remedy"] == "Type `./bootstrap.sh --recreate`."
+    assert "Torch not compiled with CUDA enabled" in outcome["DEV-OPEN"]["message"]
+    assert outcome["DEV-OPEN"]["remedy"] == "This follows from TORCH-BUILD."
+    assert outcome.text.endswith("-> Type `./bootstrap.sh --recreate`.\n")
+
+
+def test_another_version_of_torch_is_the_wrong_build(healthy: Project) -> None:
+    file = healthy.root / "scripts" / "torch_builds.json"
+    file.write_text(file.read_text(encoding="utf-8").replace(TORCH, "2.12.1"), encoding="utf-8")
+    outcome = healthy.run()
+    assert outcome.code == 3
+    assert outcome.ids("fail") == ["TORCH-BUILD"]
+    assert "asks for 2.12.1+cpu" in outcome["TORCH-BUILD"]["message"]
+    assert "NUM-MATMUL" in outcome.ids("pass")
+
+
+def test_metadata_of_another_version_is_a_mixed_install(healthy: Project, torch_venv: Path) -> None:
+    doctor(healthy, torch_venv, metadata="2.12.1+cpu")
+    outcome = healthy.run()
+    assert (outcome.code, outcome.ids("fail")) == (3, ["TORCH-BUILD"])
+    assert "its metadata says 2.12.1+cpu" in outcome["TORCH-BUILD"]["message"]
+
+
+@without_gpu
+@pytest.mark.parametrize(
+    ("build", "lines", "warned", "device"),
+    [
+        ("cu130", {"cuda": "13.0"}, "DRV-LIBCUDA", "CUDA"),
+        ("rocm7.2", {"hip": "7.2.53211"}, "DEV-OPEN", "ROCm"),
+        ("xpu", {"xpu": "20250301"}, "DEV-OPEN", "XPU"),
+    ],
+)
+def test_a_gpu_build_passes_on_the_cpu_of_a_machine_without_a_gpu(
+    tmp_path: Path,
+    torch_venv: Path,
+    build: str,
+    lines: Mapping[str, str],
+    warned: str,
+    device: str,
+) -> None:
+    project = real_project(tmp_path, torch_venv, build)
+    doctor(project, torch_venv, **lines)
+    outcome = project.run("--device", "auto")
+    assert outcome.code == 0
+    assert outcome.ids("warn") == [warned]
+    assert "TORCH-BUILD" in outcome.ids("pass")
+    assert outcome["DEV-OPEN"]["data"] == {"kind": "cpu", "devices": ["cpu"]}
+    assert outcome.text.startswith(
+        f"PASS  torch {TORCH}+{build} on the CPU, no {device} device here  ("
+    )
+    named = "xpu" if build == "xpu" else "cuda"  # torch's name for AMD GPUs, too
+    assert project.run().code == 3  # but only if the CPU will do
+    outcome = project.run("--device", named)
+    assert outcome.code == 3
+    assert "DEV-OPEN" in outcome.ids("fail")
+    assert outcome.document["device"] == named
+
+
+@pytest.mark.parametrize("device", ["cuda", "xpu", "mps"])
+def test_a_device_that_torch_is_not_built_for_is_a_failure(healthy: Project, device: str) -> None:
+    outcome = healthy.run("--device", device)
+    assert outcome.code == 3
+    assert "TORCH-BUILD" in outcome.ids("fail")
+    assert "is not built for" in outcome["TORCH-BUILD"]["message"]
+
+
+def test_a_gpu_beside_the_cpu_build_is_worth_a_warning_where_any_device_will_do(
+    healthy: Project, tmp_path: Path
+) -> None:
+    healthy.env["LD_LIBRARY_PATH"] = str(fake_driver(tmp_path))
+    outcome = healthy.run("--device", "auto")
+    assert (outcome.code, outcome.ids("warn")) == (0, ["TORCH-BUILD"])
+    assert "cannot use the NVIDIA Test 0" in outcome["TORCH-BUILD"]["message"]
+    assert "compute_platform=cu130`" in outcome["TORCH-BUILD"]["remedy"]
+    crash = healthy.run("--device", "auto", FAKE_TROUBLE="crash")  # no matter on the CPU
+    assert crash.ids("warn") == []
+    assert healthy.run().ids("warn") == []
+
+
+def changed(product: str) -> str:
+    """A torch whose float32 matrix product is another."""
+    return (
+        "true = torch.Tensor.__matmul__\n"
+        "def matmul(a, b):\n"
+        "    product = true(a, b)\n"
+        f"    return {product} if a.dtype == torch.float32 else product\n"
+        "torch.Tensor.__matmul__ = matmul"
+    )
+
+
+@pytest.mark.parametrize(
+    ("code", "failed", "said"),
+    [
+        (changed("product * float('nan')"), ["NUM-MATMUL", "NUM-GRAD"], "error is nan"),
+        (changed("product * 1.00002"), ["NUM-MATMUL"], "error is 2.0e-05, at most 1e-05"),
+        (
+            "true = torch.Tensor.square\n"
+            "torch.Tensor.square = lambda x: x.abs() if x.dtype == torch.float32 else true(x)",
+            ["NUM-GRAD"],
+            "at most 1e-04 is right",
+        ),
+        ("torch.zeros = torch.ones", ["DEV-OPEN"], "counts a thousand ones as 2000.0"),
+    ],
+)
+def test_wrong_numbers_fail(healthy: Project, code: str, failed: list[str], said: str) -> None:
+    patch_torch(healthy, code)
+    outcome = healthy.run()
+    assert outcome.code == (3 if failed == ["DEV-OPEN"] else 1)
+    assert outcome.ids("fail") == failed
+    assert said in outcome[failed[0]]["message"]
+
+
+def test_a_check_that_raises_has_failed(healthy: Project) -> None:
+    patch_torch(
+        healthy,
+        "def no(*a): raise RuntimeError('no kernel image\\n at 0x1')\ntorch.Tensor.square = no",
+    )
+    outcome = healthy.run()
+    assert (outcome.code, outcome.ids("fail")) == (1, ["NUM-GRAD"])
+    assert outcome["NUM-GRAD"]["message"] == ("The check ended in RuntimeError: no kernel image.")
+
+
+def test_a_crash_after_the_last_check_is_told(healthy: Project) -> None:
+    patch_torch(healthy, "import atexit, os; atexit.register(os.abort)")
+    outcome = healthy.run()
+    assert (outcome.code, outcome.ids("fail")) == (4, ["TORCH-EXIT"])
+    assert outcome["TORCH-EXIT"]["data"]["last_finished"] == "NUM-GRAD"
