@@ -26,12 +26,13 @@ def pick_device() -> torch.device:
 
 def describe(device: torch.device) -> str:
     """The device and its build in a few words, e.g. `cuda: NVIDIA H200 (torch 2.14.1+cu130)`."""
-    names = {
-        "cuda": lambda: torch.cuda.get_device_name(device),
-        "xpu": lambda: torch.xpu.get_device_name(device),
-        "mps": lambda: "Apple GPU",
-    }
-    name = names[device.type]() if device.type in names else "no GPU in use"
+    name = "no GPU in use"
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    elif device.type == "xpu":
+        name = torch.xpu.get_device_name(device)
+    elif device.type == "mps":
+        name = "Apple GPU"
     return f"{device.type}: {name} (torch {torch.__version__})"
 
 
