@@ -160,6 +160,12 @@ def releases_of(matrix: Matrix, compute_platform: str, torch: str = "latest") ->
     ]
 
 
+def has_ended(matrix: Matrix, compute_platform: str) -> bool:
+    """Whether PyTorch makes no new releases for a compute platform."""
+    newest = next(name for name in matrix.newest_first if matrix.releases[name].index)
+    return compute_platform != PYPI and compute_platform not in matrix.releases[newest].index
+
+
 def toolkit_of(matrix: Matrix, torch: str, compute_platform: str) -> str | None:
     """The CUDA toolkit that a build is made with, e.g. `13.0.3`; None if not established."""
     release = matrix.releases[torch]
@@ -321,13 +327,8 @@ def _unfit(matrix: Matrix, asked: Asked, releases: list[str]) -> Unfit:
         ways = (_other_series(matrix, asked), _other_compute_platform(matrix, asked))
         reason = f"torch {asked.torch} has no {name} build"
     elif asked.torch == "latest":
-        newest = next(n for n in matrix.newest_first if matrix.releases[n].index)
-        ended = name != PYPI and releases[0] != newest
-        what = (
-            f"{name} ends at torch {releases[0]}, which"
-            if ended
-            else f"torch {releases[0]} on {name}"
-        )
+        ended = f"{name} ends at torch {releases[0]}, which"
+        what = ended if has_ended(matrix, name) else f"torch {releases[0]} on {name}"
         reason = f"{what} has no Python {python} wheels"
         ways = (_other_python(matrix, asked), _other_compute_platform(matrix, asked))
     else:
@@ -368,12 +369,15 @@ def all_series(matrix: Matrix) -> list[str]:
 
 def _other_series(matrix: Matrix, asked: Asked) -> str | None:
     """The nearest series with this compute platform and Python, newer before older."""
-    names = all_series(matrix)
+    names, name = all_series(matrix), asked.compute_platform
+    fitting = {
+        series(torch)
+        for torch in releases_of(matrix, name)
+        if {"L", "W"} & set(wheel_platforms(matrix, torch, name, asked.python))
+    }
     at = names.index(asked.torch) if asked.torch in names else 0
-    for name in [*reversed(names[:at]), *names[at + 1 :]]:
-        if _has_wheels(matrix, asked.python, asked.compute_platform, name):
-            return f"torch {name}"
-    return None
+    near = [*reversed(names[:at]), *names[at + 1 :]]
+    return next((f"torch {other}" for other in near if other in fitting), None)
 
 
 def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | None:
@@ -447,12 +451,14 @@ def compute_platform_choices(
 def torch_version_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
     """`latest`, then every series."""
     newest = resolve(matrix, replace(asked, torch="latest"))
-    now = (
-        f" - torch {newest.torch} now, and newer with each update"
-        if isinstance(newest, Build)
-        else ""
-    )
-    choices = [Choice(f"latest{now}", "latest", str(newest) if isinstance(newest, Unfit) else "")]
+    if isinstance(newest, Unfit):
+        choices = [Choice("latest", "latest", str(newest))]
+    elif has_ended(matrix, asked.compute_platform):
+        last = f"latest - torch {newest.torch}, the last one for {asked.compute_platform}"
+        choices = [Choice(last, "latest")]
+    else:
+        now = f"latest - torch {newest.torch} now, and newer with each update"
+        choices = [Choice(now, "latest")]
     for name in all_series(matrix):
         found = resolve(matrix, replace(asked, torch=name))
         if isinstance(found, Unfit):
@@ -531,8 +537,11 @@ class VersionMatrixExtension(Extension):
         """A question's `choices`, as JSON (which is YAML)."""
         return json.dumps(
             [
-                [choice.label, {"value": choice.value, "validator": choice.why_not}]
-                for choice in self._choices(context, question)
+                [
+                    one.label,
+                    {"value": one.value, "validator": one.why_not} if one.why_not else one.value,
+                ]
+                for one in self._choices(context, question)
             ]
         )
 

@@ -1,0 +1,122 @@
+"""README.md repeats facts that are kept elsewhere: they agree."""
+
+import importlib
+import re
+import subprocess
+import sys
+from html import unescape
+from pathlib import Path
+
+import pytest
+import yaml
+
+import readme_tables
+from matrix_model import load_matrix
+from version_matrix import Asked, compute_platform_choices
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
+
+
+def command(marker: str) -> str:
+    """The one command of the code block behind a marker."""
+    block = re.search(rf"<!-- {marker} -->\n```\w+\n(.+)\n```\n", README)
+    assert block, f"README.md has no one-line code block behind <!-- {marker} -->"
+    return block[1]
+
+
+def on_windows(posix: str) -> str:
+    return (
+        posix.replace("python3 -m venv", "py -m venv")
+        .replace(".venv/bin/", ".venv\\Scripts\\")
+        .replace('"$PWD"', '"%CD%"')
+        .replace("../my-torch-project", "..\\my-torch-project")
+        .replace("/bootstrap.sh", "\\bootstrap.cmd")
+    )
+
+
+def test_the_tables_equal_the_matrix_and_copier_yml() -> None:
+    assert readme_tables.refreshed(README) == README, "run `python tools/readme_tables.py`"
+
+
+def test_a_stale_table_is_noticed() -> None:
+    stale = README.replace("CUDA 13.0", "CUDA 31.0", 1)
+    assert readme_tables.refreshed(stale) == README
+
+
+def test_a_lost_marker_is_noticed() -> None:
+    with pytest.raises(ValueError, match="end table: releases"):
+        readme_tables.refreshed(README.replace("<!-- end table: releases -->", ""))
+
+
+def test_every_question_is_in_the_table_with_its_help() -> None:
+    questions = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
+    asked = [name for name in questions if not name.startswith("_")]
+    rows = re.findall(r"^\| `(\w+)` \| .+ \| (.+) \|$", README, re.MULTILINE)
+    shown = [(name, text) for name, text in rows if name in asked]
+    assert shown == [(name, questions[name]["help"]) for name in asked]
+
+
+def test_ci_runs_the_test_command() -> None:
+    """The way .ci/run finds it, run by the real sed."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    reader = re.search(r"command=\$\((sed .+)\)", script)
+    assert reader
+    if sys.platform == "win32":
+        pytest.skip("no POSIX shell")
+    found = subprocess.run(
+        ["sh", "-c", reader[1]], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == command("test command")
+    assert 'eval "$command"' in script
+
+
+def test_the_windows_commands_are_the_same_commands() -> None:
+    assert command("test command, Windows") == on_windows(command("test command"))
+    assert command("new project, Windows") == on_windows(command("new project"))
+
+
+def test_the_workflow_runs_the_test_command() -> None:
+    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["test"]["steps"]
+    runs = [step["run"] for step in steps if "run" in step]
+    # A runner's own Python is on PATH, and the launcher would take another one.
+    windows = command("test command, Windows").replace("py -m venv", "python -m venv")
+    assert runs == ["bash .ci/run", windows]
+
+
+@pytest.mark.parametrize("name", ["questions", "smoke-test"])
+def test_every_picture_is_shown(name: str) -> None:
+    assert f"](docs/{name}.svg)" in README
+    assert (ROOT / "docs" / f"{name}.svg").is_file()
+
+
+def missing_lines(picture: str) -> list[str]:
+    """The lines of the menu of compute platforms that a picture for Python 3.13 does not show."""
+    choices = compute_platform_choices(load_matrix(), Asked("uv", "3.13", "cpu"))
+    assert any(choice.why_not for choice in choices)
+    lines = [f"- {c.label} ({c.why_not})" if c.why_not else c.label for c in choices]
+    return [line for line in lines if line[:100] not in unescape(picture)]
+
+
+def test_the_picture_of_the_questions_shows_todays_menu() -> None:
+    """`python tools/screenshots.py questions` draws it anew."""
+    assert missing_lines((ROOT / "docs" / "questions.svg").read_text(encoding="utf-8")) == []
+
+
+def test_the_questions_can_be_answered_by_keyboard(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl", reason="Windows has no pseudo-terminals")
+    screenshots = importlib.import_module("screenshots")
+    assert missing_lines(screenshots.questions(tmp_path)) == []
+
+
+def test_links_to_files_lead_somewhere() -> None:
+    texts = {path: path.read_text(encoding="utf-8") for path in ROOT.glob("*.md")}
+    texts |= {path: path.read_text(encoding="utf-8") for path in ROOT.glob("benchmarks/*.md")}
+    broken = [
+        f"{path.name}: {link}"
+        for path, text in texts.items()
+        for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", text)
+        if not (path.parent / link).exists()
+    ]
+    assert broken == []
