@@ -1,0 +1,82 @@
+"""What all tests share: the matrix, the template to render, and nobody's personal settings."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+import pytest
+
+from matrix_model import Matrix, load_matrix
+from render.projects import DONE, ROOT, release, working_tree
+
+NOT_OF_THE_TEMPLATE = ("benchmarks", "docs", "tests", "tools")
+
+pytest.register_assert_rewrite("render.agreement", "update.versions")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_personal_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Hide the settings of Copier and git of whoever runs the tests."""
+    home = tmp_path_factory.mktemp("settings")
+    git = home / "gitconfig"
+    git.write_text(
+        "[user]\nname = Tests\nemail = tests@example.com\n[commit]\ngpgsign = false\n"
+        "[init]\ndefaultBranch = main\n[core]\nautocrlf = false\n",
+        encoding="utf-8",
+    )
+    copier = home / "copier.yml"
+    copier.write_text("{}\n", encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_CONFIG_GLOBAL", str(git))
+        patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+        patch.setenv("COPIER_SETTINGS_PATH", str(copier))
+        yield
+
+
+@pytest.fixture(scope="session")
+def matrix() -> Matrix:
+    """The matrix that the template ships."""
+    return load_matrix()
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the template without its history, which Copier renders without cloning it."""
+    copy = tmp_path_factory.mktemp("template") / "torch-starter"
+    for file in working_tree():
+        if file.parts[0] in NOT_OF_THE_TEMPLATE:
+            continue
+        target = copy / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, target)
+    return copy
+
+
+@pytest.fixture(scope="session")
+def git_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Path:
+    """The template as a git repository with one tag, v1.0.0, as its users clone it."""
+    repository = tmp_path_factory.mktemp("git-template") / "torch-starter"
+    shutil.copytree(template, repository)
+    release(repository, "v1.0.0")
+    return repository
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, None, None]:
+    """Note in a test's report how many projects it made and updated."""
+    before = DONE.copy()
+    yield
+    item.user_properties += list((DONE - before).items())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the sums of these, also when the tests ran in several processes."""
+    total: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        total.update({name: int(str(times)) for name, times in report.user_properties})
+    if total:
+        terminalreporter.write_line(", ".join(f"{n} {name}" for name, n in total.items()))

@@ -1,0 +1,256 @@
+"""Which build the matrix finds for a set of answers, and what its menus say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from packaging.version import Version
+
+from matrix.doctored import as_of, data, every_build, usable
+from matrix_model import Matrix
+from version_matrix import (
+    COMPANIONS,
+    Asked,
+    Build,
+    Unfit,
+    compute_platform_choices,
+    has_partner,
+    python_choices,
+    resolve,
+    series,
+    torch_package_choices,
+    torch_version_choices,
+    why_not,
+)
+
+MENU = data()["policy"]
+PYTHONS = MENU["python"]["offered"]
+COMPUTE_PLATFORMS = MENU["compute_platforms"]["offered"]
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Matrix:
+    """The matrix as of torch 2.15.0."""
+    return as_of("2.15.0")
+
+
+def built(matrix: Matrix, asked: Asked) -> Build:
+    found = resolve(matrix, asked)
+    assert isinstance(found, Build), found
+    return found
+
+
+def refusal(matrix: Matrix, asked: Asked) -> str:
+    found = resolve(matrix, asked)
+    assert isinstance(found, Unfit), found
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("compute_platform", "python", "torch"),
+    [
+        ("cpu", "3.12", "2.14.1"),
+        ("cu132", "3.12", "2.14.1"),
+        ("cu130", "3.12", "2.14.1"),
+        ("cu129", "3.12", "2.13.0"),
+        ("cu128", "3.12", "2.11.0"),
+        ("cu126", "3.10", "2.14.1"),
+        ("cu124", "3.13", "2.6.0"),
+        ("cu121", "3.12", "2.5.1"),
+        ("cu121", "3.13", "2.5.1"),
+        ("cu118", "3.12", "2.7.1"),
+        ("cu117", "3.11", "2.0.1"),
+        ("rocm7.2", "3.14", "2.14.1"),
+        ("rocm6.1", "3.13", "2.6.0"),
+        ("rocm6.2", "3.12", "2.5.1"),
+        ("rocm6.0", "3.12", "2.4.1"),
+        ("xpu", "3.12", "2.14.1"),
+        ("pypi", "3.12", "2.15.0"),
+        ("pypi", "3.10", "2.14.1"),
+    ],
+)
+def test_latest_is_the_newest_release_with_the_python_and_the_compute_platform(
+    matrix: Matrix, compute_platform: str, python: str, torch: str
+) -> None:
+    assert built(matrix, Asked("uv", python, compute_platform)).torch == torch
+
+
+def test_latest_is_never_older_than_any_series_that_fits() -> None:
+    torch: dict[tuple[str, ...], dict[str, str]] = {}
+    for build in every_build():
+        asked = build.asked
+        of = torch.setdefault((asked.manager, asked.python, asked.compute_platform), {})
+        of[asked.torch] = build.torch
+    assert len(torch) > 200
+    for found in torch.values():
+        assert found["latest"] == max(found.values(), key=Version)
+
+
+def test_a_series_gets_its_newest_patch_and_nothing_newer(matrix: Matrix) -> None:
+    assert built(matrix, Asked("uv", "3.12", "cpu", "2.12")).torch == "2.12.1"
+    assert built(matrix, Asked("uv", "3.12", "cpu", "2.9")).torch == "2.9.1"
+    assert built(matrix, Asked("uv", "3.12", "cu124", "2.4")).torch == "2.4.1"
+
+
+def test_every_build_is_of_the_asked_series_and_compute_platform() -> None:
+    assert len(every_build()) > 1000
+    for build in every_build():
+        asked = build.asked
+        assert asked.torch in ("latest", series(build.torch))
+        assert {"linux-x86_64", "windows-amd64"} & set(build.wheels)
+        for platform, wheels in build.wheels.items():
+            if not platform.startswith("macos") and asked.compute_platform != "pypi":
+                suffixes = {v.partition("+")[2] for v in wheels.packages.values()}
+                assert suffixes <= {asked.compute_platform, ""}
+                assert platform == "linux-aarch64" or "" not in suffixes
+
+
+def test_a_cuda_build_names_what_the_smoke_test_compares(matrix: Matrix) -> None:
+    wheels = built(matrix, Asked("uv", "3.12", "cu130", packages=("torchvision",))).wheels
+    linux, windows = wheels["linux-x86_64"], wheels["windows-amd64"]
+    assert linux.packages == {"torch": "2.14.1+cu130", "torchvision": "0.29.1+cu130"}
+    assert (linux.accelerator, linux.toolkit, linux.torch_version) == (
+        "cuda",
+        "13.0",
+        "2.14.1+cu130",
+    )
+    assert (linux.minimum_driver, windows.minimum_driver) == ("580.65.06", "580.88")
+    assert linux.gpu_architectures == ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"]
+    assert wheels["linux-aarch64"].gpu_architectures == ["8.0", "9.0", "10.0", "11.0", "12.0"]
+
+
+def test_a_mac_gets_pypis_own_wheel_whatever_the_compute_platform(matrix: Matrix) -> None:
+    for name in ("cpu", "cu130", "xpu", "rocm7.2", "pypi"):
+        wheels = built(matrix, Asked("uv", "3.12", name)).wheels["macos-arm64"]
+        assert (wheels.accelerator, wheels.toolkit, wheels.minimum_driver) == ("mps", None, None)
+        assert wheels.packages["torch"] == wheels.torch_version
+        assert "+" not in wheels.torch_version
+
+
+def test_pypis_own_wheel_hides_the_build_in_its_name_but_not_in_its_version(
+    matrix: Matrix,
+) -> None:
+    wheels = built(matrix, Asked("uv", "3.12", "pypi", "2.15")).wheels
+    assert wheels["linux-x86_64"].packages == {"torch": "2.15.0"}
+    assert wheels["linux-x86_64"].torch_version == "2.15.0+cu132"
+    assert wheels["windows-amd64"].torch_version == "2.15.0+cpu"
+    assert wheels["windows-amd64"].minimum_driver is None
+
+
+def test_only_uv_keeps_apart_wheels_of_equal_name_on_aarch64(matrix: Matrix) -> None:
+    for manager, platforms in {"uv": True, "pip": False, "poetry": False}.items():
+        build = built(matrix, Asked(manager, "3.12", "cu126", "2.9", ("torchvision",)))
+        assert ("linux-aarch64" in build.wheels) is platforms
+    alone = built(matrix, Asked("poetry", "3.12", "cu126", "2.9"))
+    assert "linux-aarch64" in alone.wheels
+
+
+def test_a_companion_never_holds_torch_back(matrix: Matrix) -> None:
+    build = built(matrix, Asked("uv", "3.12", "cpu", packages=COMPANIONS))
+    assert build.versions == {"torch": "2.14.1", "torchvision": "0.29.1"}
+
+
+def test_companions_are_the_releases_partners(matrix: Matrix) -> None:
+    for alone in every_build():
+        build = built(matrix, replace(alone.asked, packages=COMPANIONS))
+        release = matrix.releases[build.torch]
+        for name in COMPANIONS:
+            partner = has_partner(matrix, build.torch, name, build.asked.python)
+            expected = getattr(release, name) if partner else None
+            assert build.versions.get(name) == expected
+
+
+def test_torchaudio_is_shown_disabled_with_the_way_back_to_its_last_release(
+    matrix: Matrix,
+) -> None:
+    latest = torch_package_choices(matrix, Asked("uv", "3.12", "cpu"))
+    assert usable(latest) == ["torchvision"]
+    assert latest[1].why_not == (
+        "torchaudio ends with torch 2.11: choose torch 2.11, or leave torchaudio out"
+    )
+    older = torch_package_choices(matrix, Asked("uv", "3.12", "cpu", "2.11"))
+    assert [choice.label for choice in older] == ["torchvision 0.26.0", "torchaudio 2.11.0"]
+
+
+def test_a_companion_without_wheels_for_the_python_names_the_python_that_has_them(
+    matrix: Matrix,
+) -> None:
+    choices = torch_package_choices(matrix, Asked("uv", "3.13", "cu121"))
+    assert usable(choices) == []
+    assert choices[0].why_not == (
+        "torchvision 0.20.1 has no Python 3.13 wheels:"
+        " choose Python 3.12 or older, or leave torchvision out"
+    )
+
+
+def test_the_labels_say_driver_gpus_and_torch(matrix: Matrix) -> None:
+    choices = compute_platform_choices(matrix, Asked("uv", "3.12", "cpu"))
+    labels = {choice.value: choice.label for choice in choices}
+    assert labels["cpu"] == "CPU - any machine, no GPU, torch 2.14.1"
+    assert labels["cu130"] == "CUDA 13.0 - driver 580+, Turing to Blackwell, torch 2.14.1"
+    assert labels["cu126"] == "CUDA 12.6 - driver 525+, Maxwell to Hopper, torch 2.14.1"
+    assert labels["rocm7.2"] == "ROCm 7.2 - AMD GPUs, torch 2.14.1, Linux only"
+    assert labels["cu129"] == (
+        "CUDA 12.9 - driver 525+, Turing to Blackwell, torch 2.13.0, Linux only"
+    )
+
+
+def test_the_menus_keep_to_one_terminal_line(matrix: Matrix) -> None:
+    for python in PYTHONS:
+        asked = Asked("uv", python, "cpu")
+        menus = [
+            *python_choices(matrix),
+            *compute_platform_choices(matrix, asked),
+            *torch_version_choices(matrix, asked),
+        ]
+        assert max(len(choice.label) for choice in menus) <= 110
+
+
+def test_an_ended_compute_platform_is_refused_with_both_ways_out(matrix: Matrix) -> None:
+    assert refusal(matrix, Asked("uv", "3.14", "cu121")) == (
+        "cu121 ends at torch 2.5.1, which has no Python 3.14 wheels:"
+        " choose Python 3.13 or older, or cu126"
+    )
+
+
+def test_a_series_without_the_python_is_refused_with_both_ways_out(matrix: Matrix) -> None:
+    assert refusal(matrix, Asked("uv", "3.10", "pypi", "2.15")) == (
+        "torch 2.15.0 on pypi has no Python 3.10 wheels: choose torch 2.14, or Python 3.11 or newer"
+    )
+
+
+def test_an_unknown_compute_platform_is_refused_with_those_on_offer(matrix: Matrix) -> None:
+    sentence = refusal(matrix, Asked("uv", "3.12", "cu999"))
+    assert sentence.startswith("cu999 is not a compute platform that this template knows: choose")
+    assert all(name in sentence for name in COMPUTE_PLATFORMS)
+
+
+def test_a_platform_that_cannot_be_locked_is_refused_with_its_nearest(matrix: Matrix) -> None:
+    assert refusal(matrix, Asked("uv", "3.12", "rocm7.14")).endswith("choose rocm7.2")
+
+
+def test_a_python_read_as_a_number_is_refused_with_the_cure(matrix: Matrix) -> None:
+    sentence = why_not(python_choices(matrix), 3.1)
+    assert sentence == "3.1 was read as a number: write it in quotes, e.g. '3.10'"
+
+
+def test_a_value_that_no_menu_has_is_refused_with_those_it_has(matrix: Matrix) -> None:
+    assert why_not(python_choices(matrix), "3.9") == (
+        "'3.9' is not on offer: choose 3.10, 3.11, 3.12, 3.13, 3.14"
+    )
+
+
+def test_the_old_numpy_is_asked_for_only_where_a_wheel_needs_it(matrix: Matrix) -> None:
+    assert built(matrix, Asked("uv", "3.11", "cu117")).numpy == "numpy<2"
+    assert built(matrix, Asked("uv", "3.12", "cpu", "2.4")).numpy == "numpy"
+
+
+def test_a_python_that_torchvision_excludes_is_excluded_with_torchvision_only(
+    matrix: Matrix,
+) -> None:
+    with_it = built(matrix, Asked("uv", "3.14", "cpu", packages=("torchvision",)))
+    assert with_it.python_excluded == ("3.14.1",)
+    assert built(matrix, Asked("uv", "3.14", "cpu")).python_excluded == ()
+    other = built(matrix, Asked("uv", "3.13", "cpu", packages=("torchvision",)))
+    assert other.python_excluded == ()

@@ -1,0 +1,125 @@
+"""Every way out that a refusal names really works: it is read back and resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from matrix.doctored import MANAGERS, as_of, data, every_build, everything_asked
+from matrix_model import Matrix
+from version_matrix import (
+    COMPANIONS,
+    Asked,
+    Build,
+    Unfit,
+    has_partner,
+    python_key,
+    resolve,
+    why_no_companion,
+)
+
+REFUSALS = [
+    (asked, found) for asked, found in everything_asked().items() if isinstance(found, Unfit)
+]
+SENTENCE = re.compile(r"[^\n]+: choose [^\n:]+")
+
+
+def follow(matrix: Matrix, asked: Asked, way: str) -> Iterator[Asked]:
+    """The answers that a way out leads to: all of them, for one such as `Python 3.12 or older`.
+
+    Raises:
+        ValueError: for a way out that says nothing that one can choose.
+    """
+    kind, _, value = way.partition(" ")
+    offered = matrix.policy.python.listed(None)
+    if way in MANAGERS:
+        yield replace(asked, manager=way)
+    elif way in matrix.policy.compute_platforms.listed(None):
+        yield replace(asked, compute_platform=way)
+    elif kind == "torch":
+        yield replace(asked, torch=value)
+    elif match := re.fullmatch(r"Python (3\.\d+) or (older|newer)", way):
+        named = python_key(match[1])
+        assert match[1] in offered
+        older = match[2] == "older"
+        for python in offered:
+            if python_key(python) <= named if older else python_key(python) >= named:
+                yield replace(asked, python=python)
+    elif kind == "leave":
+        without = tuple(name for name in asked.packages if name != value.removesuffix(" out"))
+        yield replace(asked, packages=without)
+    else:
+        raise ValueError(way)
+
+
+def test_there_are_refusals_to_follow() -> None:
+    assert len(REFUSALS) > 500
+
+
+def test_every_refusal_is_one_sentence_that_says_what_to_choose() -> None:
+    for _, unfit in REFUSALS:
+        assert SENTENCE.fullmatch(str(unfit)), unfit
+        assert unfit.ways_out
+
+
+def test_every_way_out_of_a_refused_build_leads_to_one(matrix: Matrix) -> None:
+    for asked, unfit in REFUSALS:
+        for way in unfit.ways_out:
+            answers = list(follow(matrix, asked, way))
+            assert answers, (asked, way)
+            for other in answers:
+                assert isinstance(resolve(matrix, other), Build), (asked, way, other)
+
+
+def test_every_way_out_of_a_refused_companion_leads_to_it_or_leaves_it_out(
+    matrix: Matrix,
+) -> None:
+    followed = 0
+    for build in every_build():
+        for companion in COMPANIONS:
+            asked = replace(build.asked, packages=(companion,))
+            unfit = why_no_companion(matrix, asked, companion)
+            for way in unfit.ways_out if unfit else ():
+                for other in follow(matrix, asked, way):
+                    found = resolve(matrix, other)
+                    assert isinstance(found, Build), (asked, way)
+                    partner = has_partner(matrix, found.torch, companion, other.python)
+                    assert partner or not other.packages, (asked, way, other)
+                    followed += 1
+    assert followed > 500
+
+
+def test_a_refused_python_is_named_with_the_nearest_one_that_works(matrix: Matrix) -> None:
+    offered = [python_key(python) for python in matrix.policy.python.listed(None)]
+    checked = 0
+    for asked, unfit in REFUSALS:
+        for way in unfit.ways_out:
+            if not (match := re.fullmatch(r"Python (3\.\d+) or (older|newer)", way)):
+                continue
+            low, high = sorted((python_key(match[1]), python_key(asked.python)))
+            between = [f"3.{minor}" for minor in offered if low < minor < high]
+            for python in between:
+                assert isinstance(resolve(matrix, replace(asked, python=python)), Unfit)
+                checked += 1
+    assert checked
+
+
+def test_a_fork_that_offers_little_names_only_what_it_offers() -> None:
+    facts = data()
+    facts["policy"]["compute_platforms"] |= {"offered": ["cpu", "cu121", "cu128"]}
+    facts["policy"]["python"] |= {"offered": ["3.12", "3.14"]}
+    matrix = Matrix.model_validate(facts)
+    unfit = resolve(matrix, Asked("uv", "3.14", "cu121"))
+    assert isinstance(unfit, Unfit)
+    assert unfit.ways_out == ("Python 3.12 or older", "cu128")
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_series_that_a_platform_never_had_names_its_nearest_and_another_platform(
+    manager: str,
+) -> None:
+    unfit = resolve(as_of("2.15.0"), Asked(manager, "3.12", "cu121", "2.14"))
+    assert str(unfit) == "torch 2.14 has no cu121 build: choose torch 2.5, or cu126"

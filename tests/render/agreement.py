@@ -1,0 +1,164 @@
+"""What holds for every rendered project: its files parse, and say the same."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any, NamedTuple
+
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
+from matrix_model import Matrix
+from render.reading import (
+    MACHINES,
+    Builds,
+    Requirements,
+    holds_on,
+    holds_somewhere,
+    pinned,
+    pyproject,
+    requirement,
+)
+from render.shortcut import ANSWERS
+from version_matrix import COMPANIONS, PLATFORMS, Asked
+
+MACS = {"macos-arm64", "macos-x86_64"}
+
+
+class Wanted(NamedTuple):
+    """What a project asks for: the same for all managers."""
+
+    public: dict[str, str]
+    url: str | None
+
+
+def check(matrix: Matrix, asked: Asked, files: dict[str, str]) -> Wanted:
+    """Everything that holds for one rendered project."""
+    for name, text in files.items():
+        assert not any(mark in text for mark in ("{{", "}}", "{%", "%}", "{#", "#}")), name
+        assert "Undefined" not in text
+        assert text.endswith("\n")
+    project = pyproject(files["pyproject.toml"])
+    builds = Builds.parse(files["scripts/torch_builds.json"])
+    wanted = Wanted(pinned(project["project"]["dependencies"]), builds.build["index_url"])
+    check_python(asked, files, project, builds)
+    check_excluded(matrix, project, builds)
+    check_builds(asked, builds, wanted)
+    check_extra_requirements(project, builds)
+    if asked.manager == "uv":
+        check_uv(project["tool"]["uv"], builds, wanted)
+    elif asked.manager == "poetry":
+        check_poetry(project["tool"]["poetry"], builds, wanted)
+    else:
+        check_pip(files[f"requirements/torch-{asked.compute_platform}.txt"], builds, wanted)
+    readme = files["README.md"]
+    assert f"torch {wanted.public['torch']} for {builds.build['label']}" in readme
+    assert wanted.url is None or wanted.url in readme
+    return wanted
+
+
+def check_python(
+    asked: Asked, files: dict[str, str], project: dict[str, Any], builds: Builds
+) -> None:
+    assert files[".python-version"] == f"{asked.python}\n"
+    data = builds.data
+    assert (data["python"], data["package_manager"]) == (asked.python, asked.manager)
+
+
+def check_excluded(matrix: Matrix, project: dict[str, Any], builds: Builds) -> None:
+    """`requires-python` is the chosen minor, without the patches that torchvision excludes."""
+    said = SpecifierSet(project["project"]["requires-python"])
+    read = SpecifierSet(builds.data["requires_python"])
+    release = matrix.releases[builds.build["release"]]
+    excluded = release.python_excluded if "torchvision" in builds.data["packages"] else []
+    for minor, patch in product(range(8, 17), (0, 1, 2, 99)):
+        version = f"3.{minor}.{patch}"
+        chosen = version.startswith(f"{builds.data['python']}.")
+        expected = chosen and version not in excluded
+        assert (version in said, version in read) == (expected, expected)
+
+
+def check_builds(asked: Asked, builds: Builds, wanted: Wanted) -> None:
+    """The data file has the versions of the requirements, with the index's suffix."""
+    name = asked.compute_platform
+    assert builds.data["compute_platform"] == name
+    assert builds.data["packages"] == list(wanted.public)
+    assert [*wanted.public] == ["torch", *(c for c in COMPANIONS if c in asked.packages)]
+    assert builds.build["release"] == wanted.public["torch"]
+    assert asked.torch in ("latest", wanted.public["torch"].rpartition(".")[0])
+    assert wanted.url == (None if name == "pypi" else f"{ANSWERS['pytorch_index_url']}/{name}")
+    assert name not in builds.data["alternatives"]
+    assert set(builds.platforms) <= set(PLATFORMS.values())
+    for platform, row in builds.platforms.items():
+        assert list(row["packages"]) == list(wanted.public)
+        for package, version in row["packages"].items():
+            public, _, local = version.partition("+")
+            assert public == wanted.public[package]
+            from_index = platform not in MACS and name != "pypi"
+            assert (
+                local in ([name] if platform != "linux-aarch64" else [name, ""]) or not from_index
+            )
+            assert local == "" or from_index
+        assert Version(row["torch_version"]).public == wanted.public["torch"]
+
+
+def check_extra_requirements(project: dict[str, Any], builds: Builds) -> None:
+    """A requirement with a marker is asked for where there are wheels, and never on macOS."""
+    own = set(builds.platforms)
+    for text in project["project"]["dependencies"]:
+        if (marker := requirement(text).marker) is not None:
+            holds = holds_on(str(marker))
+            assert holds & own
+            assert not holds & MACS
+            exact = requirement(text).name.startswith("nvidia-")
+            assert exact or holds <= own
+
+
+def check_uv(uv: dict[str, Any], builds: Builds, wanted: Wanted) -> None:
+    assert holds_somewhere(uv["environments"]) == set(builds.platforms)
+    assert uv["required-environments"] == uv["environments"]
+    assert all(len(holds_on(marker)) == 1 for marker in uv["environments"])
+    if wanted.url is None:
+        assert not {"index", "sources"} & set(uv)
+        return
+    assert uv["index"] == [{"name": "pytorch", "url": wanted.url, "explicit": True}]
+    assert set(wanted.public) <= set(uv["sources"])
+    for package, rows in uv["sources"].items():
+        [row] = rows
+        assert row["index"] == "pytorch"
+        elsewhere = set(MACHINES) - holds_on(row["marker"])
+        assert elsewhere == MACS if package in wanted.public else elsewhere >= MACS
+
+
+def check_poetry(poetry: dict[str, Any], builds: Builds, wanted: Wanted) -> None:
+    if wanted.url is None:
+        assert not {"source", "dependencies"} & set(poetry)
+        return
+    source = {row["name"]: row for row in poetry["source"]}
+    assert source["pytorch"] == {
+        "name": "pytorch",
+        "url": wanted.url,
+        "priority": "explicit",
+    }
+    assert source["PyPI"] == {"name": "PyPI", "priority": "primary"}
+    assert set(wanted.public) <= set(poetry["dependencies"])
+    for package, rows in poetry["dependencies"].items():
+        if package not in wanted.public:
+            assert rows == {"source": "pytorch"}
+            continue
+        for machine in MACHINES:
+            used = [row["source"] for row in rows if machine in holds_on(row["markers"])]
+            assert used == (["PyPI"] if machine in MACS else ["pytorch"])
+    assert set(builds.platforms) & {"linux-x86_64", "windows-amd64"}
+
+
+def check_pip(text: str, builds: Builds, wanted: Wanted) -> None:
+    file = Requirements.parse(text)
+    assert all(value.startswith(f"{wanted.url}") for _, value in file.options)
+    assert bool(file.options) is bool(wanted.url)
+    for platform, row in builds.platforms.items():
+        assert file.on(platform) == {name: [version] for name, version in row["packages"].items()}
+    for machine in set(MACHINES) - set(builds.platforms) - MACS:
+        # Nothing but a wheel of the index, which there is none of: pip stops and says so.
+        for versions in file.on(machine).values() if wanted.url else ():
+            assert all("+" in version for version in versions)

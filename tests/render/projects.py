@@ -1,0 +1,104 @@
+"""Copies of the template, and projects made from them by the real Copier."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import yaml
+from copier import VcsRef, run_copy, run_update
+
+ROOT = Path(__file__).parents[2]
+# How much was done so far; conftest.py prints it.
+DONE: Counter[str] = Counter()
+
+
+def working_tree() -> list[Path]:
+    """The files of this repository as a commit would have them: tracked, or new and not ignored."""
+    listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+    names = {name for name in listed.split("\0") if name}
+    return sorted(Path(name) for name in names if (ROOT / name).is_file())
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder, and return what it prints."""
+    result = subprocess.run(["git", *arguments], cwd=folder, check=True, capture_output=True)
+    return result.stdout.decode()
+
+
+def release(repository: Path, tag: str) -> None:
+    """Commit all that is in a copy of the template, and tag it as a version."""
+    git(repository, "init", "--quiet")
+    git(repository, "add", "--all")
+    git(repository, "commit", "--quiet", "--message", tag)
+    git(repository, "tag", tag)
+
+
+def copy(template: Path, project: Path, **answers: Any) -> Path:  # noqa: ANN401
+    """Make a project with the default answers and these.
+
+    Raises:
+        UserMessageError: if the template refuses an answer.
+    """
+    DONE["copies"] += 1
+    run_copy(str(template), project, answers, defaults=True, unsafe=True, quiet=True)
+    return project
+
+
+def start(template: Path, project: Path, tag: str = "v1.0.0", **answers: Any) -> Path:  # noqa: ANN401
+    """Make a project from one version of the template, and commit it."""
+    DONE["copies"] += 1
+    run_copy(str(template), project, answers, defaults=True, unsafe=True, quiet=True, vcs_ref=tag)
+    git(project, "init", "--quiet")
+    commit(project)
+    return project
+
+
+def commit(project: Path) -> None:
+    """Commit all that is in a project."""
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--message", "Work", "--allow-empty")
+
+
+def update(project: Path, vcs_ref: str | VcsRef | None = None, **answers: Any) -> Path:  # noqa: ANN401
+    """Update a project as `copier update --defaults` does, and change these answers.
+
+    Raises:
+        UserMessageError: if the template refuses an answer.
+    """
+    DONE["updates"] += 1
+    run_update(
+        project, answers, defaults=True, unsafe=True, quiet=True, overwrite=True, vcs_ref=vcs_ref
+    )
+    return project
+
+
+def copier(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the copier command, as a person would."""
+    DONE["runs of the copier command"] += 1
+    return subprocess.run(
+        [sys.executable, "-m", "copier", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        check=False,
+    )
+
+
+def recorded(project: Path) -> dict[str, Any]:
+    """The answers that a project remembers."""
+    text = (project / ".copier-answers.yml").read_text(encoding="utf-8")
+    answers: dict[str, Any] = yaml.safe_load(text)
+    return answers
+
+
+def files(project: Path) -> dict[str, bytes]:
+    """Every file of a project but git's, with its content."""
+    return {
+        path.relative_to(project).as_posix(): path.read_bytes()
+        for path in sorted(project.rglob("*"))
+        if path.is_file() and ".git" not in path.relative_to(project).parts
+    }

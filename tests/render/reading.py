@@ -1,0 +1,122 @@
+"""Read rendered files back with the parsers of their formats, as the tools would."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import tomlkit
+from packaging.markers import Marker
+from packaging.requirements import Requirement
+from validate_pyproject.api import Validator
+
+# Machines, as markers see them. Only the first four can have wheels.
+MACHINES = {
+    "linux-x86_64": ("linux", "x86_64"),
+    "linux-aarch64": ("linux", "aarch64"),
+    "windows-amd64": ("win32", "AMD64"),
+    "macos-arm64": ("darwin", "arm64"),
+    "macos-x86_64": ("darwin", "x86_64"),
+    "windows-arm64": ("win32", "ARM64"),
+    "linux-s390x": ("linux", "s390x"),
+}
+
+
+@cache
+def holds_on(marker: str) -> frozenset[str]:
+    """The machines on which a marker holds; every one for the empty marker."""
+    parsed = Marker(marker) if marker else None
+    return frozenset(
+        name
+        for name, (system, machine) in MACHINES.items()
+        if not parsed or parsed.evaluate({"sys_platform": system, "platform_machine": machine})
+    )
+
+
+def holds_somewhere(markers: Iterable[str]) -> frozenset[str]:
+    """The machines on which at least one of the markers holds."""
+    return frozenset[str]().union(*map(holds_on, markers))
+
+
+@cache
+def pyproject(text: str) -> dict[str, Any]:
+    """The data of a pyproject.toml, which is valid TOML and a valid pyproject.
+
+    Raises:
+        ValidationError: if validate-pyproject finds a fault.
+    """
+    data: dict[str, Any] = tomlkit.parse(text).unwrap()
+    _validator()(data)
+    return data
+
+
+@cache
+def _validator() -> Validator:
+    return Validator()
+
+
+@cache
+def requirement(text: str) -> Requirement:
+    """A requirement; what is written is valid."""
+    return Requirement(text)
+
+
+def pinned(lines: Iterable[str]) -> dict[str, str]:
+    """The exact versions of the requirements that hold everywhere."""
+    found = {}
+    for line in map(requirement, lines):
+        if line.marker is None and str(line.specifier).startswith("=="):
+            found[line.name] = str(line.specifier).removeprefix("==")
+    return found
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """A requirements file: its options, and its requirements in order."""
+
+    options: tuple[tuple[str, str], ...]
+    lines: tuple[Requirement, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Requirements:
+        """Read a file's text."""
+        lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+        options = [line.split(" ") for line in lines if line.startswith("--")]
+        rest = [requirement(line) for line in lines if not line.startswith("--")]
+        return cls(tuple((name, value) for name, value in options), tuple(rest))
+
+    def on(self, machine: str) -> dict[str, list[str]]:
+        """The versions that are pinned on a machine, by package."""
+        found: dict[str, list[str]] = {}
+        for line in self.lines:
+            if machine in holds_on(str(line.marker or "")):
+                version = str(line.specifier).removeprefix("==")
+                found.setdefault(line.name, []).append(version)
+        return found
+
+
+@dataclass(frozen=True)
+class Builds:
+    """scripts/torch_builds.json, of which a project has one build."""
+
+    data: dict[str, Any]
+
+    @classmethod
+    def parse(cls, text: str) -> Builds:
+        """Read the file's text."""
+        return cls(json.loads(text))
+
+    @property
+    def build(self) -> dict[str, Any]:
+        """The project's build."""
+        build: dict[str, Any] = self.data["builds"][self.data["compute_platform"]]
+        return build
+
+    @property
+    def platforms(self) -> dict[str, Any]:
+        """The rows of the platforms that have wheels."""
+        platforms: dict[str, Any] = self.build["platforms"]
+        return platforms

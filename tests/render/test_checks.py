@@ -1,0 +1,82 @@
+"""A new project passes the checks that it brings: its first commit is green."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from render.projects import ROOT, copy
+
+MANAGERS = ("uv", "poetry", "pip")
+NAMES = {
+    "short": {"project_name": "a", "package_name": "a"},
+    "long": {"project_name": "z" * 50, "package_name": "z" * 50},
+}
+
+
+def run(folder: Path, *command: str) -> None:
+    """Run a tool of this environment, which must end well."""
+    tool = Path(sys.executable).with_name(command[0])
+    result = subprocess.run(
+        [tool, *command[1:]], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("length", NAMES)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_new_project_is_linted_and_formatted(
+    template: Path, tmp_path: Path, manager: str, length: str
+) -> None:
+    project = copy(template, tmp_path / "project", package_manager=manager, **NAMES[length])
+    run(project, "ruff", "check", "--no-cache")
+    run(project, "ruff", "format", "--check", "--no-cache")
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_a_new_project_is_linted_for_its_python(
+    template: Path, tmp_path: Path, python: str
+) -> None:
+    project = copy(template, tmp_path / "project", python_version=python)
+    run(project, "ruff", "check", "--no-cache")
+    run(project, "ruff", "format", "--check", "--no-cache")
+
+
+def test_the_plain_files_of_the_template_are_linted_and_formatted() -> None:
+    run(ROOT, "ruff", "check", "--no-cache", "template")
+    run(ROOT, "ruff", "format", "--check", "--no-cache", "template")
+
+
+def test_the_github_workflow_has_no_finding_of_zizmor(template: Path, tmp_path: Path) -> None:
+    project = copy(template, tmp_path / "project", ci="github")
+    run(project, "zizmor", "--offline", "--no-progress", ".github")
+
+
+def test_every_action_is_pinned_to_a_commit(template: Path, tmp_path: Path) -> None:
+    project = copy(template, tmp_path / "project", ci="github")
+    workflow = yaml.safe_load((project / ".github/workflows/ci.yml").read_text(encoding="utf-8"))
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    used = [step["uses"] for step in steps if "uses" in step]
+    assert used
+    for action in used:
+        assert len(action.partition("@")[2]) == 40
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_ci_runs_the_scripts_that_the_project_has(template: Path, tmp_path: Path, ci: str) -> None:
+    project = copy(template, tmp_path / "project", ci=ci)
+    path = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}[ci]
+    workflow = yaml.safe_load((project / path).read_text(encoding="utf-8"))
+    jobs = workflow["jobs"] if ci == "github" else workflow
+    [job] = jobs.values()
+    steps = job["steps"] if ci == "github" else [{"run": line} for line in job["script"]]
+    text = "\n".join(step.get("run", "") for step in steps)
+    assert "./bootstrap.sh" in text
+    assert "scripts/gpu_smoke_test.py" in text
+    for word in text.split():
+        if word.startswith(("./", "scripts/")):
+            assert (project / word).is_file(), word

@@ -1,0 +1,209 @@
+"""What the real Copier makes: exact files, the same text as the shortcut, and legal everywhere."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import stat
+from functools import cache
+from itertools import combinations
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+import yaml
+
+from matrix.doctored import MANAGERS, offered
+from matrix_model import load_matrix
+from render.projects import copy, files, git, recorded, working_tree
+from render.shortcut import answers_for, shortcut
+from version_matrix import Asked
+
+SAMPLE = 60
+LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary")
+CIS = ("github", "gitlab", "none")
+LONG = {"project_name": "p" * 50, "package_name": "p" * 50}
+
+ALWAYS = """
+.copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
+bootstrap.cmd bootstrap.ps1 bootstrap.sh pyproject.toml
+scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/torch_builds.json
+src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
+tests/test_device.py
+"""
+OF_MANAGER = {
+    "uv": [],
+    "poetry": ["poetry.toml"],
+    "pip": ["requirements/torch-cpu.txt"],
+}
+OF_CI = {
+    "github": [".github/workflows/ci.yml"],
+    "gitlab": [".gitlab-ci.yml"],
+    "none": [],
+}
+
+
+@cache
+def sample() -> list[Asked]:
+    """Combinations that together have as many pairs of answers as so few can; always the same."""
+    matrix = load_matrix()
+    menu = matrix.policy
+    every = [
+        asked
+        for manager in MANAGERS
+        for python in menu.python.listed(None)
+        for name in menu.compute_platforms.listed(None)
+        for asked in offered(matrix, manager, python, name)
+    ]
+    chance = random.Random(0)
+    covered: set[tuple[Any, ...]] = set()
+    chosen = []
+    for _ in range(SAMPLE):
+        best = max(chance.sample(every, 200), key=lambda asked: len(pairs(asked) - covered))
+        covered |= pairs(best)
+        chosen.append(best)
+    return chosen
+
+
+def pairs(asked: Asked) -> set[tuple[Any, ...]]:
+    return set(combinations(enumerate(vars(asked).values()), 2))
+
+
+def test_the_sample_has_every_manager_python_and_compute_platform() -> None:
+    menu = load_matrix().policy
+    chosen = sample()
+    assert {asked.manager for asked in chosen} == set(MANAGERS)
+    assert {asked.python for asked in chosen} == set(menu.python.listed(None))
+    blocked = {n for n, row in load_matrix().compute_platforms.items() if row.blocked}
+    wanted = set(menu.compute_platforms.listed(None)) - blocked
+    assert {asked.compute_platform for asked in chosen} == wanted
+
+
+@pytest.mark.parametrize("number", range(SAMPLE))
+def test_copier_renders_what_the_shortcut_renders(
+    template: Path, tmp_path: Path, number: int
+) -> None:
+    asked = sample()[number]
+    answers = answers_for(asked, license=LICENSES[number % 4], ci=CIS[number % 3])
+    copied = files(copy(template, tmp_path / "project", **answers))
+    rendered = shortcut(template).render(answers)
+    # Copier adds where the project came from to what it records.
+    remembered = yaml.safe_load(rendered.pop(".copier-answers.yml"))
+    assert recorded(tmp_path / "project") == {"_src_path": str(template), **remembered}
+    for name, text in rendered.items():
+        assert copied[name].decode() == text, name
+
+
+@pytest.mark.parametrize("ci", CIS)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_project_has_exactly_these_files(
+    template: Path, tmp_path: Path, manager: str, ci: str
+) -> None:
+    project = copy(template, tmp_path / "project", package_manager=manager, ci=ci)
+    assert sorted(files(project)) == sorted(ALWAYS.split() + OF_MANAGER[manager] + OF_CI[ci])
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_no_file_of_a_project_has_jinja_left_in_it(
+    template: Path, tmp_path: Path, manager: str
+) -> None:
+    for name, content in files(copy(template, tmp_path / "p", package_manager=manager)).items():
+        text = content.decode().replace("${{", "")  # GitHub's own expressions
+        assert not re.search(r"\{\{|\{%|\{#", text), name
+        assert "{" not in name
+
+
+def test_the_defaults_are_a_cpu_build_with_uv(template: Path, tmp_path: Path) -> None:
+    answers = recorded(copy(template, tmp_path / "project"))
+    del answers["_src_path"]
+    assert answers == {
+        "project_name": "my-torch-project",
+        "package_name": "my_torch_project",
+        "project_description": "A PyTorch project",
+        "user_name": "",
+        "user_email": "",
+        "license": "MIT",
+        "package_manager": "uv",
+        "python_version": "3.12",
+        "compute_platform": "cpu",
+        "torch_version": "latest",
+        "torch_packages": ["torchvision"],
+        "pytorch_index_url": "https://download.pytorch.org/whl",
+        "ci": "github",
+    }
+
+
+@pytest.fixture(scope="module")
+def from_git(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Path:
+    """A project with the longest names, made from a git clone, as people make theirs."""
+    return copy(git_template, tmp_path_factory.mktemp("git") / "project", **LONG, ci="github")
+
+
+def test_line_endings_are_unix_but_for_the_windows_scripts(from_git: Path) -> None:
+    for name, content in files(from_git).items():
+        windows = name.endswith((".cmd", ".ps1"))
+        lines, carriage_returns = content.count(b"\n"), content.count(b"\r")
+        assert carriage_returns == (lines if windows else 0), name
+        assert content.count(b"\r\n") == carriage_returns, name
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no executable bit")
+def test_the_scripts_with_a_shebang_are_executable_and_nothing_else_is(from_git: Path) -> None:
+    scripts = [name for name, content in files(from_git).items() if content.startswith(b"#!")]
+    executable = [
+        name for name in files(from_git) if (from_git / name).stat().st_mode & stat.S_IXUSR
+    ]
+    assert executable == scripts
+    assert "bootstrap.sh" in scripts
+
+
+def test_the_executable_bit_survives_the_first_commit(from_git: Path) -> None:
+    git(from_git, "init", "--quiet")
+    git(from_git, "add", "--all")
+    assert git(from_git, "ls-files", "--stage", "bootstrap.sh").startswith("100755 ")
+
+
+def illegal(path: PurePosixPath) -> bool:
+    """Whether Windows cannot have a file of that name."""
+    device = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?$")
+    return any(
+        re.search(r'[<>:"|?*\\\x00-\x1f]', part) or part[-1] in ". " or device.match(part)
+        for part in path.parts
+    )
+
+
+def test_windows_can_have_every_file_of_a_project(from_git: Path) -> None:
+    paths = [PurePosixPath(name) for name in files(from_git)]
+    assert [path for path in paths if illegal(path)] == []
+    assert max(len(str(path)) for path in paths) <= 120
+
+
+def test_windows_can_have_every_file_of_this_repository() -> None:
+    paths = [PurePosixPath(path.as_posix()) for path in working_tree()]
+    assert len(paths) > 30
+    assert [path for path in paths if illegal(path)] == []
+    assert [path for path in paths if len(str(path)) > 120] == []
+
+
+def test_no_two_files_of_this_repository_differ_only_in_case() -> None:
+    names = [path.as_posix().lower() for path in working_tree()]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_text_files_are_as_an_editor_would_save_them(
+    template: Path, tmp_path: Path, manager: str
+) -> None:
+    project = copy(template, tmp_path / "project", package_manager=manager, ci="gitlab")
+    for name, content in files(project).items():
+        lines = content.decode().replace("\r\n", "\n").split("\n")
+        assert lines[-1] == "", name
+        assert len(lines) == 1 or lines[-2] or name == ".copier-answers.yml", name
+        assert [line for line in lines if line != line.rstrip()] == [], name
+
+
+@pytest.mark.xfail(strict=True, reason="to_nice_yaml ends with a newline, and so does its line")
+def test_the_answers_file_does_not_end_with_an_empty_line(template: Path, tmp_path: Path) -> None:
+    project = copy(template, tmp_path / "project")
+    assert not (project / ".copier-answers.yml").read_text(encoding="utf-8").endswith("\n\n")
