@@ -12,6 +12,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,9 +25,20 @@ LONGEST_NAME = 50  # keeps rendered lines below 100 characters, and paths below 
 LONGEST_TEXT = 500
 # A project that has one of these names would shadow, or depend on, itself.
 DEPENDENCIES = frozenset(
-    {"copier", "hatchling", "mypy", "numpy", "nvidia", "pip", "poetry", "poetry-core", "pytest"}
-    | {"pytorch", "pytorch-triton-rocm", "pytorch-triton-xpu", "ruff", "setuptools", "torch"}
-    | {"torchaudio", "torchvision", "triton", "triton-rocm", "triton-xpu", "uv", "wheel"}
+    {"copier", "filelock", "fsspec", "hatchling", "jinja2", "markupsafe", "mpmath", "mypy"}
+    | {"networkx", "numpy", "nvidia", "pip", "poetry", "poetry-core", "pytest", "pytorch"}
+    | {"pytorch-triton-rocm", "pytorch-triton-xpu", "ruff", "setuptools", "sympy", "torch"}
+    | {"torchaudio", "torchvision", "triton", "triton-rocm", "triton-xpu", "typing-extensions"}
+    | {"uv", "wheel"}
+)
+# Modules of the standard library of any offered Python, whichever of them runs Copier: 3.12 and
+# 3.13 removed some, 3.14 added some.
+STDLIB = frozenset(
+    sys.stdlib_module_names
+    | {"aifc", "asynchat", "asyncore", "audioop", "binhex", "cgi", "cgitb", "chunk", "crypt"}
+    | {"distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib", "pipes"}
+    | {"ossaudiodev", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"}
+    | {"annotationlib", "compression", "tomllib"}
 )
 FOLDERS = frozenset({"build", "dist", "docs", "requirements", "scripts", "src", "test", "tests"})
 # Names that Windows keeps for devices, in any case and with any extension.
@@ -74,7 +86,7 @@ def package_name_error(name: str) -> str:
         )
     if keyword.iskeyword(name):
         return f"{name} is a keyword of Python: use another name"
-    if name in sys.stdlib_module_names or normalized(name) in DEPENDENCIES or name in FOLDERS:
+    if name in STDLIB or normalized(name) in DEPENDENCIES or name in FOLDERS:
         return f"a package named {name} would shadow another one: use another name"
     if name in DEVICES:
         return f"Windows keeps {name} for a device: use another name"
@@ -94,6 +106,8 @@ def text_error(text: str) -> str:
 
 def user_name_error(name: str) -> str:
     """Why an author's name cannot be used, or the empty string."""
+    if name and not name.strip():
+        return "the name is blank: leave it empty, or give a name"
     if re.search("[,<>]", name):
         return "package metadata allows no ',', '<' or '>' in an author's name: leave them out"
     return text_error(name)
@@ -156,8 +170,19 @@ CHOICES = {
 }
 
 
-def given_answer(context: Context, question: str) -> Any:  # noqa: ANN401
-    """The answer that Copier takes without showing the question, or None.
+QUESTIONS = (
+    *ERRORS,
+    *CHOICES,
+    "python_version",
+    "compute_platform",
+    "torch_version",
+    "torch_packages",
+)
+NOT_GIVEN = object()
+
+
+def given_answer(context: Context, question: str) -> object:
+    """The answer that Copier takes without showing the question, or NOT_GIVEN.
 
     That is one from --data, a recorded one where no questions are asked, or one from settings.yml.
     """
@@ -165,8 +190,30 @@ def given_answer(context: Context, question: str) -> Any:  # noqa: ANN401
     if question in conf["data"]:
         return conf["data"][question]
     if question in context:
-        return context[question] if conf["defaults"] or conf["skip_answered"] else None
-    return conf["settings"].defaults.get(question)
+        silent = conf["defaults"] or conf["skip_answered"]
+        return context[question] if silent else NOT_GIVEN
+    return conf["settings"].defaults.get(question, NOT_GIVEN)
+
+
+def refuse_misspelt(context: Context) -> None:
+    """Stop if --data names no question but nearly one, which Copier would ignore.
+
+    Raises:
+        UserMessageError: the name that was meant.
+    """
+    for name in context["_copier_conf"]["data"]:
+        meant = [] if name in QUESTIONS else get_close_matches(name, QUESTIONS, 1, 0.8)
+        if meant:
+            raise UserMessageError(f"{name} is no question: did you mean {meant[0]}?")
+
+
+def type_error(value: object) -> str:
+    """Why a value of a data file is no text, or the empty string."""
+    if isinstance(value, str):
+        return ""
+    if isinstance(value, float):
+        return f"{value} was read as a number: write it in quotes, e.g. '3.10'"
+    return f"{value!r} is not text: write it in quotes, or leave it out"
 
 
 def to_toml(text: str) -> str:
@@ -208,11 +255,18 @@ class AnswersExtension(Extension):
         Raises:
             UserMessageError: what is wrong and what to do.
         """
+        refuse_misspelt(context)
         value = given_answer(context, question)
-        if value is None:
+        if value is NOT_GIVEN:
             return True
-        if question in ERRORS:
-            error: str | None = ERRORS[question](str(value))
+        parts = [value]
+        if question == "torch_packages":
+            parts = value if isinstance(value, list) else []
+        error: str | None = next((text for part in parts if (text := type_error(part))), None)
+        if error:
+            pass
+        elif question in ERRORS:
+            error = ERRORS[question](str(value))
         elif question in CHOICES:
             values = ", ".join(CHOICES[question])
             error = f"{value!r} is not on offer: choose {values}"

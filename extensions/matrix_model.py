@@ -8,11 +8,12 @@ the new version of the template into one process, where a shared module would be
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from copier.errors import UserMessageError
@@ -199,15 +200,49 @@ class Matrix(_Strict):
         for name, release in self.releases.items():
             builds = [*release.index, *release.pypi.on().values()]
             _known(builds, self.compute_platforms, f"release {name}: compute platform")
-            _known(release.sources, self.sources, f"release {name}: source")
             toolkits = [row.toolkit for row in release.index.values() if row.toolkit]
             _known(toolkits, self.cuda_toolkits.versions, f"release {name}: CUDA toolkit")
-        menu = self.policy.compute_platforms
-        for choices, known in ((menu, set(self.compute_platforms)), (self.policy.python, None)):
-            if known is not None:
-                _known([*choices.offered, *choices.retired], known, "policy: compute platform")
-            _known([choices.default, *choices.retired.values()], choices.offered, "policy: choice")
+        for what, row in self._sourced():
+            _known(row.sources, self.sources, f"{what}: source")
+        for name, known in self.compute_platforms.items():
+            if known.accelerator == "cuda":
+                _known([name[2:-1]], self.drivers, f"{name}: driver for CUDA")
+            if known.instead:
+                _known([known.instead], self.compute_platforms, f"{name}: instead")
+        _known(self.gpu_architectures, self.compute_platforms, "gpu_architectures: platform")
         return self
+
+    @model_validator(mode="after")
+    def _policy_can_be_kept(self) -> Matrix:
+        menu, python = self.policy.compute_platforms, self.policy.python
+        _known([*menu.offered, *menu.retired], self.compute_platforms, "policy: compute platform")
+        for minor in (*python.offered, *python.retired):
+            if not re.fullmatch(r"3\.\d+", minor):
+                raise ValueError(f"policy: Python {minor!r} is not one such as '3.12'")
+        for choices in (menu, python):
+            offered = [value for value in choices.offered if value not in choices.retired]
+            _known([choices.default, *choices.retired.values()], offered, "policy: choice")
+        return self
+
+    def _sourced(self) -> Iterator[tuple[str, _Sourced]]:
+        """Every row that names sources, with what to call it."""
+        yield "gpu_generations", self.gpu_generations
+        named: dict[str, Mapping[str, _Sourced]] = {
+            "release": self.releases,
+            "driver": self.drivers,
+            "CUDA toolkit": self.cuda_toolkits.versions,
+        }
+        for what, rows in named.items():
+            yield from ((f"{what} {name}", row) for name, row in rows.items())
+        for name, spans in self.gpu_architectures.items():
+            yield from ((f"gpu_architectures {name}", span) for span in spans)
+        listed: dict[str, Sequence[_Sourced]] = {
+            "unsuffixed": self.unsuffixed,
+            "index_only": self.index_only,
+            "numpy_1": self.numpy_1,
+        }
+        for what, entries in listed.items():
+            yield from ((what, entry) for entry in entries)
 
     @cached_property
     def newest_first(self) -> list[str]:
@@ -222,6 +257,20 @@ def _known(values: Iterable[str], known: Iterable[str], what: str) -> None:
             raise ValueError(f"{what} {value!r} is not defined")
 
 
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """YAML, by libyaml where it is there; a key written twice is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping, each key once."""
+        keys = [key.value for key, _ in node.value]
+        for (key, _), name in zip(node.value, keys, strict=True):
+            if keys.count(name) > 1:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{name} is written twice", problem_mark=key.start_mark
+                )
+        return dict(super().construct_mapping(node, deep=deep))
+
+
 @lru_cache
 def load_matrix(path: Path = MATRIX) -> Matrix:
     """Read and validate the matrix.
@@ -229,11 +278,13 @@ def load_matrix(path: Path = MATRIX) -> Matrix:
     Raises:
         UserMessageError: naming the row, if the file is not YAML or breaks the model.
     """
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's is ten times faster
     try:
-        return Matrix.model_validate(yaml.load(path.read_bytes(), loader))  # noqa: S506
-    except yaml.YAMLError as error:
-        raise UserMessageError(f"{path.name} is not YAML: {error}. Undo the last edit.") from error
+        return Matrix.model_validate(yaml.load(path.read_bytes(), _Loader))  # noqa: S506
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise UserMessageError(
+            f"{path.name}, line {line}: {error.problem}. Undo the last edit there."
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         row = " > ".join(str(part) for part in first["loc"]) or "the file"

@@ -162,8 +162,10 @@ def releases_of(matrix: Matrix, compute_platform: str, torch: str = "latest") ->
 
 def has_ended(matrix: Matrix, compute_platform: str) -> bool:
     """Whether PyTorch makes no new releases for a compute platform."""
-    newest = next(name for name in matrix.newest_first if matrix.releases[name].index)
-    return compute_platform != PYPI and compute_platform not in matrix.releases[newest].index
+    newest = next((n for n in matrix.newest_first if matrix.releases[n].index), None)
+    if newest is None or compute_platform == PYPI:
+        return False
+    return compute_platform not in matrix.releases[newest].index
 
 
 def toolkit_of(matrix: Matrix, torch: str, compute_platform: str) -> str | None:
@@ -486,8 +488,6 @@ def why_not(choices: list[Choice], value: object) -> str | None:
         if choice.value == value:
             return choice.why_not or None
     values = ", ".join(choice.value for choice in choices if not choice.why_not)
-    if isinstance(value, float):
-        return f"{value} was read as a number: write it in quotes, e.g. '3.10'"
     return f"{value!r} is not on offer: choose {values or 'nothing'}"
 
 
@@ -558,7 +558,10 @@ class VersionMatrixExtension(Extension):
         """The sentence that refuses a value for one of the matrix's questions, or None."""
         choices = self._choices(context, question)
         if question == "torch_packages":
-            value = yaml.safe_load(value) if isinstance(value, str) else value
+            try:
+                value = yaml.safe_load(value) if isinstance(value, str) else value
+            except yaml.YAMLError:
+                value = None
             if not isinstance(value, list):
                 return "it is a list: write torch_packages=[torchvision], or [] for torch alone"
         parts = value if isinstance(value, list) else [value]

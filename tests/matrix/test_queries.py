@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from packaging.version import Version
 
+from answers import type_error
 from matrix.doctored import as_of, data, every_build, usable
 from matrix_model import Matrix
 from version_matrix import (
@@ -230,9 +231,8 @@ def test_a_platform_that_cannot_be_locked_is_refused_with_its_nearest(matrix: Ma
     assert refusal(matrix, Asked("uv", "3.12", "rocm7.14")).endswith("choose rocm7.2")
 
 
-def test_a_python_read_as_a_number_is_refused_with_the_cure(matrix: Matrix) -> None:
-    sentence = why_not(python_choices(matrix), 3.1)
-    assert sentence == "3.1 was read as a number: write it in quotes, e.g. '3.10'"
+def test_a_python_read_as_a_number_is_refused_with_the_cure() -> None:
+    assert type_error(3.10) == "3.1 was read as a number: write it in quotes, e.g. '3.10'"
 
 
 def test_a_value_that_no_menu_has_is_refused_with_those_it_has(matrix: Matrix) -> None:

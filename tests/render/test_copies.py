@@ -203,7 +203,6 @@ def test_text_files_are_as_an_editor_would_save_them(
         assert [line for line in lines if line != line.rstrip()] == [], name
 
 
-@pytest.mark.xfail(strict=True, reason="to_nice_yaml ends with a newline, and so does its line")
 def test_the_answers_file_does_not_end_with_an_empty_line(template: Path, tmp_path: Path) -> None:
     project = copy(template, tmp_path / "project")
     assert not (project / ".copier-answers.yml").read_text(encoding="utf-8").endswith("\n\n")

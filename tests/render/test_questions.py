@@ -104,7 +104,6 @@ def test_a_series_without_the_platform_is_refused_with_the_way_out(
     assert sentence.startswith("torch_version: torch 2.14 has no cu128 build: choose torch 2.11")
 
 
-@pytest.mark.xfail(strict=True, reason="yaml.safe_load in matrix_why_not ends in a traceback")
 @pytest.mark.parametrize("value", ["[torchvision", "{torchvision: 1", "@torchvision"])
 def test_a_list_that_is_not_yaml_is_refused_too(template: Path, tmp_path: Path, value: str) -> None:
     assert refuse(template, tmp_path / "project", f"torch_packages={value}")
@@ -131,10 +130,10 @@ def refuse_line(template: Path, folder: Path, line: str) -> str:
         ("torch_packages: torchvision", "write torch_packages=[torchvision]"),
         ("torch_packages: [3.10]", "write it in quotes"),
         ("torch_packages: {torchvision: 1}", "write torch_packages=[torchvision]"),
-        ("project_name: [a]", "a project name consists of"),
-        ("user_email: [me@example.com]", "is no e-mail address"),
-        ("license: true", "choose MIT"),
-        ("ci: no", "choose github, gitlab, none"),
+        ("project_name: [a]", "is not text"),
+        ("user_email: [me@example.com]", "is not text"),
+        ("license: true", "is not text"),
+        ("ci: no", "is not text"),
     ],
 )
 def test_an_answer_of_another_type_is_refused(
@@ -143,7 +142,6 @@ def test_an_answer_of_another_type_is_refused(
     assert says in refuse_line(template, tmp_path, line)
 
 
-@pytest.mark.xfail(strict=True, reason="a list for a choice, or null, ends in a traceback")
 @pytest.mark.parametrize(
     "line",
     [

@@ -133,10 +133,6 @@ def test_what_the_owner_wrote_survives_a_new_torch(
     assert b"data/\n" in after[".gitignore"]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="uv deletes the empty line below the template's lines, or adds above their comment",
-)
 @pytest.mark.parametrize(
     "commands",
     [["add lightning accelerate zarr"], ["remove numpy", "add accelerate"]],
