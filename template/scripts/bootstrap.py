@@ -80,9 +80,9 @@ UNREACHABLE = re.compile(
 )
 INDEX_REMEDY = """
 If {} is blocked here, name a mirror of it:
-  copier update --defaults --trust -d pytorch_index_url=https://mirror.example/whl
+  {}
 or take PyPI's own wheels:
-  copier update --defaults --trust -d compute_platform=pypi"""
+  {}"""
 NOISE = re.compile(
     r"\s*(Collecting |Processing |Downloading |Downloaded |Requirement already|Using cached|$)"
 )
@@ -190,6 +190,13 @@ def display(command: list[str]) -> str:
     return shlex.join(command)
 
 
+def update_command(answer: str) -> str:
+    """How to change an answer of the template: Copier wants the project to be under git."""
+    tracked = any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents))
+    first = "" if tracked else "git init && git add --all && git commit -m Start && "
+    return f"{first}copier update --defaults --trust -d {answer}"
+
+
 def venv_python(folder: Path) -> str:
     """The interpreter of a virtual environment."""
     return str(folder / ("Scripts/python.exe" if WINDOWS else "bin/python"))
@@ -277,7 +284,9 @@ class Runner:
             what = f"A package index could not be reached, or lacks a package: {title} failed."
             todo = "Check the network and the proxy, certificate and index settings."
             if self.project.build["index_url"]:
-                todo += INDEX_REMEDY.format(self.project.build["index_url"])
+                mirror = update_command("pytorch_index_url=https://mirror.example/whl")
+                pypi = update_command("compute_platform=pypi")
+                todo += INDEX_REMEDY.format(self.project.build["index_url"], mirror, pypi)
         return StopError(code, what, f"{todo}\nThe whole output is in {LOG}.")
 
     def remove(self, folder: Path, why: str) -> None:
@@ -310,7 +319,7 @@ def check_system(project: Project, platform: str) -> None:
     todo = "No other compute platform of this project has them: use another machine."
     if others:
         best = next((name for name in ("cpu", "pypi") if name in others), others[0])
-        move = f"copier update --defaults --trust -d compute_platform={best}"
+        move = update_command(f"compute_platform={best}")
         todo = f"Here work {', '.join(others)}: {move}"
     label = project.build["label"]
     raise StopError(2, f"{label} has PyTorch wheels for {have}, not for {platform}.", todo)

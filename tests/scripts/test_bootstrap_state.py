@@ -250,7 +250,8 @@ def test_a_platform_without_wheels_is_told_what_works(demo: Demo) -> None:
     done = demo.run()
     assert done.returncode == 2
     assert "CPU has PyTorch wheels for plan9-mips, not for " in done.stderr
-    assert "Here work xpu: copier update --defaults --trust -d compute_platform=xpu" in done.stderr
+    assert "Here work xpu: git init && " in done.stderr
+    assert " && copier update --defaults --trust -d compute_platform=xpu" in done.stderr
     demo.builds["alternatives"] = {}
     demo.write_builds()
     done = demo.run()
