@@ -504,7 +504,6 @@ class VersionMatrixExtension(Extension):
             matrix_choices=self.choices,
             matrix_default=self.default,
             matrix_why_not=self.why_not,
-            retired_notes=self.retired_notes,
             torch_build=self.build,
             torch_alternatives=self.alternatives,
         )
@@ -578,18 +577,6 @@ class VersionMatrixExtension(Extension):
         if isinstance(found, Unfit):
             raise UserMessageError(f"{found}.")
         return found
-
-    @pass_context
-    def retired_notes(self, context: Context) -> list[str]:
-        """A sentence for each answer that the policy has retired, with the way on."""
-        policy = self._matrix.policy
-        answers = {"compute_platform": policy.compute_platforms, "python_version": policy.python}
-        return [
-            f"{question} {context[question]} is retired here. Move on with: copier update --trust"
-            f" --defaults --data {question}={choices.retired[context[question]]}"
-            for question, choices in answers.items()
-            if context[question] in choices.retired
-        ]
 
     @pass_context
     def alternatives(self, context: Context) -> list[Build]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
 import yaml
 
+from matrix.doctored import every_build
 from render.projects import ROOT, copy
+from version_matrix import COMPANIONS
 
 MANAGERS = ("uv", "poetry", "pip")
 NAMES = {
@@ -64,6 +68,19 @@ def test_every_action_is_pinned_to_a_commit(template: Path, tmp_path: Path) -> N
     assert used
     for action in used:
         assert len(action.partition("@")[2]) == 40
+
+
+def test_renovate_leaves_every_package_of_the_build_to_the_template(
+    template: Path, tmp_path: Path
+) -> None:
+    project = copy(template, tmp_path / "project")
+    settings = json.loads((project / "renovate.json").read_text(encoding="utf-8"))
+    off = [rule for rule in settings["packageRules"] if rule["enabled"] is False]
+    patterns = [pattern for rule in off for pattern in rule["matchPackageNames"]]
+    owned = {name for build in every_build() for name in (*build.index_only, *build.nvidia_pins)}
+    for name in {*owned, "torch", *COMPANIONS, "python"}:
+        assert any(fnmatch(name, pattern) for pattern in patterns), name
+    assert not any(fnmatch(name, pattern) for name in ("numpy", "ruff") for pattern in patterns)
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])

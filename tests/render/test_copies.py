@@ -28,7 +28,7 @@ LONG = {"project_name": "p" * 50, "package_name": "p" * 50}
 ALWAYS = """
 .copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
 bootstrap.cmd bootstrap.ps1 bootstrap.sh pyproject.toml
-scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/torch_builds.json
+scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/template_update.py scripts/torch_builds.json
 src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
 tests/test_device.py
 """
@@ -38,8 +38,12 @@ OF_MANAGER = {
     "pip": ["requirements/torch-cpu.txt"],
 }
 OF_CI = {
-    "github": [".github/workflows/ci.yml"],
-    "gitlab": [".gitlab-ci.yml"],
+    "github": [
+        ".github/workflows/ci.yml",
+        ".github/workflows/template-update.yml",
+        "renovate.json",
+    ],
+    "gitlab": [".gitlab-ci.yml", "renovate.json"],
     "none": [],
 }
 

@@ -1,0 +1,296 @@
+"""What an update tells the owner: what it changed, what has ended or is retired, and the way on.
+
+Pure functions of the matrix and of builds (see version_matrix.py); the extension at the end reads
+the project's data file before an update, since Copier forgets what the answers were.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from jinja2 import Environment, pass_context
+from jinja2.ext import Extension
+from jinja2.runtime import Context
+from packaging.version import Version
+
+if TYPE_CHECKING:
+    from matrix_model import Matrix
+    from version_matrix import Build
+
+DATA_FILE = "scripts/torch_builds.json"
+COMMAND = "copier update --trust --defaults"
+SYSTEMS = {"linux-x86_64": "Linux", "windows-amd64": "Windows"}
+NO_FLOOR = "0"
+# What torch_builds.json has for each platform: a Wheels of version_matrix.py as a mapping.
+Platforms = Mapping[str, Mapping[str, Any]]
+
+
+def first_without(matrix: Matrix, compute_platform: str) -> str | None:
+    """The first release since which the index lacks a platform; None if it has not ended."""
+    found = None
+    for torch in matrix.newest_first:
+        if compute_platform in matrix.releases[torch].index:
+            return found
+        found = torch if matrix.releases[torch].index else found
+    return None
+
+
+def platforms_of(build: Build) -> Platforms:
+    """What torch_builds.json says of a build's platforms."""
+    return {platform: asdict(wheels) for platform, wheels in build.wheels.items()}
+
+
+def floor(platforms: Platforms) -> str:
+    """The least NVIDIA driver, on Linux or else on Windows; 0 where none is needed."""
+    found = [platforms[system]["minimum_driver"] for system in SYSTEMS if system in platforms]
+    return next((driver for driver in found if driver), NO_FLOOR)
+
+
+def listed(names: list[str], verb: str = "") -> str:
+    """`Pascal and Volta are`: names in a sentence, with the verb `be` if it is asked for."""
+    text = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    return f"{text} {'are' if names[1:] else 'is'} {verb}" if verb else text
+
+
+def generations(names: Mapping[str, str], platforms: Platforms) -> list[str]:
+    """The GPU generations that the binaries are built for on Linux, or else on Windows."""
+    for system in SYSTEMS:
+        if system in platforms:
+            known = platforms[system]["gpu_architectures"]
+            return list(dict.fromkeys(names[sm] for sm in known if sm in names))
+    return []
+
+
+def accelerator(build: Build) -> str:
+    """What a build computes on, as torch calls it."""
+    return next(w.accelerator for name, w in build.wheels.items() if name in SYSTEMS)
+
+
+def successors(matrix: Matrix, old: Build, others: Iterable[Build]) -> list[Build]:
+    """Where a project can move when its compute platform has ended, the best first.
+
+    A driver that the machine need not have, or as little newer as possible, comes first; then the
+    one that keeps the most GPU generations; then the newest.
+    """
+    names = matrix.gpu_generations.names
+    old_floor, kept = Version(floor(platforms_of(old))), {*generations(names, platforms_of(old))}
+    usable = [
+        other
+        for other in others
+        if other.asked.compute_platform in matrix.releases[other.torch].index
+        and accelerator(other) == accelerator(old)
+        and Version(other.torch) > Version(old.torch)
+        and first_without(matrix, other.asked.compute_platform) is None
+    ]
+
+    def rank(build: Build) -> tuple[Version, int, Version]:
+        platforms = platforms_of(build)
+        lost = kept - {*generations(names, platforms)}
+        toolkit = next(w.toolkit for name, w in build.wheels.items() if name in SYSTEMS)
+        return max(Version(floor(platforms)), old_floor), len(lost), Version(toolkit or "0")
+
+    # Two stable sorts: the newest first among equals.
+    newest_first = sorted(usable, key=lambda build: rank(build)[2], reverse=True)
+    return sorted(newest_first, key=lambda build: rank(build)[:2])
+
+
+def command(old: Build, new: Build) -> str:
+    """The one command that takes a project from one build to another."""
+    data = [f"compute_platform={new.asked.compute_platform}"]
+    if new.asked.torch != old.asked.torch:
+        data.append(f"torch_version={new.asked.torch}")
+    kept = [package for package in old.asked.packages if package in new.versions]
+    if len(kept) < len(old.asked.packages):
+        data.append(f'"torch_packages=[{", ".join(kept)}]"')
+    return " ".join([COMMAND, *(f"--data {answer}" for answer in data)])
+
+
+def version_changes(old: Platforms, new: Platforms) -> list[str]:
+    """`torch 2.7.1+cu118 -> 2.14.1+cu126`, for each package that is not the same."""
+    shared = next((system for system in SYSTEMS if system in old and system in new), None)
+    if shared is None:
+        return []
+    before, after = old[shared]["packages"], new[shared]["packages"]
+    changes = []
+    for package in dict.fromkeys([*before, *after]):
+        one, other = before.get(package), after.get(package)
+        if other is None:
+            changes.append(f"without {package}")
+        elif one is None:
+            changes.append(f"{package} {other} is new")
+        elif one != other:
+            changes.append(f"{package} {one} -> {other}")
+    return changes
+
+
+def driver_changes(old: Platforms, new: Platforms) -> list[str]:
+    """`NVIDIA driver 525.60.13 -> 580.65.06 on Linux`, where the floor is not the same."""
+    changes = []
+    for system, name in SYSTEMS.items():
+        if system in old and system in new:
+            one, other = old[system]["minimum_driver"], new[system]["minimum_driver"]
+            if one != other:
+                now = f"{other} or newer" if other else "none needed"
+                changes.append(f"NVIDIA driver {one or 'none needed'} -> {now} on {name}")
+    return changes
+
+
+def gpu_changes(
+    names: Mapping[str, str], old: Platforms, new: Platforms, compute_platform: str
+) -> list[str]:
+    """`Volta is not in cu130`: the GPU generations gained and lost, where both are known."""
+    before, after = generations(names, old), generations(names, new)
+    if not before or not after:
+        return []
+    lost = [name for name in before if name not in after]
+    gained = [name for name in after if name not in before]
+    changes = [listed(lost, f"not in {compute_platform}")] if lost else []
+    return [*changes, listed(gained, "new")] if gained else changes
+
+
+def what_changes(
+    names: Mapping[str, str], old: Platforms, new: Platforms, compute_platform: str
+) -> str:
+    """One line on how two builds differ, for the owner of a project; empty if they do not."""
+    return "; ".join(
+        [
+            *version_changes(old, new),
+            *driver_changes(old, new),
+            *gpu_changes(names, old, new, compute_platform),
+        ]
+    )
+
+
+def move(matrix: Matrix, old: Build, new: Build) -> str:
+    """The command to another build, and what it changes."""
+    names, name = matrix.gpu_generations.names, new.asked.compute_platform
+    changes = what_changes(names, platforms_of(old), platforms_of(new), name)
+    return f"Move on with:\n\n    {command(old, new)}\n\n{name}: {changes}."
+
+
+def also(matrix: Matrix, old: Build, found: list[Build]) -> str:
+    """Names the best other compute platform for GPUs that the first one has no binaries for."""
+    names = matrix.gpu_generations.names
+    first, *rest = ({*generations(names, platforms_of(build))} for build in found)
+    lost = [n for n in generations(names, platforms_of(old)) if n not in first]
+    for build, kept in zip(found[1:], rest, strict=True):
+        keeps = [name for name in lost if name in kept]
+        if keeps:
+            name = build.asked.compute_platform
+            driver = floor(platforms_of(build))
+            return f" {name} keeps {listed(keeps)}, with driver {driver} or newer."
+    return ""
+
+
+def ended_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | None:
+    """What to tell a project that wants the latest torch of a platform that gets no newer one."""
+    name = old.asked.compute_platform
+    without = first_without(matrix, name)
+    if without is None or old.asked.torch != "latest":
+        return None
+    day = matrix.releases[without].released
+    since = f"torch {without}" + (f" of {day:%Y-%m-%d}" if day else "")
+    note = f"{name} has ended: {since} and newer do not have it, so torch stays at {old.torch}."
+    found = successors(matrix, old, others)
+    if not found:
+        return f"{note} No newer torch fits Python {old.asked.python} and {old.asked.manager} here."
+    return f"{note} {move(matrix, old, found[0])}{also(matrix, old, found)}"
+
+
+def retired_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | None:
+    """What to tell a project whose compute platform the policy has retired."""
+    name = old.asked.compute_platform
+    successor = matrix.policy.compute_platforms.retired.get(name)
+    if successor is None:
+        return None
+    note = f"compute_platform {name} is retired here."
+    new = next((build for build in others if build.asked.compute_platform == successor), None)
+    if new is None:
+        return (
+            f"{note} Its successor is {successor}, which does not fit"
+            f" Python {old.asked.python} and {old.asked.manager}."
+        )
+    return f"{note} {move(matrix, old, new)}"
+
+
+def python_note(matrix: Matrix, old: Build) -> str | None:
+    """What to tell a project whose Python the policy has retired."""
+    successor = matrix.policy.python.retired.get(old.asked.python)
+    if successor is None:
+        return None
+    return (
+        f"python_version {old.asked.python} is retired here. Move on with:\n\n"
+        f"    {COMMAND} --data python_version={successor}"
+    )
+
+
+def notes(matrix: Matrix, build: Build, others: list[Build]) -> list[str]:
+    """All that the owner of a project should hear about its answers."""
+    platform = retired_note(matrix, build, others) or ended_note(matrix, build, others)
+    return [note for note in (platform, python_note(matrix, build)) if note]
+
+
+def read_builds(project: Path) -> tuple[str, Platforms] | None:
+    """The compute platform of a project and what its data file says; None if it cannot be read."""
+    try:
+        data = json.loads((project / DATA_FILE).read_text(encoding="utf-8"))
+        name = data["compute_platform"]
+        platforms = {
+            str(platform): {
+                "packages": dict(row["packages"]),
+                "minimum_driver": row["minimum_driver"],
+                "gpu_architectures": list(row["gpu_architectures"]),
+            }
+            for platform, row in data["builds"][name]["platforms"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return name, platforms
+
+
+def update_summary(matrix: Matrix, before: tuple[str, Platforms] | None, new: Build) -> str | None:
+    """What an update changed in the build of a project; None if nothing, or if not known."""
+    if before is None:
+        return None
+    name = new.asked.compute_platform
+    changes = what_changes(matrix.gpu_generations.names, before[1], platforms_of(new), name)
+    if before[0] != name:
+        return "; ".join(filter(None, [f"compute platform {before[0]} -> {name}", changes])) + "."
+    return f"{changes}." if changes else None
+
+
+class MovesExtension(Extension):
+    """Registers what the messages of copier.yml call."""
+
+    def __init__(self, environment: Environment) -> None:
+        super().__init__(environment)
+        self._matrix = cast("Matrix", environment.globals["version_matrix"])
+        self._before: tuple[str, Platforms] | None = None
+        environment.globals.update(
+            remember_build=self.remember, owner_notes=self.notes, update_summary=self.summary
+        )
+
+    def _build(self, context: Context) -> Build:
+        build: Callable[[Context], Build] = cast("Any", self.environment.globals["torch_build"])
+        return build(context)
+
+    @pass_context
+    def remember(self, context: Context) -> str:
+        """Read the build that a project has before it is updated; renders to nothing."""
+        self._before = read_builds(Path(context["_copier_conf"]["dst_path"]))
+        return ""
+
+    @pass_context
+    def summary(self, context: Context) -> str | None:
+        """What the update changed."""
+        return update_summary(self._matrix, self._before, self._build(context))
+
+    @pass_context
+    def notes(self, context: Context) -> list[str]:
+        """What has ended or is retired, with the way on."""
+        others: Any = self.environment.globals["torch_alternatives"]
+        return notes(self._matrix, self._build(context), others(context))

@@ -1,0 +1,203 @@
+#!/usr/bin/env python3
+"""Update this project from its template on a branch of its own, and open a pull request.
+
+    template_update.py prepare --report FOLDER    check, update, lock, install, test, commit
+    template_update.py publish --report FOLDER    push the branch, open the pull request
+
+`prepare` needs `copier` and no credentials, and leaves the project alone if the template has no
+newer version. `publish` needs `gh` and a token in GH_TOKEN; a branch that was pushed before is
+never pushed again. Conflicts and failures make the pull request a draft that says so.
+
+Exit codes: 0 done, or nothing to do; 1 failed, one sentence says why; 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+NO_TESTS = 5  # pytest's exit code if it found none
+WHAT_IS_NEEDED = (
+    "GH_TOKEN is empty. Save a token that may write contents, pull requests and workflows of this"
+    " repository (a fine-grained token, or one of a GitHub App) as the secret"
+    " TEMPLATE_UPDATE_TOKEN. The workflow's own GITHUB_TOKEN cannot change workflows."
+)
+# Nothing that the update or the tests left in .git takes part in what is done with the token.
+SAFE = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"]
+LOGIN = ["-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential"]
+
+
+class StopError(Exception):
+    """What went wrong, and what to do."""
+
+
+def run(*command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project; its output is returned, not shown."""
+    try:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise StopError(f"{command[0]} cannot be run: {error.strerror}. Install it.") from error
+
+
+def must(*command: str) -> str:
+    """What a command prints; it has to succeed."""
+    done = run(*command)
+    if done.returncode:
+        last = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        raise StopError(f"{' '.join(command[:2])} failed: {last[-1]}")
+    return done.stdout.strip()
+
+
+def newer_version(copier: str) -> str | None:
+    """The template's newest version, if this project is behind."""
+    text = must(copier, "check-update", "--output-format", "json")
+    found = json.loads(text)
+    return str(found["latest_version"]) if found["update_available"] else None
+
+
+def update(copier: str) -> str:
+    """Update the files; return the template's message."""
+    done = run(copier, "update", "--trust", "--defaults")
+    lines = done.stderr.strip().splitlines()
+    if done.returncode:
+        why = lines[-1] if lines else f"copier exited with {done.returncode}"
+        raise StopError(f"The template cannot update this project by itself. {why}")
+    begin = next((n for n, line in enumerate(lines) if line.startswith("Updating to ")), -1)
+    return "\n".join(lines[begin + 1 :]).strip()
+
+
+def conflicts() -> list[str]:
+    """The files in which Copier left markers, since the project and the template changed them."""
+    return must("git", "diff", "--name-only", "--diff-filter=U").splitlines()
+
+
+def unmerged(files: list[str]) -> str | None:
+    """What to tell about conflicts; None if there are none."""
+    if not files:
+        return None
+    names = "\n".join(f"- `{name}`" for name in files)
+    return (
+        "The project and the template changed the same lines. Merge them by hand, then run"
+        f" bootstrap and the tests:\n\n{names}"
+    )
+
+
+def check() -> str | None:
+    """Lock, install and test; return what failed, with the end of what it printed."""
+    steps = {
+        "Locking and installing": [sys.executable, "scripts/bootstrap.py", "--no-smoke"],
+        "Testing": [venv_python(), "-m", "pytest"],
+    }
+    for title, command in steps.items():
+        done = run(*command)
+        if done.returncode not in (0, NO_TESTS):
+            tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
+            return f"{title} failed:\n\n{fenced(tail)}"
+    return None
+
+
+def venv_python() -> str:
+    """The Python of .venv."""
+    return ".venv\\Scripts\\python.exe" if os.name == "nt" else ".venv/bin/python"
+
+
+def fenced(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    fence = "```"
+    while fence in text:
+        fence += "`"
+    return f"{fence}text\n{text}\n{fence}"
+
+
+def commit(version: str) -> None:
+    """Commit everything, with a name of our own where git has none."""
+    must("git", "add", "--all")
+    named = run("git", "config", "user.email").stdout.strip()
+    name = ["-c", "user.name=template-update", "-c", "user.email=template-update@localhost"]
+    options = [*SAFE, *([] if named else name)]
+    must("git", *options, "commit", "--quiet", "--message", f"Update the template to {version}")
+
+
+def prepare(copier: str, report: Path) -> None:
+    """Everything up to the commit; the report is what `publish` needs."""
+    version = newer_version(copier)
+    if version is None:
+        print("The project has the newest version of its template.")
+        return
+    base = must("git", "symbolic-ref", "--short", "HEAD")
+    branch = f"template-update/{version}"
+    must("git", "switch", "--quiet", "--force-create", branch)
+    try:
+        message = update(copier)
+    except StopError:
+        must("git", "switch", "--quiet", base)
+        must("git", "branch", "--quiet", "--delete", "--force", branch)
+        raise
+    problem = unmerged(conflicts()) or check()
+    commit(version)
+    body = f"{fenced(message)}\n\n{problem or 'Locked, installed and tested.'}\n"
+    ready = {
+        "base": base,
+        "branch": branch,
+        "title": f"Update the template to {version}",
+        "draft": problem is not None,
+    }
+    report.mkdir(parents=True, exist_ok=True)
+    (report / "body.md").write_text(body, encoding="utf-8")
+    (report / "pull-request.json").write_text(json.dumps(ready, indent=2), encoding="utf-8")
+    print(body)
+
+
+def publish(report: Path) -> None:
+    """Push the branch and open the pull request, each only if it is not there yet."""
+    file = report / "pull-request.json"
+    if not file.exists():
+        print("There is nothing to publish.")
+        return
+    ready = json.loads(file.read_text(encoding="utf-8"))
+    if not os.environ.get("GH_TOKEN"):
+        raise StopError(f"{ready['title']}: {WHAT_IS_NEEDED}")
+    branch = ready["branch"]
+    git = ["git", *SAFE, *LOGIN]
+    if must(*git, "ls-remote", "--heads", "origin", f"refs/heads/{branch}"):
+        known = must("gh", "pr", "list", "--head", branch, "--state", "all", "--json", "url")
+        if json.loads(known):
+            print(f"The pull request for {branch} is there already.")
+            return
+    else:
+        must(*git, "push", "--quiet", "origin", f"refs/heads/{branch}:refs/heads/{branch}")
+    options = ["--title", ready["title"], "--body-file", str(report / "body.md")]
+    options += ["--base", ready["base"], "--head", branch, *(["--draft"] if ready["draft"] else [])]
+    print(must("gh", "pr", "create", *options))
+
+
+def main() -> int:
+    """Run one of the two steps."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("step", choices=["prepare", "publish"])
+    parser.add_argument("--report", type=Path, required=True, help="a folder outside the project")
+    parser.add_argument("--copier", default="copier", help="the copier command (default: copier)")
+    options = parser.parse_args()
+    try:
+        if options.step == "prepare":
+            prepare(options.copier, options.report)
+        else:
+            publish(options.report)
+    except StopError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

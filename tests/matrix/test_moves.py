@@ -1,0 +1,270 @@
+"""What an update says: which platforms have ended, where to move, and what a move changes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from matrix.doctored import as_of, data_as_of, every_build
+from matrix_model import Matrix
+from moves import (
+    command,
+    ended_note,
+    first_without,
+    listed,
+    notes,
+    platforms_of,
+    python_note,
+    read_builds,
+    retired_note,
+    successors,
+    update_summary,
+    what_changes,
+)
+from version_matrix import Asked, Build, Unfit, resolve
+
+NOW = as_of("2.15.0")
+
+
+def build(compute_platform: str, matrix: Matrix = NOW, **answers: Any) -> Build:  # noqa: ANN401
+    asked = Asked("uv", "3.12", compute_platform, packages=("torchvision",))
+    found = resolve(matrix, replace(asked, **answers))
+    assert isinstance(found, Build)
+    return found
+
+
+def others(old: Build, matrix: Matrix = NOW) -> list[Build]:
+    asked = old.asked
+    found = []
+    for name in matrix.policy.compute_platforms.listed(None):
+        other = resolve(matrix, replace(asked, compute_platform=name))
+        if isinstance(other, Unfit):
+            other = resolve(matrix, replace(asked, compute_platform=name, torch="latest"))
+        if isinstance(other, Build) and name != asked.compute_platform:
+            found.append(other)
+    return found
+
+
+def changes(old: Build, new: Build) -> str:
+    names = NOW.gpu_generations.names
+    return what_changes(names, platforms_of(old), platforms_of(new), new.asked.compute_platform)
+
+
+@pytest.mark.parametrize(
+    ("compute_platform", "first"),
+    [
+        ("cu118", "2.8.0"),
+        ("cu121", "2.6.0"),
+        ("cu128", "2.12.0"),
+        ("cu129", "2.14.0"),  # 2.12.0 did not have it, 2.12.1 did
+        ("cu126", None),
+        ("cpu", None),
+        ("pypi", None),
+    ],
+)
+def test_a_platform_has_ended_with_the_first_release_without_it(
+    compute_platform: str, first: str | None
+) -> None:
+    assert first_without(NOW, compute_platform) == first
+
+
+def test_a_release_that_the_index_does_not_have_yet_ends_nothing() -> None:
+    assert first_without(NOW, "cu130") is None
+    assert first_without(as_of("2.11.0"), "cu128") is None
+    assert first_without(as_of("2.12.0"), "cu128") == "2.12.0"
+
+
+@pytest.mark.parametrize(
+    ("compute_platform", "best"),
+    [
+        ("cu117", "cu126"),  # the driver that is as little newer as possible
+        ("cu118", "cu126"),
+        ("cu121", "cu126"),
+        ("cu124", "cu126"),
+        ("cu128", "cu126"),  # the same driver
+        ("cu129", "cu126"),
+        ("rocm6.0", "rocm7.2"),
+        ("rocm7.1", "rocm7.2"),
+    ],
+)
+def test_the_way_on_keeps_the_driver_then_the_gpus_then_is_the_newest(
+    compute_platform: str, best: str
+) -> None:
+    python = "3.11" if compute_platform == "cu117" else "3.12"
+    old = build(compute_platform, python=python)
+    found = successors(NOW, old, others(old))
+    assert found[0].asked.compute_platform == best
+
+
+def test_of_equal_drivers_the_one_with_the_most_gpus_comes_first() -> None:
+    """cu126 has Maxwell to Volta, which the platforms of CUDA 13 do not."""
+    old = build("cu124")
+    facts = data_as_of("2.15.0")
+    facts["drivers"]["13"] |= {"linux": "525.60.13", "windows": "528.33"}
+    matrix = Matrix.model_validate(facts)
+    names = [b.asked.compute_platform for b in successors(matrix, old, others(old, matrix))]
+    assert names == ["cu126", "cu132", "cu130"]
+
+
+def test_every_way_on_is_a_newer_torch_for_the_same_accelerator_and_has_not_ended() -> None:
+    moved = 0
+    for old in every_build():
+        if first_without(NOW, old.asked.compute_platform) and old.asked.torch == "latest":
+            for new in successors(NOW, old, others(old)):
+                name = new.asked.compute_platform
+                assert first_without(NOW, name) is None
+                assert name[:2] == old.asked.compute_platform[:2]
+                assert new.torch != old.torch
+                moved += 1
+    assert moved > 100
+
+
+def test_the_note_says_since_when_and_the_command() -> None:
+    old = build("cu118")
+    note = ended_note(NOW, old, others(old))
+    assert note == (
+        "cu118 has ended: torch 2.8.0 of 2025-08-06 and newer do not have it, so torch stays at"
+        " 2.7.1. Move on with:\n\n"
+        "    copier update --trust --defaults --data compute_platform=cu126\n\n"
+        "cu126: torch 2.7.1+cu118 -> 2.14.1+cu126; torchvision 0.22.1+cu118 -> 0.29.1+cu126;"
+        " NVIDIA driver 450.80.02 -> 525.60.13 or newer on Linux;"
+        " NVIDIA driver 452.39 -> 528.33 or newer on Windows; Kepler is not in cu126."
+    )
+
+
+def test_where_the_way_on_loses_gpus_the_note_names_the_one_that_keeps_them() -> None:
+    old = build("cu128")
+    note = ended_note(NOW, old, others(old)) or ""
+    assert "Blackwell is not in cu126; Maxwell, Pascal and Volta are new." in note
+    assert note.endswith(" cu132 keeps Blackwell, with driver 580.65.06 or newer.")
+
+
+def test_a_release_without_a_known_day_is_named_without_one() -> None:
+    facts = data_as_of("2.15.0")
+    facts["releases"]["2.8.0"]["released"] = None
+    matrix = Matrix.model_validate(facts)
+    old = build("cu118", matrix)
+    assert "torch 2.8.0 and newer" in (ended_note(matrix, old, others(old, matrix)) or "")
+
+
+def test_a_project_that_asked_for_a_series_hears_nothing_of_newer_ones() -> None:
+    old = build("cu118", torch="2.7")
+    assert ended_note(NOW, old, others(old)) is None
+
+
+def test_where_nothing_newer_fits_the_note_says_so() -> None:
+    old = build("cu118")
+    note = ended_note(NOW, old, [build("cpu")]) or ""
+    assert note.endswith("No newer torch fits Python 3.12 and uv here.")
+
+
+def test_the_command_leaves_out_what_the_new_torch_has_no_partner_for() -> None:
+    both = ("torchvision", "torchaudio")
+    old, new = build("cu118", packages=both), build("cu126", packages=both)
+    assert command(old, new) == (
+        "copier update --trust --defaults --data compute_platform=cu126"
+        ' --data "torch_packages=[torchvision]"'
+    )
+    assert "without torchaudio" in changes(old, new)
+
+
+def test_the_command_leaves_a_series_that_the_new_platform_does_not_have() -> None:
+    old = build("cu121", torch="2.5")
+    assert command(old, build("cu126")).endswith(
+        "compute_platform=cu126 --data torch_version=latest"
+    )
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("cu126", "cu130", "Maxwell, Pascal and Volta are not in cu130; Blackwell is new"),
+        ("cu128", "cu130", "NVIDIA driver 525.60.13 -> 580.65.06 or newer on Linux"),
+        ("cu130", "cpu", "NVIDIA driver 580.65.06 -> none needed on Linux"),
+        ("cpu", "cu130", "NVIDIA driver none needed -> 580.65.06 or newer on Linux"),
+        ("cpu", "cu130", "torch 2.14.1+cpu -> 2.14.1+cu130"),
+    ],
+)
+def test_a_move_says_versions_driver_and_gpus(old: str, new: str, said: str) -> None:
+    assert said in changes(build(old), build(new))
+
+
+def test_one_lost_generation_is_named_in_the_singular() -> None:
+    volta, without = build("cu128", torch="2.10"), build("cu130")
+    assert "Volta is not in cu130" in changes(volta, without)
+
+
+def test_an_equal_build_changes_nothing() -> None:
+    assert changes(build("cu130"), build("cu130")) == ""
+
+
+def test_a_gpu_list_that_is_not_known_is_not_compared() -> None:
+    text = changes(build("cu117", python="3.11"), build("cu126", python="3.11"))
+    assert "not in" not in text
+    assert "new" not in text.replace("or newer", "")
+
+
+def test_names_are_listed_as_in_a_sentence() -> None:
+    assert listed(["Volta"]) == "Volta"
+    assert listed(["Pascal", "Volta"]) == "Pascal and Volta"
+    assert listed(["Maxwell", "Pascal", "Volta"], "new") == "Maxwell, Pascal and Volta are new"
+
+
+def with_policy(menu: str, retired: dict[str, str]) -> Matrix:
+    facts = data_as_of("2.15.0")
+    facts["policy"][menu]["retired"] = retired
+    return Matrix.model_validate(facts)
+
+
+def test_a_retired_platform_moves_to_the_successor_of_the_policy() -> None:
+    matrix = with_policy("compute_platforms", {"cu118": "cu130"})
+    old = build("cu118", matrix)
+    found = notes(matrix, old, others(old, matrix))
+    assert len(found) == 1
+    assert found[0].startswith("compute_platform cu118 is retired here. Move on with:")
+    assert "--data compute_platform=cu130\n" in found[0]
+
+
+def test_a_successor_that_does_not_fit_is_named_all_the_same() -> None:
+    matrix = with_policy("compute_platforms", {"cu118": "cu130"})
+    note = retired_note(matrix, build("cu118", matrix), []) or ""
+    assert note.endswith("Its successor is cu130, which does not fit Python 3.12 and uv.")
+
+
+def test_a_retired_python_is_named_with_its_successor() -> None:
+    matrix = with_policy("python", {"3.10": "3.12"})
+    assert python_note(matrix, build("cpu", matrix)) is None
+    note = python_note(matrix, build("cpu", matrix, python="3.10")) or ""
+    assert note.endswith("copier update --trust --defaults --data python_version=3.12")
+
+
+def written(project: Path, compute_platform: str, platforms: object) -> Path:
+    data = {"compute_platform": compute_platform, "builds": {compute_platform: platforms}}
+    (project / "scripts").mkdir()
+    (project / "scripts/torch_builds.json").write_text(json.dumps(data), encoding="utf-8")
+    return project
+
+
+def test_what_a_project_has_is_read_from_its_data_file(tmp_path: Path) -> None:
+    old = build("cu126")
+    before = read_builds(written(tmp_path, "cu126", {"platforms": platforms_of(old)}))
+    assert update_summary(NOW, before, old) is None
+    summary = update_summary(NOW, before, build("cu130")) or ""
+    assert summary.startswith("compute platform cu126 -> cu130; torch 2.14.1+cu126 -> ")
+
+
+@pytest.mark.parametrize(
+    "platforms", [[], {"platforms": []}, {"platforms": {"linux-x86_64": {"packages": 3}}}], ids=str
+)
+def test_a_broken_data_file_leaves_the_summary_out(tmp_path: Path, platforms: object) -> None:
+    before = read_builds(written(tmp_path, "cu126", platforms))
+    assert before is None
+    assert update_summary(NOW, before, build("cu130")) is None
+
+
+def test_a_missing_data_file_leaves_the_summary_out(tmp_path: Path) -> None:
+    assert read_builds(tmp_path) is None

@@ -1,0 +1,197 @@
+"""scripts/template_update.py of a project, in a real git repository with a bare remote."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from render.projects import commit, git, start
+
+BRANCH = "template-update/2.0.0"
+COPIER = Path(sys.executable).with_name("copier")
+
+
+class Repository:
+    """A project with a bare remote, and a `gh` that notes what it was asked for."""
+
+    def __init__(self, project: Path, folder: Path) -> None:
+        self.project, self.folder = project, folder
+        self.report = folder / "report"
+        self.remote = folder / "remote.git"
+        git(folder, "init", "--quiet", "--bare", str(self.remote))
+        git(project, "remote", "add", "origin", str(self.remote))
+        git(project, "push", "--quiet", "origin", "main")
+        # As the workflow does: the script as it was before the update.
+        self.script = Path(shutil.copy(project / "scripts/template_update.py", folder))
+        self._fake_gh()
+
+    def _fake_gh(self, known: str = "[]") -> None:
+        programs = self.folder / "bin"
+        programs.mkdir(exist_ok=True)
+        gh = programs / "gh"
+        gh.write_text(
+            f"#!/bin/sh\n[ \"$2\" = list ] && echo '{known}'\n"
+            f'printf "%s\\n" "$*" >> "{self.folder}/asked"\n',
+            encoding="utf-8",
+        )
+        gh.chmod(0o755)
+
+    def pull_request_exists(self) -> None:
+        self._fake_gh('[{"url": "https://example.com/1"}]')
+
+    def run(self, step: str, token: str = "") -> subprocess.CompletedProcess[str]:
+        path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        options = ["--report", str(self.report), "--copier", str(COPIER)]
+        return subprocess.run(
+            [sys.executable, str(self.script), step, *options],
+            cwd=self.project,
+            env={**os.environ, "PATH": path, "GH_TOKEN": token},
+            capture_output=True,
+            text=True,
+        )
+
+    def done(self, step: str, token: str = "") -> str:
+        result = self.run(step, token)
+        assert result.returncode == 0, result.stderr
+        return result.stdout
+
+    @property
+    def asked(self) -> list[str]:
+        """What gh was asked for."""
+        file = self.folder / "asked"
+        return file.read_text(encoding="utf-8").splitlines() if file.exists() else []
+
+    @property
+    def ready(self) -> dict[str, object]:
+        text = (self.report / "pull-request.json").read_text(encoding="utf-8")
+        return dict(json.loads(text))
+
+    def pushed(self, branch: str = BRANCH) -> bool:
+        return branch in git(self.remote, "branch", "--list", branch)
+
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="the gh of these tests is a shell script")
+
+
+@pytest.fixture
+def repository(history: Path, tmp_path: Path) -> Repository:
+    """A project of torch 2.13 whose torch its owner changed: an update conflicts."""
+    project = start(history, tmp_path / "project", "v1.2.0")
+    path = project / "pyproject.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"torch==2.13.0"', '"torch>=2.13"'), encoding="utf-8")
+    commit(project)
+    return Repository(project, tmp_path)
+
+
+def test_a_project_of_the_newest_version_is_left_alone(history: Path, tmp_path: Path) -> None:
+    repository = Repository(start(history, tmp_path / "project", "v2.0.0"), tmp_path)
+    assert "newest version" in repository.done("prepare")
+    assert git(repository.project, "branch", "--list").split() == ["*", "main"]
+    assert "nothing to publish" in repository.done("publish")
+    assert not repository.asked
+
+
+def test_a_conflict_makes_a_draft_that_lists_the_files(repository: Repository) -> None:
+    text = repository.done("prepare")
+    assert "my-torch-project is up to date: torch 2.14.1 for CPU." in text
+    assert "Changed: torch 2.13.0+cpu -> 2.14.1+cpu" in text
+    assert "\n- `pyproject.toml`\n" in text
+    assert "README.md" not in text
+    assert repository.ready == {
+        "base": "main",
+        "branch": BRANCH,
+        "title": "Update the template to 2.0.0",
+        "draft": True,
+    }
+    assert git(repository.project, "status", "--porcelain") == ""
+    assert not repository.pushed()  # that needs the token
+
+    repository.done("publish", token="secret")
+
+    assert repository.pushed()
+    create = repository.asked[-1]
+    assert create.startswith("pr create --title Update the template to 2.0.0 --body-file ")
+    assert create.endswith(f"--base main --head {BRANCH} --draft")
+    assert "<<<<<<<" in git(repository.remote, "show", f"{BRANCH}:pyproject.toml")
+    assert "_commit: v2.0.0" in git(repository.remote, "show", f"{BRANCH}:.copier-answers.yml")
+    assert "_commit: v1.2.0" in git(repository.remote, "show", "main:.copier-answers.yml")
+
+
+def test_without_a_token_nothing_is_pushed_and_it_says_which_one(repository: Repository) -> None:
+    repository.done("prepare")
+    result = repository.run("publish")
+    assert result.returncode == 1
+    assert "GITHUB_TOKEN cannot change workflows" in result.stderr
+    assert "TEMPLATE_UPDATE_TOKEN" in result.stderr
+    assert not repository.pushed()
+    assert not repository.asked
+
+
+def test_a_branch_that_somebody_worked_on_is_not_pushed_again(repository: Repository) -> None:
+    git(repository.project, "push", "--quiet", "origin", f"main:{BRANCH}")
+    before = git(repository.remote, "rev-parse", BRANCH)
+    repository.pull_request_exists()
+    repository.done("prepare")
+    assert "is there already" in repository.done("publish", token="secret")
+    assert git(repository.remote, "rev-parse", BRANCH) == before
+    assert not any(line.startswith("pr create") for line in repository.asked)
+
+
+def test_a_branch_without_its_pull_request_gets_it(repository: Repository) -> None:
+    repository.done("prepare")
+    git(repository.project, "push", "--quiet", "origin", BRANCH)
+    repository.done("publish", token="secret")
+    assert [line.split()[1] for line in repository.asked] == ["list", "create"]
+
+
+def test_it_can_be_prepared_again(repository: Repository) -> None:
+    repository.done("prepare")
+    first = git(repository.project, "rev-parse", f"{BRANCH}^{{tree}}")
+    git(repository.project, "switch", "--quiet", "main")
+    repository.done("prepare")
+    assert git(repository.project, "rev-parse", f"{BRANCH}^{{tree}}") == first
+
+
+def test_an_update_that_is_refused_fails_with_its_sentence(history: Path, tmp_path: Path) -> None:
+    packages = ["torchvision", "torchaudio"]
+    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
+    repository = Repository(project, tmp_path)
+    result = repository.run("prepare")
+    assert result.returncode == 1
+    assert "torchaudio ends with torch 2.11: choose torch 2.11" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert git(project, "branch", "--list").split() == ["*", "main"]
+    assert git(project, "status", "--porcelain") == ""
+    assert not repository.report.exists()
+
+
+def test_a_failing_installation_makes_a_draft_with_its_output(
+    history: Path, tmp_path: Path
+) -> None:
+    project = start(history, tmp_path / "project", "v1.2.0")
+    (project / "scripts/bootstrap.py").write_text('raise SystemExit("no room")\n', encoding="utf-8")
+    commit(project)
+    repository = Repository(project, tmp_path)
+    text = repository.done("prepare")
+    assert "Locking and installing failed:\n\n```text\nno room\n```" in text
+    assert repository.ready["draft"] is True
+
+
+def test_a_missing_copier_is_one_sentence(repository: Repository) -> None:
+    command = [sys.executable, str(repository.script), "prepare", "--report", "x"]
+    done = subprocess.run(
+        [*command, "--copier", "no-such-copier"],
+        cwd=repository.project,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("no-such-copier cannot be run: ")
+    assert len(done.stderr.splitlines()) == 1
