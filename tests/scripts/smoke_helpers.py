@@ -1,5 +1,6 @@
 """Projects for the smoke test: a data file, the script, and a torch: real, a stub, or none."""
 
+import importlib.util
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "template" / "scripts" / "gpu_smoke_test.py"
+PACKAGE = SCRIPT.with_name("gpu_smoke")
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SYSTEM = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
 HERE = f"{SYSTEM}-{platform.machine().lower()}"
@@ -83,6 +85,7 @@ class Project:
     alternatives: tuple[str, ...] = ("cpu", "cu132", "cu130", "cu128", "cu126", "pypi")
     python: str = f"=={MINOR}.*"
     executable: str = sys.executable
+    isolated: bool = False
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,6 +93,8 @@ class Project:
         scripts = self.root / "scripts"
         scripts.mkdir(parents=True)
         shutil.copy(SCRIPT, scripts)
+        without_caches = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PACKAGE, scripts / PACKAGE.name, ignore=without_caches)
         version = f"{TORCH}+{self.build}"
         own = wheels_of(self.build) | {
             "toolkit": TOOLKITS.get(self.build),
@@ -130,9 +135,9 @@ class Project:
             "platforms": {HERE: dict(wheels)},
         }
 
-    def command(self, *arguments: str, isolated: bool = False) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""
-        flags = ["-I"] if isolated else []
+        flags = ["-I"] if self.isolated else []
         script = self.root / "scripts" / SCRIPT.name
         return [self.executable, *flags, str(script), *arguments]
 
@@ -192,6 +197,17 @@ def fake_driver(folder: Path) -> Path:
     subprocess.run(command, check=True)
     shutil.copy(library, folder / "libnvidia-ml.so.1")
     return folder
+
+
+def load_package(name: str) -> Any:  # noqa: ANN401 - the module under test
+    """A module of the smoke test, for what no machine can be made to show."""
+    if "gpu_smoke" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("gpu_smoke", PACKAGE / "__init__.py")
+        assert spec
+        assert spec.loader
+        sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["gpu_smoke"])
+    return importlib.import_module(f"gpu_smoke.{name}")
 
 
 def assert_schema(document: dict[str, Any]) -> None:

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif("sys.platform != 'linux'", reason="needs the Linux wheel of torch"),
 ]
-ALL = ["PY-VERSION", "PY-VENV", "TORCH-FOUND", "TORCH-BUILD"]
+ALL = ["PY-VERSION", "PY-VENV", "PY-SHADOW", "TORCH-FOUND", "TORCH-BUILD"]
 ALL += ["TORCH-IMPORT", "DEV-OPEN", "NUM-MATMUL", "NUM-GRAD"]
 INDEX = ["--index-url", "https://download.pytorch.org/whl/cpu"]
 
@@ -112,7 +112,8 @@ def test_a_healthy_cpu_project_passes(healthy: Project) -> None:
 
 
 def test_json_without_a_file_is_all_there_is_on_stdout(healthy: Project) -> None:
-    command = healthy.command("--device", "cpu", "--json", isolated=True)
+    healthy.isolated = True
+    command = healthy.command("--device", "cpu", "--json")
     done = subprocess.run(command, env=healthy.env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     document = json.loads(done.stdout)
