@@ -5,7 +5,13 @@ from typing import Any
 
 import pytest
 
-from scripts.smoke_helpers import Project, fake_driver, load_package, without_gpu
+from scripts.smoke_helpers import (
+    Project,
+    fake_driver,
+    load_package,
+    machine,
+    without_gpu,
+)
 
 NO_CUDA = """
 from .version import __version__
@@ -204,17 +210,8 @@ def test_a_missing_driver_has_five_causes(
 ) -> None:
     checks = load_package("driver_checks")
     for named, status in ((False, auto), (True, asked)):
-        machine = checks.Machine(
-            python="==3.12.*",
-            label="CUDA 13.0",
-            release="2.14.1",
-            wheels={"minimum_driver": "580.65.06"},
-            alternatives={"cpu": {"accelerator": "cpu", "release": "2.14.1"}},
-            accelerator="cuda",
-            auto=not named,
-            driver={"ended": "", "wsl": False, "container": False, "card": False, **facts},
-        )
-        found = checks.check_libcuda(machine)
+        nothing = {"ended": "", "wsl": False, "container": False, "card": False}
+        found = checks.check_libcuda(machine(auto=not named, driver={**nothing, **facts}))
         assert found.status == status
         assert said in found.message
         assert remedy in found.remedy

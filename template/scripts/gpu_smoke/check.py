@@ -7,7 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-DEVICE_IDS = ("TORCH-BUILD", "DRV-", "CUDA-", "DEV-")  # if one of these fails, the exit code is 3
+DEVICE_IDS = (
+    "TORCH-BUILD",
+    "DRV-",
+    "CUDA-",
+    "DEV-",
+    "ROCM-",
+)  # if one of these fails, the exit code is 3
 COLOURS = {"pass": 32, "warn": 33, "fail": 31, "skip": 2}
 
 

@@ -11,16 +11,20 @@ from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import driver_checks, python_checks, torch_checks
+from . import driver_checks, python_checks, system_checks, torch_checks
 from .check import COLOURS, DEVICE_IDS, Check, CheckFunction, carry_out
 from .child import run_child, tell
-from .driver import ask_driver, nvidia_facts
+from .driver import amd_facts, ask_driver, nvidia_facts
 from .machine import Machine, installed_torch, read_machine
 from .report import exit_code, report
 from .words import BUILDS, FAULTY, RESTORE
 
 # In the order in which they are carried out.
-MACHINE_CHECKS: dict[str, CheckFunction] = {**python_checks.CHECKS, **driver_checks.CHECKS}
+MACHINE_CHECKS: dict[str, CheckFunction] = {
+    **python_checks.CHECKS,
+    **system_checks.CHECKS,
+    **driver_checks.CHECKS,
+}
 
 
 def carry_out_all(machine: Machine, limit: float) -> list[Check]:
@@ -67,6 +71,8 @@ def run(machine: Machine, device: str, json_file: str, limit: float) -> int:
     machine.accelerator = own if as_built else device
     if machine.accelerator == "cuda" or (machine.accelerator == "cpu" and machine.auto):
         machine.driver = nvidia_facts(min(limit, 30))
+    if machine.accelerator == "rocm":
+        machine.driver = amd_facts()
     checks = carry_out_all(machine, limit)
     seconds, code = round(time.monotonic() - begin, 3), exit_code(checks)
     document = {

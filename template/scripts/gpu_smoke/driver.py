@@ -1,14 +1,15 @@
-"""The NVIDIA driver's own words: its return codes are the causes that torch's messages hide."""
+"""What the machine shows of its GPUs, and what the NVIDIA driver says itself."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from .child import run_child
-from .words import WINDOWS
+from .words import WINDOWS, in_container
 
 
 def nvidia_facts(limit: float) -> dict[str, Any]:
@@ -21,7 +22,7 @@ def nvidia_facts(limit: float) -> dict[str, Any]:
     rows, ended = run_child("driver", {}, limit)
     return {
         "card": any(cards),
-        "container": Path("/.dockerenv").exists() or Path("/run/.containerenv").exists(),
+        "container": in_container(),
         "wsl": Path("/dev/dxg").exists(),
         "ended": ended,
         **(rows[0] if rows else {}),
@@ -47,8 +48,33 @@ def ask_driver() -> dict[str, Any]:
             facts["gpus"] += [{"name": text.value.decode(), "capability": ".".join(capability)}]
     with suppress(OSError):
         nvml = ctypes.CDLL("nvml.dll" if WINDOWS else "libnvidia-ml.so.1")
-        if not nvml.nvmlInit_v2():
+        facts["nvml"] = nvml.nvmlInit_v2()
+        if not facts["nvml"]:
             nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
             nvml.nvmlSystemGetDriverVersion(text, 100)
             facts["nvml_count"], facts["driver_version"] = number.value, text.value.decode()
+            facts["mig"] = sum(mig_is_on(nvml, index) for index in range(number.value))
     return facts
+
+
+def mig_is_on(nvml: ctypes.CDLL, index: int) -> bool:
+    """Whether a GPU is split into instances; most GPUs cannot be, and return an error."""
+    handle, mode, pending = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_uint()
+    if not hasattr(nvml, "nvmlDeviceGetMigMode"):
+        return False  # a driver from before MIG
+    if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
+        return False
+    error = nvml.nvmlDeviceGetMigMode(handle, ctypes.byref(mode), ctypes.byref(pending))
+    return not error and mode.value == 1
+
+
+def amd_facts() -> dict[str, Any]:
+    """What this machine shows of AMD."""
+    kfd = Path("/dev/kfd")
+    return {
+        "kfd": kfd.exists(),
+        "kfd_usable": os.access(kfd, os.R_OK | os.W_OK),
+        "render": any(Path("/dev/dri").glob("renderD*")),
+        "container": in_container(),
+        "wsl": Path("/dev/dxg").exists(),
+    }

@@ -1,4 +1,4 @@
-"""Checks without torch: the NVIDIA driver and its GPUs."""
+"""Checks without torch: drivers and their GPUs."""
 
 from __future__ import annotations
 
@@ -65,12 +65,83 @@ CUDA_ERRORS = {  # what cuInit returned: id, message, remedy
 }
 
 
+LOAD = "Type `sudo modprobe nvidia`; if it refuses, install the driver again for this kernel, or "
+LOAD += "sign the module for Secure Boot."
+NVML_ERRORS = {  # what nvmlInit returned: id, message, remedy
+    9: (
+        "DRV-NOTLOADED",
+        "The NVIDIA driver is installed, but its kernel module is not loaded.",
+        LOAD,
+    ),
+    18: (
+        "DRV-MISMATCH",
+        "The NVIDIA driver was updated, but its old kernel module still runs.",
+        REBOOT,
+    ),
+    999: (
+        "DRV-CGROUP",
+        "This container has lost its right to use the NVIDIA GPU.",
+        "Start it again; so that it stays, set `native.cgroupdriver=cgroupfs` for Docker.",
+    ),
+}
+
+
+def nvml_error(machine: Machine) -> tuple[str, str, str] | None:
+    """What nvmlInit says is wrong, if it is sure. 999 means so only in a container."""
+    facts = machine.driver
+    if facts.get("nvml") == 9 and facts["container"]:
+        problem = "This container was started without an NVIDIA GPU."
+        return "DRV-NOTLOADED", problem, "Start it with `docker run --gpus all`."
+    if facts.get("nvml") == 999 and not facts["container"]:
+        return None
+    return NVML_ERRORS.get(facts.get("nvml", 0))
+
+
+@check(CHECKS, "DRV-NOTLOADED")
+def check_nvml(machine: Machine) -> Check | None:
+    """Does the driver's library reach its kernel module? A failure has the id of its cause."""
+    cause = nvml_error(machine)
+    if machine.accelerator != "cuda" or "init" not in machine.driver or not cause:
+        return None
+    name, problem, remedy = cause
+    harmless = machine.driver["gpus"] or machine.fallback()
+    data = {"nvmlInit": machine.driver["nvml"]}
+    return Check("warn" if harmless else "fail", problem, remedy, data, name)
+
+
+def hidden() -> bool:
+    """Whether the user hides all GPUs."""
+    return os.environ.get(VISIBLE) in ("", "-1")
+
+
+@check(CHECKS, "DRV-MIG")
+def check_instances(machine: Machine) -> Check | None:
+    """Does CUDA see the instance of a GPU that is split?"""
+    facts = machine.driver
+    if machine.accelerator != "cuda" or facts.get("init") not in (0, 100) or not facts.get("mig"):
+        return None
+    if hidden():
+        return None  # as CUDA-NODEVICE says
+    remedy = f"Set {VISIBLE} to one of the MIG- names of `nvidia-smi -L`."
+    if not facts["gpus"]:
+        problem = f"MIG splits {facts['mig']} GPU(s) of this machine, but CUDA sees no instance."
+        return Check("fail", problem, remedy, {"mig": facts["mig"]})
+    if os.environ.get(VISIBLE, "").startswith("MIG-") or facts["container"]:
+        return Check("pass", "an instance of a GPU that MIG splits")
+    problem = f"MIG splits {facts['mig']} GPU(s) of this machine; CUDA takes the first instance."
+    return Check("warn", problem, remedy, {"mig": facts["mig"]})
+
+
 @check(CHECKS, "CUDA-NODEVICE")
 def check_cuda(machine: Machine) -> Check | None:
     """Does CUDA start and show a GPU? A failure has the id of its cause."""
     facts, gpus = machine.driver, machine.driver.get("gpus", [])
     if machine.accelerator != "cuda" or "init" not in facts:
         return None
+    if not gpus and nvml_error(machine):
+        return None  # as check_nvml says
+    if not gpus and facts["init"] in (0, 100) and facts.get("mig") and not hidden():
+        return None  # as check_instances says
     if gpus:
         found = [f"{gpu['name']} of compute capability {gpu['capability']}" for gpu in gpus]
         return Check("pass", ", ".join(found), data={"gpus": gpus})
@@ -109,3 +180,25 @@ def check_architectures(machine: Machine) -> Check | None:
     alone = "To use it," if machine.cuda_build() else "No build on offer is, so"
     remedy = hide if len(lost) < len(gpus) else alone
     return Check("fail", problem, f"{remedy} {machine.way_out()}.")
+
+
+@check(CHECKS, "ROCM-KFD")
+def check_kfd(machine: Machine) -> Check | None:
+    """May this user open AMD's devices?"""
+    facts = machine.driver
+    if machine.accelerator != "rocm" or facts["wsl"]:
+        return None
+    if facts["kfd_usable"] and facts["render"]:
+        return Check("pass", "/dev/kfd can be opened")
+    group = "Type `sudo usermod -aG render,video $USER` and log in again"
+    devices = "`--device /dev/kfd --device /dev/dri`"
+    if facts["container"]:
+        problem = "This container has no right to use an AMD GPU."
+        remedy = f"Start it with {devices}, and `--group-add` the number of the host's group render"
+    elif facts["kfd"] and not facts["kfd_usable"]:
+        problem, remedy = "There is an AMD GPU, but you may not open /dev/kfd.", group
+    else:
+        missing = "render node in /dev/dri" if facts["kfd"] else "/dev/kfd"
+        problem = f"There is no {missing}: no AMD GPU, or no driver for it."
+        remedy = f"Install AMD's driver amdgpu; without a GPU, {machine.without_gpu()}"
+    return Check("warn" if machine.fallback() else "fail", problem, f"{remedy}.")

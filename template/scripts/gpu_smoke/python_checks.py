@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import platform
+import re
 import sys
 
 from .check import Check, CheckFunction, check
@@ -108,3 +110,33 @@ def check_companions(machine: Machine) -> Check | None:
             problem = f"torch {torch} goes with {name} {version}, but {have} is installed."
             return Check("fail", problem, repair())
     return Check("pass", ", ".join(map(" ".join, wanted.items())))
+
+
+def nvidia_packages() -> dict[str, set[str]]:
+    """The installed packages of NVIDIA that are named after a CUDA version: {"cudnn": {"13"}}."""
+    found: dict[str, set[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        name = re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower()
+        if parts := re.fullmatch(r"nvidia-(.+)-cu(\d\d)", name):
+            found.setdefault(parts[1], set()).add(parts[2])
+    return found
+
+
+@check(CHECKS, "PKG-NVMIX")
+def check_nvidia_packages(machine: Machine) -> Check | None:
+    """Are NVIDIA's libraries those of one CUDA? Two of one kind overwrite each other's files."""
+    major = (machine.wheels.get("toolkit") or "").partition(".")[0]
+    if machine.wheels.get("accelerator") != "cuda" or not machine.torch or not major:
+        return None
+    packages = nvidia_packages()
+    for name, found in sorted(packages.items()):
+        if len(found) > 1:
+            names = " and ".join(f"nvidia-{name}-cu{one}" for one in sorted(found))
+            problem = f"Both {names} are installed, and have overwritten each other's files."
+            return Check("fail", problem, repair())
+    for name, found in sorted(packages.items()):
+        if major not in found:
+            other = f"nvidia-{name}-cu{min(found)}"
+            problem = f"{other} is installed, but this torch is for CUDA {major}."
+            return Check("warn", problem, f"If nothing else needs it: {repair()}")
+    return Check("pass", f"NVIDIA's packages are those of CUDA {major}")
