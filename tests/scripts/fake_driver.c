@@ -2,7 +2,7 @@
  *
  * FAKE_INIT, FAKE_NVML: what cuInit and nvmlInit return. FAKE_CUDA: what the driver supports, e.g.
  * 12000. FAKE_DRIVER: its version. FAKE_GPUS: compute capabilities, e.g. "61 120". FAKE_SEEN: how
- * many GPUs NVML counts. FAKE_TROUBLE: crash or hang in cuInit. */
+ * many GPUs NVML counts. FAKE_MIG: 1 if they are split. FAKE_TROUBLE: crash or hang in cuInit. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,4 +45,12 @@ int nvmlInit_v2(void) { return atoi(text("FAKE_NVML", "0")); }
 int nvmlDeviceGetCount_v2(unsigned *count) { return *count = atoi(text("FAKE_SEEN", "1")), 0; }
 int nvmlSystemGetDriverVersion(char *version, unsigned length) {
     return snprintf(version, length, "%s", text("FAKE_DRIVER", "580.95.05")), 0;
+}
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
+    if (index >= (unsigned)atoi(text("FAKE_SEEN", "1"))) return 2;
+    return *handle = (void *)((char *)0x7fff00000000 + index), 0;
+}
+int nvmlDeviceGetMigMode(void *handle, unsigned *mode, unsigned *pending) {
+    if (handle < (void *)0x7fff00000000 || !getenv("FAKE_MIG")) return 3; /* not supported */
+    return *mode = *pending = atoi(text("FAKE_MIG", "0")), 0;
 }

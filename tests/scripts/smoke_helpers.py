@@ -1,5 +1,6 @@
 """Projects for the smoke test: a data file, the script, and a torch: real, a stub, or none."""
 
+import importlib.util
 import json
 import os
 import platform
@@ -15,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "template" / "scripts" / "gpu_smoke_test.py"
+PACKAGE = SCRIPT.with_name("gpu_smoke")
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SYSTEM = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
 HERE = f"{SYSTEM}-{platform.machine().lower()}"
@@ -68,8 +70,9 @@ class Outcome:
         return found
 
     def ids(self, status: str) -> list[str]:
-        """The checks that ended so."""
-        return [c["id"] for c in self.document["checks"] if c["status"] == status]
+        """The checks that ended so, but for one that depends on where the tests run."""
+        checks = self.document["checks"]
+        return [c["id"] for c in checks if c["status"] == status and c["id"] != "SYS-SHM"]
 
 
 @dataclass
@@ -83,6 +86,8 @@ class Project:
     alternatives: tuple[str, ...] = ("cpu", "cu132", "cu130", "cu128", "cu126", "pypi")
     python: str = f"=={MINOR}.*"
     executable: str = sys.executable
+    isolated: bool = False
+    before: str = ""  # commands of a shell, in a mount namespace of its own
     env: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,6 +95,8 @@ class Project:
         scripts = self.root / "scripts"
         scripts.mkdir(parents=True)
         shutil.copy(SCRIPT, scripts)
+        without_caches = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(PACKAGE, scripts / PACKAGE.name, ignore=without_caches)
         version = f"{TORCH}+{self.build}"
         own = wheels_of(self.build) | {
             "toolkit": TOOLKITS.get(self.build),
@@ -117,8 +124,8 @@ class Project:
         nothing.mkdir()
         for library in ("libcuda.so.1", "libnvidia-ml.so.1"):
             (nothing / library).touch()
-        personal = ("PYTHONPATH", "PYTHONUNBUFFERED", "CUDA_VISIBLE_DEVICES", "NO_COLOR", "COLUMNS")
-        inherited = {key: value for key, value in os.environ.items() if key not in personal}
+        personal = ("PYTHON", "NO_COLOR", "COLUMNS", "KMP_", "CUDA_", "HSA_", "HIP_", "ROCR_")
+        inherited = {k: value for k, value in os.environ.items() if not k.startswith(personal)}
         self.env = {**inherited, "LD_LIBRARY_PATH": str(nothing), **self.env}
 
     @staticmethod
@@ -130,11 +137,14 @@ class Project:
             "platforms": {HERE: dict(wheels)},
         }
 
-    def command(self, *arguments: str, isolated: bool = False) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""
-        flags = ["-I"] if isolated else []
+        flags = ["-I"] if self.isolated else []
         script = self.root / "scripts" / SCRIPT.name
-        return [self.executable, *flags, str(script), *arguments]
+        command = [self.executable, *flags, str(script), *arguments]
+        if not self.before:
+            return command
+        return ["unshare", "-m", "sh", "-ec", f'{self.before}; exec "$@"', "sh", *command]
 
     def run(self, *arguments: str, **env: str) -> Outcome:
         """Run the smoke test; what it promises of every run is asserted here."""
@@ -168,6 +178,13 @@ class Project:
         (site / "torch" / "__init__.py").write_text(code, encoding="utf-8")
 
 
+def needs_namespaces() -> None:
+    """Skip a test where `before` cannot work."""
+    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/run"]
+    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:
+        pytest.skip("needs the right to mount, in a mount namespace of its own")
+
+
 def write_version(site: Path, version: str, lines: Mapping[str, str], metadata: str = "") -> None:
     """A torch/version.py in the style of the real one, and the metadata of that version."""
     text = f"from typing import Optional\n\n__version__ = {version!r}\ndebug = False\n"
@@ -192,6 +209,30 @@ def fake_driver(folder: Path) -> Path:
     subprocess.run(command, check=True)
     shutil.copy(library, folder / "libnvidia-ml.so.1")
     return folder
+
+
+def load_package(name: str) -> Any:  # noqa: ANN401 - the module under test
+    """A module of the smoke test, for what no machine can be made to show."""
+    if "gpu_smoke" not in sys.modules:
+        spec = importlib.util.spec_from_file_location("gpu_smoke", PACKAGE / "__init__.py")
+        assert spec
+        assert spec.loader
+        sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["gpu_smoke"])
+    return importlib.import_module(f"gpu_smoke.{name}")
+
+
+def machine(**facts: Any) -> Any:  # noqa: ANN401
+    """A machine of a project for CUDA 13.0, for what no machine can be made to show."""
+    usual: dict[str, Any] = {
+        "python": "==3.12.*",
+        "label": "CUDA 13.0",
+        "release": "2.14.1",
+        "wheels": {"minimum_driver": "580.65.06"},
+        "alternatives": {"cpu": {"accelerator": "cpu", "release": "2.14.1"}},
+        "accelerator": "cuda",
+    }
+    return load_package("machine").Machine(**{**usual, **facts})
 
 
 def assert_schema(document: dict[str, Any]) -> None:

@@ -44,19 +44,73 @@ def test_another_python_than_that_of_the_venv_is_worth_a_warning(project: Projec
     assert project.run()["PY-VENV"]["status"] == "pass"
 
 
-def test_a_file_named_torch_is_not_torch(project: Project) -> None:
-    file = project.root / "scripts" / "torch.py"
+@pytest.mark.parametrize("isolated", [True, False])
+@pytest.mark.parametrize("folder", ["scripts", "."])
+def test_a_file_named_torch_hides_torch_from_its_neighbours(
+    project: Project, folder: str, isolated: bool
+) -> None:
+    file = project.root.joinpath(folder, "torch.py")
     file.write_text("raise SystemExit(7)\n", encoding="utf-8")
+    project.isolated = isolated
     outcome = project.run()
     assert outcome.code == 1
-    assert str(file) in outcome["TORCH-FOUND"]["message"]
-    assert outcome["TORCH-FOUND"]["remedy"] == "Rename it."
+    assert outcome.ids("fail") == ["PY-SHADOW", "TORCH-FOUND"]  # since the tests have no torch
+    assert f"{file} takes the place of torch" in outcome["PY-SHADOW"]["message"]
+    assert outcome["PY-SHADOW"]["remedy"] == "Rename it."
+
+
+def test_a_file_on_the_path_is_not_torch(project: Project) -> None:
+    project.add_stub_torch("")
+    (project.root / "site" / "torch").rename(project.root / "site" / "away")
+    file = project.root / "site" / "torch.py"
+    file.write_text("raise SystemExit(7)\n", encoding="utf-8")
+    outcome = project.run()
+    assert (outcome.code, outcome.ids("fail")) == (1, ["PY-SHADOW"])
+    assert f"`import torch` finds {file} instead" in outcome["PY-SHADOW"]["message"]
+    assert "not run, since PY-SHADOW failed" in outcome.text
+
+
+def test_a_file_named_as_a_module_of_python_is_worth_a_warning_and_does_no_harm_here(
+    project: Project,
+) -> None:
+    for name in ("random", "test", "numbers_of_mine"):
+        (project.root / "scripts" / f"{name}.py").write_text("raise SystemExit(7)\n")
+    project.add_stub_torch(GOOD_START)
+    outcome = project.run()
+    assert outcome.ids("warn") == ["PY-SHADOW"]
+    assert "random.py takes the place of random" in outcome["PY-SHADOW"]["message"]
+    assert outcome["TORCH-IMPORT"]["status"] == "pass"
 
 
 def test_what_an_uninstall_left_over_is_not_torch(project: Project) -> None:
-    (project.root / "scripts" / "torch" / "lib").mkdir(parents=True)
+    project.env["PYTHONPATH"] = str(project.root / "site")
+    (project.root / "site" / "torch" / "lib").mkdir(parents=True)
     outcome = project.run()
     assert outcome.ids("fail") == ["TORCH-FOUND"]
+    assert "is incomplete" in outcome["TORCH-FOUND"]["message"]
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+def test_it_runs_from_anywhere_in_a_folder_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, isolated: bool
+) -> None:
+    project = Project(tmp_path / "my pr\u00f6ject \u4f60")
+    project.isolated = isolated
+    monkeypatch.chdir(tmp_path)
+    assert project.run().ids("fail") == ["TORCH-FOUND"]
+    monkeypatch.chdir(project.root / "scripts")
+    done = subprocess.run(
+        [sys.executable, "gpu_smoke_test.py", "--help"], env=project.env, capture_output=True
+    )
+    assert b"--device" in done.stdout
+
+
+def test_a_missing_package_is_to_be_restored(project: Project) -> None:
+    (project.root / "scripts" / "gpu_smoke" / "__init__.py").unlink()
+    stderr = refuse(project)
+    assert stderr == (
+        "scripts/gpu_smoke is missing.\n-> Type `git checkout HEAD -- scripts/gpu_smoke`.\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,17 @@
 """The smoke test names the cause when an NVIDIA driver, or its GPU, does not do for the project."""
 
-import importlib.util
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scripts.smoke_helpers import SCRIPT, Project, fake_driver, without_gpu
+from scripts.smoke_helpers import (
+    Project,
+    fake_driver,
+    load_package,
+    machine,
+    without_gpu,
+)
 
 NO_CUDA = """
 from .version import __version__
@@ -191,17 +195,6 @@ def test_a_driver_that_crashes_or_hangs_takes_nothing_along(
     assert "not run, since DRV-LIBCUDA failed" in outcome.text
 
 
-def load_script() -> Any:  # noqa: ANN401 - the module under test
-    """The smoke test as a module, for what no machine can be made to show."""
-    spec = importlib.util.spec_from_file_location("gpu_smoke_test", SCRIPT)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look up annotations
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("facts", "auto", "asked", "said", "remedy"),
     [
@@ -215,19 +208,10 @@ def load_script() -> Any:  # noqa: ANN401 - the module under test
 def test_a_missing_driver_has_five_causes(
     facts: dict[str, bool], auto: str, asked: str, said: str, remedy: str
 ) -> None:
-    script = load_script()
+    checks = load_package("driver_checks")
     for named, status in ((False, auto), (True, asked)):
-        machine = script.Machine(
-            python="==3.12.*",
-            label="CUDA 13.0",
-            release="2.14.1",
-            wheels={"minimum_driver": "580.65.06"},
-            alternatives={"cpu": {"accelerator": "cpu", "release": "2.14.1"}},
-            accelerator="cuda",
-            auto=not named,
-            driver={"ended": "", "wsl": False, "container": False, "card": False, **facts},
-        )
-        found = script.check_libcuda(machine)
+        nothing = {"ended": "", "wsl": False, "container": False, "card": False}
+        found = checks.check_libcuda(machine(auto=not named, driver={**nothing, **facts}))
         assert found.status == status
         assert said in found.message
         assert remedy in found.remedy

@@ -1,0 +1,12 @@
+"""The smoke test: says whether PyTorch works on this machine, and what to do where it does not.
+
+A check is a function with an id. It returns a Check, or None where it does not apply. To find one,
+search this folder for its id; to add one, write such a function beside its like:
+
+    python_checks   this Python and its packages  \\
+    system_checks   settings, memory, paths        > without torch: a function of a Machine
+    driver_checks   drivers and their GPUs        /
+    torch_checks    in a child process, with torch: a function of a Job
+
+They are carried out in the order of their files, in the order that command.py names.
+"""

@@ -1,0 +1,80 @@
+"""What the machine shows of its GPUs, and what the NVIDIA driver says itself."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from .child import run_child
+from .words import WINDOWS, in_container
+
+
+def nvidia_facts(limit: float) -> dict[str, Any]:
+    """What this machine shows of NVIDIA. A child asks the driver, since that too can hang."""
+    cards = [
+        (device / "class").read_text().startswith("0x03")  # a display controller
+        for device in Path("/sys/bus/pci/devices").glob("*")
+        if (device / "vendor").read_text().strip() == "0x10de"
+    ]
+    rows, ended = run_child("driver", {}, limit)
+    return {
+        "card": any(cards),
+        "container": in_container(),
+        "wsl": Path("/dev/dxg").exists(),
+        "ended": ended,
+        **(rows[0] if rows else {}),
+    }
+
+
+def ask_driver() -> dict[str, Any]:
+    """Ask libcuda and NVML: their return codes are the causes that torch's messages hide."""
+    facts: dict[str, Any] = {}
+    number, device, text = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(100)
+    with suppress(OSError):  # no such library
+        cuda = ctypes.CDLL("nvcuda.dll" if WINDOWS else "libcuda.so.1")
+        cuda.cuDriverGetVersion(ctypes.byref(number))
+        facts["cuda"], facts["gpus"] = number.value, []
+        facts["init"] = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(number))
+        for ordinal in range(0 if facts["init"] else number.value):
+            cuda.cuDeviceGet(ctypes.byref(device), ordinal)
+            capability = []
+            for attribute in (75, 76):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+                cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
+                capability.append(str(number.value))
+            cuda.cuDeviceGetName(text, 100, device)
+            facts["gpus"] += [{"name": text.value.decode(), "capability": ".".join(capability)}]
+    with suppress(OSError):
+        nvml = ctypes.CDLL("nvml.dll" if WINDOWS else "libnvidia-ml.so.1")
+        facts["nvml"] = nvml.nvmlInit_v2()
+        if not facts["nvml"]:
+            nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
+            nvml.nvmlSystemGetDriverVersion(text, 100)
+            facts["nvml_count"], facts["driver_version"] = number.value, text.value.decode()
+            facts["mig"] = sum(mig_is_on(nvml, index) for index in range(number.value))
+    return facts
+
+
+def mig_is_on(nvml: ctypes.CDLL, index: int) -> bool:
+    """Whether a GPU is split into instances; most GPUs cannot be, and return an error."""
+    handle, mode, pending = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_uint()
+    if not hasattr(nvml, "nvmlDeviceGetMigMode"):
+        return False  # a driver from before MIG
+    if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
+        return False
+    error = nvml.nvmlDeviceGetMigMode(handle, ctypes.byref(mode), ctypes.byref(pending))
+    return not error and mode.value == 1
+
+
+def amd_facts() -> dict[str, Any]:
+    """What this machine shows of AMD."""
+    kfd = Path("/dev/kfd")
+    return {
+        "kfd": kfd.exists(),
+        "kfd_usable": os.access(kfd, os.R_OK | os.W_OK),
+        "render": any(Path("/dev/dri").glob("renderD*")),
+        "container": in_container(),
+        "wsl": Path("/dev/dxg").exists(),
+    }

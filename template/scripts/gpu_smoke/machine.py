@@ -1,0 +1,165 @@
+"""What the project asks for, and what this machine has."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import sys
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from .words import BOOTSTRAP, PYTHON, RECREATE, ROOT
+
+
+@dataclass
+class Machine:
+    """All that the machine checks judge."""
+
+    python: str  # the project's range, e.g. ==3.12.*
+    label: str  # the project's build in words, e.g. CUDA 13.0
+    release: str  # and its torch, e.g. 2.14.1
+    wheels: dict[str, Any]  # that build's entry for this platform in torch_builds.json, or {}
+    alternatives: dict[str, dict[str, Any]]  # those of other builds, the nearest first
+    accelerator: str = "cpu"  # what to test: a key of NAMES
+    auto: bool = False  # the CPU will do where there is no such device
+    torch: dict[str, str] = field(default_factory=dict)  # see installed_torch
+    driver: dict[str, Any] = field(default_factory=dict)  # see nvidia_facts
+
+    def fallback(self) -> bool:
+        """Whether the CPU will do: --device auto, and there is no trace of a device."""
+        traces = {
+            "cpu": True,
+            "cuda": any(self.driver.get(key) for key in ("card", "gpus", "nvml_count", "ended")),
+            "rocm": Path("/dev/kfd").exists(),
+            "xpu": any(Path("/dev/dri").glob("renderD*")),
+        }
+        return self.auto and not traces.get(self.accelerator)
+
+    def cuda_build(self, driver: str = "") -> str:
+        """The nearest other build for the GPUs that are here, and for a driver; "" for none."""
+        for name, wheels in self.alternatives.items():
+            minimum = numbers(wheels["minimum_driver"] or "")
+            new_enough = not driver or minimum <= numbers(driver)
+            suits = all(runs_on(wheels, gpu) for gpu in self.driver.get("gpus", []))
+            if wheels["accelerator"] == "cuda" and new_enough and suits:
+                return name
+        return ""
+
+    def way_out(self) -> str:
+        """What to do for a torch that suits the GPUs and the driver that are here."""
+        ready = self.cuda_build(self.driver.get("driver_version", ""))
+        name = ready or self.cuda_build()
+        if ready or not name:
+            return self.move_to(ready) if ready else self.on_cpu()
+        minimum = self.alternatives[name]["minimum_driver"]
+        return f"update the NVIDIA driver to {minimum} or newer and {self.move_to(name)}"
+
+    def on_cpu(self) -> str:
+        """What to do where no build suits the GPUs."""
+        return self.move_to("cpu") if "cpu" in self.alternatives else "test with `--device cpu`"
+
+    def without_gpu(self) -> str:
+        """What to do on a machine without a GPU."""
+        other = f", or {self.move_to('cpu')}" if "cpu" in self.alternatives else ""
+        return f"test with `--device auto`{other}"
+
+    def move_to(self, name: str) -> str:
+        """What to type to give the project another build."""
+        release = self.alternatives[name]["release"]
+        update = f"copier update --defaults --trust -d compute_platform={name}"
+        if release == self.release:
+            return f"type `{update}` and then `{BOOTSTRAP}`"
+        return f"type `{update} -d torch_version=latest` (torch {release}) and then `{BOOTSTRAP}`"
+
+
+def numbers(version: str) -> list[int]:
+    """The numbers of a version: 580.65.06 -> [580, 65, 6]."""
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
+    """Whether wheels have a binary for a GPU's major version, or PTX to compile."""
+    capability = numbers(gpu["capability"])
+    binaries = [numbers(text) for text in wheels["gpu_architectures"]]
+    fits = any(binary[0] == capability[0] and binary <= capability for binary in binaries)
+    return fits or not binaries or bool(wheels["ptx"] and numbers(wheels["ptx"]) <= capability)
+
+
+def python_fits(requires: str) -> bool:
+    """Whether this Python is in a range of == and != clauses, e.g. ==3.14.*,!=3.14.1."""
+    if not re.fullmatch(r"([=!]=[\d.*]+,?)+", requires):
+        raise ValueError(f"requires_python {requires!r} is not understood")
+    version, clauses = platform.python_version(), requires.split(",")
+    return all(fnmatch(version, text[2:]) == text.startswith("==") for text in clauses)
+
+
+def in_venv() -> bool:
+    """Whether this Python is the one of the project's .venv."""
+    return os.path.realpath(sys.prefix) == os.path.realpath(ROOT / ".venv")
+
+
+def repair() -> str:
+    """How to get to the environment that the project asks for."""
+    if in_venv():
+        return RECREATE
+    there = f"{PYTHON} scripts/gpu_smoke_test.py"
+    return f"Type `{there if (ROOT / '.venv').is_dir() else BOOTSTRAP}`."
+
+
+def read_machine(builds_file: Path) -> Machine:
+    """Read torch_builds.json; a broken one raises ValueError, KeyError or the like."""
+    project = json.loads(builds_file.read_text(encoding="utf-8"))
+    if project["schema"] != 1:
+        raise ValueError(f"schema {project['schema']} is not known here")
+    system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
+    here = f"{system}-{platform.machine().lower()}"
+    python_fits(project["requires_python"])
+    build = project["builds"][project["compute_platform"]]
+    others = {
+        name: {**other["platforms"][here], "release": other["release"]}
+        for name, other in sorted(project["alternatives"].items())
+        if here in other["platforms"]
+    }
+
+    def nearness(name: str) -> tuple[bool, list[int], list[int]]:
+        release, driver = others[name]["release"], others[name]["minimum_driver"] or ""
+        return release == build["release"], numbers(release), numbers(driver)
+
+    return Machine(
+        python=project["requires_python"],
+        label=build["label"],
+        release=build["release"],
+        wheels=build["platforms"].get(here, {}),
+        alternatives={name: others[name] for name in sorted(others, key=nearness, reverse=True)},
+    )
+
+
+def installed_torch() -> dict[str, str]:
+    """The strings in torch/version.py, read as text: metadata may hide the +cu130."""
+    spec = importlib.util.find_spec("torch")
+    path = Path(spec.origin).with_name("version.py") if spec and spec.origin else Path()
+    if not path.is_file():
+        return {}
+    text = path.read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\w+)\b[^=\n]*= *['\"]([^'\"]*)", text, re.MULTILINE))
+
+
+def accelerators(torch: dict[str, str]) -> list[str]:
+    """What a torch was built for, by its version.py, the best first."""
+    built = {"cuda": "cuda", "rocm": "hip", "xpu": "xpu"}
+    found = [name for name, line in built.items() if torch.get(line)]
+    return [*found, *(["mps"] if sys.platform == "darwin" else []), "cpu"]
+
+
+def installed(package: str) -> str:
+    """A package's version by its metadata, or "none"."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,31 @@
+"""Places of this project, and what to type: words that several checks use."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FOLDER = Path(__file__).resolve().parent
+ENTRY = FOLDER.parent / "gpu_smoke_test.py"
+BUILDS = FOLDER.parent / "torch_builds.json"
+ROOT = FOLDER.parent.parent
+
+WINDOWS = os.name == "nt"
+BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "./bootstrap.sh"
+PYTHON = r".venv\Scripts\python" if WINDOWS else ".venv/bin/python"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+UNSET_COMMAND = "set {}=" if WINDOWS else "unset {}"
+UNSET = UNSET_COMMAND.format(VISIBLE)
+RECREATE = f"Type `{BOOTSTRAP} --recreate`."
+REBOOT = "Reboot; in a container, start a new container."
+RELOAD = "Type `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`, or reboot."
+FABRIC = "Type `sudo systemctl restart nvidia-fabricmanager`."
+COMPAT = "Take the compat folder out of LD_LIBRARY_PATH."
+RESTORE = "Type `git checkout HEAD -- scripts/torch_builds.json`."
+FAULTY = f"Type `{BOOTSTRAP} --recreate`, and reboot; if it stays, the hardware is faulty."
+NAMES = {"cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "mps": "MPS", "xpu": "XPU"}
+
+
+def in_container() -> bool:
+    """Whether Docker, Podman or the like runs this."""
+    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
