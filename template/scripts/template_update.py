@@ -5,8 +5,9 @@
     template_update.py publish --report FOLDER    push the branch, open the pull request
 
 `prepare` needs `copier` and no credentials, and leaves the project alone if the template has no
-newer version. `publish` needs `gh` and a token in GH_TOKEN; a branch that was pushed before is
-never pushed again. Conflicts and failures make the pull request a draft that says so.
+newer version. `publish` needs a token: on GitHub in GH_TOKEN, with `gh`; in a GitLab pipeline in
+TEMPLATE_UPDATE_TOKEN. A branch that was pushed before is never pushed again. Conflicts and failures
+make the pull request (on GitLab: the merge request) a draft that says so.
 
 Exit codes: 0 done, or nothing to do; 1 failed, one sentence says why; 2 usage.
 """
@@ -18,17 +19,15 @@ import json
 import os
 import subprocess
 import sys
+import urllib.error
+import urllib.parse
+import urllib.request
 from pathlib import Path
+from typing import Any
 
 NO_TESTS = 5  # pytest's exit code if it found none
-WHAT_IS_NEEDED = (
-    "GH_TOKEN is empty. Save a token that may write contents, pull requests and workflows of this"
-    " repository (a fine-grained token, or one of a GitHub App) as the secret"
-    " TEMPLATE_UPDATE_TOKEN. The workflow's own GITHUB_TOKEN cannot change workflows."
-)
 # Nothing that the update or the tests left in .git takes part in what is done with the token.
-SAFE = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"]
-LOGIN = ["-c", "credential.helper=", "-c", "credential.helper=!gh auth git-credential"]
+SAFE = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "credential.helper="]
 
 
 class StopError(Exception):
@@ -54,7 +53,7 @@ def must(*command: str) -> str:
     done = run(*command)
     if done.returncode:
         last = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise StopError(f"{' '.join(command[:2])} failed: {last[-1]}")
+        raise StopError(f"{Path(command[0]).name} failed: {last[-1]}")
     return done.stdout.strip()
 
 
@@ -134,13 +133,14 @@ def prepare(copier: str, report: Path) -> None:
     if version is None:
         print("The project has the newest version of its template.")
         return
-    base = must("git", "symbolic-ref", "--short", "HEAD")
+    # GitLab checks out a commit, not a branch.
+    base = os.environ.get("CI_COMMIT_BRANCH") or must("git", "symbolic-ref", "--short", "HEAD")
     branch = f"template-update/{version}"
     must("git", "switch", "--quiet", "--force-create", branch)
     try:
         message = update(copier)
     except StopError:
-        must("git", "switch", "--quiet", base)
+        must("git", "checkout", "--quiet", "-")  # a branch or a commit
         must("git", "branch", "--quiet", "--delete", "--force", branch)
         raise
     problem = unmerged(conflicts()) or check()
@@ -158,6 +158,85 @@ def prepare(copier: str, report: Path) -> None:
     print(body)
 
 
+class GitHub:
+    """Pull requests, by way of `gh`."""
+
+    variable = "GH_TOKEN"
+    needs = (
+        "Save a token that may write contents, pull requests and workflows of this repository"
+        " (a fine-grained token, or one of a GitHub App) as the secret TEMPLATE_UPDATE_TOKEN."
+        " The workflow's own GITHUB_TOKEN cannot change workflows."
+    )
+    login = "!gh auth git-credential"
+
+    def remote(self) -> str:
+        """Where to push."""
+        return "origin"
+
+    def known(self, branch: str) -> bool:
+        """Whether a pull request was ever opened for a branch."""
+        found = must("gh", "pr", "list", "--head", branch, "--state", "all", "--json", "url")
+        return bool(json.loads(found))
+
+    def open(self, ready: dict[str, Any], body: Path) -> str:
+        """Open the pull request; return its address."""
+        options = ["--title", ready["title"], "--body-file", str(body), "--base", ready["base"]]
+        options += ["--head", ready["branch"], *(["--draft"] if ready["draft"] else [])]
+        return must("gh", "pr", "create", *options)
+
+
+class GitLab:
+    """Merge requests, by way of the API that a pipeline is told of."""
+
+    variable = "TEMPLATE_UPDATE_TOKEN"
+    needs = (
+        "Save a project access token with the role Developer and the scopes api and"
+        " write_repository as the masked CI/CD variable TEMPLATE_UPDATE_TOKEN."
+    )
+    login = '!f() { echo username=oauth2; echo "password=$TEMPLATE_UPDATE_TOKEN"; }; f'
+
+    def remote(self) -> str:
+        """Where to push; `origin` has the pipeline's own token, which cannot."""
+        return f"{os.environ['CI_PROJECT_URL']}.git"
+
+    def _ask(
+        self, query: str = "", data: dict[str, str] | None = None
+    ) -> dict[str, Any] | list[dict[str, Any]]:
+        project = f"{os.environ['CI_API_V4_URL']}/projects/{os.environ['CI_PROJECT_ID']}"
+        request = urllib.request.Request(
+            f"{project}/merge_requests{query}",
+            data=json.dumps(data).encode() if data else None,
+            headers={
+                "PRIVATE-TOKEN": os.environ[self.variable],
+                "Content-Type": "application/json",
+            },
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                found: dict[str, Any] | list[dict[str, Any]] = json.load(answer)
+                return found
+        except urllib.error.HTTPError as error:
+            raise StopError(f"GitLab answered {error.code} {error.reason}. {self.needs}") from error
+        except OSError as error:
+            raise StopError(f"GitLab cannot be reached: {error}. Run the job again.") from error
+
+    def known(self, branch: str) -> bool:
+        """Whether a merge request was ever opened for a branch."""
+        query = urllib.parse.urlencode({"source_branch": branch, "state": "all"})
+        return bool(self._ask(f"?{query}"))
+
+    def open(self, ready: dict[str, Any], body: Path) -> str:
+        """Open the merge request; return its address."""
+        request = {
+            "source_branch": ready["branch"],
+            "target_branch": ready["base"],
+            "title": f"Draft: {ready['title']}" if ready["draft"] else ready["title"],
+            "description": body.read_text(encoding="utf-8"),
+        }
+        answer = self._ask(data=request)
+        return str(answer["web_url"]) if isinstance(answer, dict) else ""
+
+
 def publish(report: Path) -> None:
     """Push the branch and open the pull request, each only if it is not there yet."""
     file = report / "pull-request.json"
@@ -165,20 +244,18 @@ def publish(report: Path) -> None:
         print("There is nothing to publish.")
         return
     ready = json.loads(file.read_text(encoding="utf-8"))
-    if not os.environ.get("GH_TOKEN"):
-        raise StopError(f"{ready['title']}: {WHAT_IS_NEEDED}")
+    host = GitLab() if os.environ.get("GITLAB_CI") else GitHub()
+    if not os.environ.get(host.variable):
+        raise StopError(f"{ready['title']}: {host.variable} is empty. {host.needs}")
     branch = ready["branch"]
-    git = ["git", *SAFE, *LOGIN]
-    if must(*git, "ls-remote", "--heads", "origin", f"refs/heads/{branch}"):
-        known = must("gh", "pr", "list", "--head", branch, "--state", "all", "--json", "url")
-        if json.loads(known):
+    git = ["git", *SAFE, "-c", f"credential.helper={host.login}"]
+    if must(*git, "ls-remote", "--heads", host.remote(), f"refs/heads/{branch}"):
+        if host.known(branch):
             print(f"The pull request for {branch} is there already.")
             return
     else:
-        must(*git, "push", "--quiet", "origin", f"refs/heads/{branch}:refs/heads/{branch}")
-    options = ["--title", ready["title"], "--body-file", str(report / "body.md")]
-    options += ["--base", ready["base"], "--head", branch, *(["--draft"] if ready["draft"] else [])]
-    print(must("gh", "pr", "create", *options))
+        must(*git, "push", "--quiet", host.remote(), f"refs/heads/{branch}:refs/heads/{branch}")
+    print(host.open(ready, report / "body.md"))
 
 
 def main() -> int:

@@ -89,7 +89,7 @@ def test_ci_runs_the_scripts_that_the_project_has(template: Path, tmp_path: Path
     path = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}[ci]
     workflow = yaml.safe_load((project / path).read_text(encoding="utf-8"))
     jobs = workflow["jobs"] if ci == "github" else workflow
-    [job] = jobs.values()
+    job = jobs["test"]
     steps = job["steps"] if ci == "github" else [{"run": line} for line in job["script"]]
     text = "\n".join(step.get("run", "") for step in steps)
     assert "./bootstrap.sh" in text
@@ -97,3 +97,28 @@ def test_ci_runs_the_scripts_that_the_project_has(template: Path, tmp_path: Path
     for word in text.split():
         if word.startswith(("./", "scripts/")):
             assert (project / word).is_file(), word
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_the_job_that_updates_has_the_token_only_when_it_publishes(
+    template: Path, tmp_path: Path, ci: str
+) -> None:
+    project = copy(template, tmp_path / "project", ci=ci)
+    path = {"github": ".github/workflows/template-update.yml", "gitlab": ".gitlab-ci.yml"}[ci]
+    workflow = yaml.safe_load((project / path).read_text(encoding="utf-8"))
+    if ci == "github":
+        steps = workflow["jobs"]["update"]["steps"]
+        with_token = [step["run"] for step in steps if "TOKEN" in str(step)]
+        lines = [step["run"] for step in steps if "run" in step]
+        assert "env" not in workflow
+        assert "env" not in workflow["jobs"]["update"]
+    else:
+        lines = workflow["template-update"]["script"]
+        with_token = [line for line in lines if "env -u TEMPLATE_UPDATE_TOKEN" not in line][-1:]
+        assert {"if": '$CI_PIPELINE_SOURCE == "schedule"', "when": "never"} in workflow["test"][
+            "rules"
+        ]
+    assert [line for line in lines if " publish " in line] == with_token
+    prepares = [line for line in lines if " prepare " in line]
+    assert len(prepares) == 1
+    assert "cp scripts/template_update.py" in "\n".join(lines[: lines.index(prepares[0])])

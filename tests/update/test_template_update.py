@@ -7,7 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -134,6 +138,88 @@ def test_without_a_token_nothing_is_pushed_and_it_says_which_one(repository: Rep
     assert not repository.asked
 
 
+class MergeRequests(BaseHTTPRequestHandler):
+    """GitLab's API of merge requests, as far as the script asks it."""
+
+    known: ClassVar[list[dict[str, str]]] = []
+    asked: ClassVar[list[tuple[str, str, object]]] = []
+
+    def answer(self, data: object, body: object = None) -> None:
+        self.asked.append((self.path, self.headers["PRIVATE-TOKEN"], body))
+        allowed = self.headers["PRIVATE-TOKEN"] == "secret"
+        self.send_response(200 if allowed else 403)
+        self.end_headers()
+        self.wfile.write(json.dumps(data if allowed else {}).encode())
+
+    def do_GET(self) -> None:
+        self.answer(self.known)
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.known.append(body)
+        self.answer({"web_url": "https://example.com/1"}, body)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture
+def gitlab(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+    """The repository in a pipeline: a commit is checked out, and the API is on loopback."""
+    MergeRequests.known.clear()
+    MergeRequests.asked.clear()
+    with ThreadingHTTPServer(("127.0.0.1", 0), MergeRequests) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        git(repository.project, "checkout", "--quiet", "--detach")
+        git(repository.project, "remote", "remove", "origin")
+        for name, value in {
+            "GITLAB_CI": "true",
+            "CI_COMMIT_BRANCH": "main",
+            "CI_PROJECT_URL": str(repository.remote.with_suffix("")),
+            "CI_PROJECT_ID": "7",
+            "CI_API_V4_URL": f"http://127.0.0.1:{server.server_port}/api/v4",
+        }.items():
+            monkeypatch.setenv(name, value)
+        yield repository
+        server.shutdown()
+
+
+def test_on_gitlab_the_branch_is_pushed_and_a_draft_is_opened_once(
+    gitlab: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gitlab.done("prepare")
+    refused = gitlab.run("publish")
+    assert refused.returncode == 1
+    assert "TEMPLATE_UPDATE_TOKEN is empty. Save a project access token" in refused.stderr
+    assert not gitlab.pushed()
+
+    monkeypatch.setenv("TEMPLATE_UPDATE_TOKEN", "secret")
+    assert gitlab.done("publish").strip() == "https://example.com/1"
+    assert gitlab.pushed()
+    path, _, request = MergeRequests.asked[-1]
+    assert path == "/api/v4/projects/7/merge_requests"
+    assert isinstance(request, dict)
+    assert "- `pyproject.toml`" in request.pop("description")
+    assert request == {
+        "source_branch": BRANCH,
+        "target_branch": "main",
+        "title": "Draft: Update the template to 2.0.0",
+    }
+
+    assert "is there already" in gitlab.done("publish")
+    assert len(MergeRequests.known) == 1
+
+
+def test_on_gitlab_a_token_that_may_not_is_one_sentence(
+    gitlab: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gitlab.done("prepare")
+    monkeypatch.setenv("TEMPLATE_UPDATE_TOKEN", "wrong")
+    result = gitlab.run("publish")
+    assert result.returncode == 1
+    assert result.stderr.startswith("GitLab answered 403 Forbidden. Save a project access token")
+    assert len(result.stderr.splitlines()) == 1
+
+
 def test_a_branch_that_somebody_worked_on_is_not_pushed_again(repository: Repository) -> None:
     git(repository.project, "push", "--quiet", "origin", f"main:{BRANCH}")
     before = git(repository.remote, "rev-parse", BRANCH)
@@ -195,3 +281,25 @@ def test_a_missing_copier_is_one_sentence(repository: Repository) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("no-such-copier cannot be run: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_shallow_checkout_is_enough(repository: Repository) -> None:
+    """Which is what the workflow has."""
+    shallow = repository.folder / "shallow"
+    git(
+        repository.folder, "clone", "--quiet", "--depth=1", repository.remote.as_uri(), str(shallow)
+    )
+    assert git(shallow, "rev-list", "--count", "HEAD").strip() == "1"
+    repository.project = shallow
+    repository.done("prepare")
+    repository.done("publish", token="secret")
+    assert "_commit: v2.0.0" in git(repository.remote, "show", f"{BRANCH}:.copier-answers.yml")
+
+
+def test_a_remote_that_refuses_is_one_sentence(repository: Repository) -> None:
+    repository.done("prepare")
+    git(repository.project, "remote", "set-url", "origin", str(repository.folder / "nowhere"))
+    result = repository.run("publish", token="secret")
+    assert result.returncode == 1
+    assert result.stderr.startswith("git failed: ")
+    assert len(result.stderr.splitlines()) == 1
