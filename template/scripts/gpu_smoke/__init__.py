@@ -9,5 +9,6 @@ search this folder for its id; to add one, write such a function beside its like
     torch_checks    in a child process, with torch: a function of a Job
     full_checks     the same, for `--level full` only
 
-They are carried out in the order of their files, in the order that command.py names.
+Its id, with symptom, cause and remedy, belongs into catalogue.py. The checks are carried out in the
+order of their files, and the files in the order that command.py names.
 """

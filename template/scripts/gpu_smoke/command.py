@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from . import driver_checks, full_checks, python_checks, system_checks, torch_checks
+from .catalogue import CATALOGUE
 from .check import COLOURS, DEVICE_IDS, Check, CheckFunction, carry_out
 from .child import run_child, tell
 from .driver import amd_facts, ask_driver, nvidia_facts
@@ -152,6 +153,7 @@ def main(description: str) -> None:
     add("--strict", action="store_true", help="exit with 5 if there is a warning")
     add("--list", action="store_true", help="show all checks, and exit")
     timeout_help = "for torch; default: {quick}, or {full} for all checks".format(**LIMITS)
+    add("--explain", choices=list(CATALOGUE), metavar="ID", help="say what an id means, and exit")
     add("--timeout", type=float, metavar="SECONDS", help=timeout_help)
     add("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -161,6 +163,10 @@ def main(description: str) -> None:
         return
     if arguments.list:
         print(listing())
+        return
+    if arguments.explain:
+        labels = zip(("symptom", "cause", "remedy"), CATALOGUE[arguments.explain], strict=True)
+        print("\n".join(f"{label + ':':<9} {text}" for label, text in labels))
         return
     for name in arguments.only:
         if name not in (*MACHINE_CHECKS, *TORCH_CHECKS):
