@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Check that PyTorch works on this machine, and say what to do where it does not.
 
-    .venv/bin/python scripts/gpu_smoke_test.py [--device cuda] [--json [FILE]]
+    .venv/bin/python scripts/gpu_smoke_test.py [--device cuda] [--level full] [--only ID]
 
 Exit codes: 0 all passed (warnings allowed), 1 a check failed, 2 wrong usage or no readable
-torch_builds.json, 3 the asked-for device cannot be used, 4 PyTorch or the driver crashed or hung.
+torch_builds.json, 3 the asked-for device cannot be used, 4 PyTorch or the driver crashed or hung,
+5 there was a warning, with --strict.
 
 The checks are in the folder gpu_smoke, which begins with how to find one and how to add one.
 """

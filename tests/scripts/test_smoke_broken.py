@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.smoke_helpers import HERE, MINOR, TORCH, Project, wheels_of
+from scripts.smoke_helpers import HERE, MINOR, QUICK, TORCH, Project, wheels_of
 
 GOOD_START = "from .version import __version__\n"
 NO_LIBRARY = "libcudnn.so.9: cannot open shared object file: No such file or directory"
@@ -25,7 +25,7 @@ def test_a_missing_torch_is_to_be_installed(project: Project) -> None:
     assert outcome.code == 1
     assert outcome.ids("fail") == ["TORCH-FOUND"]
     assert outcome["TORCH-FOUND"]["remedy"] == "Type `./bootstrap.sh`."
-    assert outcome.ids("skip") == ["TORCH-IMPORT", "DEV-OPEN", "NUM-MATMUL", "NUM-GRAD"]
+    assert outcome.ids("skip") == QUICK
     assert outcome.text.startswith("FAIL  torch not found, asked for CPU: TORCH-FOUND")
     assert outcome.text.endswith("-> Type `./bootstrap.sh`.\n")
     (project.root / ".venv").symlink_to(sys.prefix)  # then another run would find all in place
@@ -208,12 +208,7 @@ def test_a_crash_or_a_hang_is_told_with_the_last_finished_check(
     assert outcome[name]["data"]["last_finished"] == last
     if "not answer" in said:
         assert "--timeout 16" in outcome[name]["remedy"]
-    assert (
-        outcome.ids("skip")
-        == ["TORCH-IMPORT", "DEV-OPEN", "NUM-MATMUL", "NUM-GRAD"][
-            1 if name == "TORCH-IMPORT" else 2 :
-        ]
-    )
+    assert outcome.ids("skip") == QUICK[QUICK.index(name) + 1 :]
 
 
 def test_noise_on_stdout_is_no_matter(project: Project) -> None:
@@ -269,6 +264,32 @@ def test_lines_fit_the_terminal_but_commands_stay_whole(tmp_path: Path) -> None:
         assert len(line) <= 72 or longest > 72 - 23 - len("-> Type"), line
 
 
+def test_a_warning_counts_where_it_is_asked_to(project: Project) -> None:
+    strict = project.run("--only", "PY-VENV", "--strict")
+    assert (strict.code, strict.ids("warn")) == (5, ["PY-VENV"])
+    assert project.run("--only", "PY-VENV").code == 0
+    assert project.run("--only", "PY-VERSION", "--strict").code == 0
+    assert project.run("--only", "TORCH-FOUND", "--strict").code == 1
+
+
+def test_the_list_has_every_check_with_what_it_asks(project: Project) -> None:
+    done = subprocess.run(project.command("--list"), env=project.env, capture_output=True)
+    rows = [row.split(maxsplit=2) for row in done.stdout.decode("ascii").splitlines()]
+    assert len({name for name, _, _ in rows}) == len(rows) >= 30
+    assert {level for _, level, _ in rows} == {"quick", "full"}
+    assert [name for name, _, _ in rows if name in QUICK] == QUICK
+
+
+def test_an_id_is_explained(project: Project) -> None:
+    command = project.command("--explain", "CUDA-COMPAT")
+    done = subprocess.run(command, env=project.env, capture_output=True, text=True, check=True)
+    symptom, cause, remedy = done.stdout.splitlines()
+    assert symptom.startswith("symptom:  Error 804: forward compatibility")
+    assert cause.startswith("cause:    LD_LIBRARY_PATH")
+    assert remedy == "remedy:   Take the compat folder out of LD_LIBRARY_PATH."
+    assert "invalid choice: 'CUDA-PI'" in refuse(project, "--explain", "CUDA-PI")
+
+
 def refuse(project: Project, *arguments: str) -> str:
     """Run a command line that is refused before any check."""
     done = subprocess.run(
@@ -308,6 +329,8 @@ def test_a_broken_data_file_is_to_be_restored(
 
 def test_wrong_arguments_are_refused(project: Project) -> None:
     assert "invalid choice: 'tpu'" in refuse(project, "--device", "tpu")
+    assert "there is no check 'NUM-PI', see --list" in refuse(project, "--only", "NUM-PI")
+    assert "invalid choice: 'slow'" in refuse(project, "--level", "slow")
     assert "--timeout must be more than 0" in refuse(project, "--timeout", "0")
     assert "No such file or directory" in refuse(project, "--json", "no/such/folder/x.json")
 

@@ -1,24 +1,21 @@
 """The smoke test with the real torch, healthy and doctored."""
 
-import fcntl
 import json
 import subprocess
-import sys
-import venv
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
 from scripts.smoke_helpers import (
-    ROOT,
+    QUICK,
     TORCH,
     Project,
     assert_schema,
     fake_driver,
     without_gpu,
-    write_version,
 )
+from scripts.torch_helpers import doctor, patch_torch, real_project
 
 pytestmark = [
     pytest.mark.network,
@@ -26,79 +23,7 @@ pytestmark = [
     pytest.mark.skipif("sys.platform != 'linux'", reason="needs the Linux wheel of torch"),
 ]
 ALL = ["PY-VERSION", "PY-VENV", "PY-SHADOW", "TORCH-FOUND", "TORCH-BUILD"]
-ALL += ["ENV-VARS", "TORCH-IMPORT", "DEV-OPEN", "NUM-MATMUL", "NUM-GRAD"]
-INDEX = ["--index-url", "https://download.pytorch.org/whl/cpu"]
-
-
-@pytest.fixture(scope="session")
-def torch_venv() -> Path:
-    """A virtual environment with the real CPU build of torch, made once and kept."""
-    folder = ROOT / ".cache" / "torch-venv"
-    folder.parent.mkdir(exist_ok=True)
-    ready = folder / f"torch-{TORCH}-{sys.version_info[0]}.{sys.version_info[1]}"
-    with (folder.parent / "torch-venv.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one test process makes it, the others wait
-        if not ready.exists():
-            venv.create(folder, clear=True, with_pip=True)
-            install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-input"]
-            for source in ([], INDEX):
-                command = [*install, f"torch=={TORCH}+cpu", *source]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if not done.returncode:
-                    ready.touch()
-                    break
-    if not ready.exists():
-        pytest.skip(f"torch {TORCH}+cpu cannot be installed: {done.stderr.splitlines()[-1:]}")
-    return folder
-
-
-@pytest.fixture
-def healthy(tmp_path: Path, torch_venv: Path) -> Project:
-    """A CPU project with its own .venv."""
-    return real_project(tmp_path, torch_venv)
-
-
-def real_project(tmp_path: Path, torch_venv: Path, build: str = "cpu") -> Project:
-    """A project whose .venv has the real torch."""
-    project = Project(tmp_path / "project", build)
-    (project.root / ".venv").symlink_to(torch_venv)
-    project.executable = str(project.root / ".venv" / "bin" / "python")
-    return project
-
-
-def doctor(project: Project, torch_venv: Path, metadata: str = "", **lines: str) -> None:
-    """Give the real torch another version.py: that of the project's build."""
-    site = project.root / "site"
-    write_version(site, f"{TORCH}+{project.build}", lines, metadata)
-    real = next(torch_venv.glob("lib/python*/site-packages/torch"))
-    for path in real.iterdir():
-        if path.name not in ("version.py", "__pycache__"):
-            (site / "torch" / path.name).symlink_to(path)
-    project.env["PYTHONPATH"] = str(site)
-
-
-def patch_torch(project: Project, code: str) -> None:
-    """Run code right after torch is imported."""
-    hook = f"""
-import importlib.abc, importlib.util, sys
-class Hook(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path, target=None):
-        if name != "torch":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        execute = spec.loader.exec_module
-        def execute_and_patch(torch):
-            execute(torch)
-            exec({code!r}, {{"torch": torch}})
-        spec.loader.exec_module = execute_and_patch
-        return spec
-if "--child" in sys.orig_argv:
-    sys.meta_path.insert(0, Hook())
-"""
-    (project.root / "site").mkdir()
-    (project.root / "site" / "sitecustomize.py").write_text(hook, encoding="utf-8")
-    project.env["PYTHONPATH"] = str(project.root / "site")
+ALL += ["ENV-VARS", *QUICK]
 
 
 def test_a_healthy_cpu_project_passes(healthy: Project) -> None:
@@ -223,7 +148,11 @@ def changed(product: str) -> str:
 @pytest.mark.parametrize(
     ("code", "failed", "said"),
     [
-        (changed("product * float('nan')"), ["NUM-MATMUL", "NUM-GRAD"], "error is nan"),
+        (
+            changed("product * float('nan')"),
+            ["NUM-MATMUL", "NUM-GRAD", "TRAIN-STEPS"],
+            "error is nan",
+        ),
         (changed("product * 1.00002"), ["NUM-MATMUL"], "error is 2.0e-05, at most 1e-05"),
         (
             "true = torch.Tensor.square\n"
@@ -248,7 +177,7 @@ def test_a_check_that_raises_has_failed(healthy: Project) -> None:
         "def no(*a): raise RuntimeError('no kernel image\\n at 0x1')\ntorch.Tensor.square = no",
     )
     outcome = healthy.run()
-    assert (outcome.code, outcome.ids("fail")) == (1, ["NUM-GRAD"])
+    assert (outcome.code, outcome.ids("fail")) == (1, ["NUM-GRAD", "TRAIN-STEPS"])
     assert outcome["NUM-GRAD"]["message"] == ("The check ended in RuntimeError: no kernel image.")
 
 
@@ -256,4 +185,4 @@ def test_a_crash_after_the_last_check_is_told(healthy: Project) -> None:
     patch_torch(healthy, "import atexit, os; atexit.register(os.abort)")
     outcome = healthy.run()
     assert (outcome.code, outcome.ids("fail")) == (4, ["TORCH-EXIT"])
-    assert outcome["TORCH-EXIT"]["data"]["last_finished"] == "NUM-GRAD"
+    assert outcome["TORCH-EXIT"]["data"]["last_finished"] == "LIB-MAPS"

@@ -7,18 +7,22 @@ import json
 import platform
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
-from . import driver_checks, python_checks, system_checks, torch_checks
+from . import driver_checks, full_checks, python_checks, system_checks, torch_checks
+from .catalogue import CATALOGUE
 from .check import COLOURS, DEVICE_IDS, Check, CheckFunction, carry_out
 from .child import run_child, tell
 from .driver import amd_facts, ask_driver, nvidia_facts
+from .job import Job
 from .machine import Machine, installed_torch, read_machine
 from .report import exit_code, report
 from .words import BUILDS, FAULTY, RESTORE
 
+LIMITS = {"quick": 180, "full": 600}  # seconds for torch, by level
 # In the order in which they are carried out.
 MACHINE_CHECKS: dict[str, CheckFunction] = {
     **python_checks.CHECKS,
@@ -27,18 +31,47 @@ MACHINE_CHECKS: dict[str, CheckFunction] = {
 }
 
 
-def carry_out_all(machine: Machine, limit: float) -> list[Check]:
-    """Every check that applies, in order."""
-    found = [carry_out(name, run, machine, RESTORE) for name, run in MACHINE_CHECKS.items()]
+TORCH_CHECKS: dict[str, CheckFunction] = {**torch_checks.CHECKS, **full_checks.CHECKS}
+# Without these, no check with torch has a sense.
+NEEDED = ("PY-SHADOW", "TORCH-FOUND", "DRV-LIBCUDA", "TORCH-IMPORT", "DEV-OPEN")
+
+
+def choose(level: str, only: Collection[str]) -> list[str]:
+    """The ids of the checks to carry out, in order."""
+    if not only:
+        every = [*MACHINE_CHECKS, *TORCH_CHECKS]
+        return [name for name in every if level == "full" or name not in full_checks.CHECKS]
+    needed = NEEDED if any(name in TORCH_CHECKS for name in only) else ()
+    return [name for name in [*MACHINE_CHECKS, *TORCH_CHECKS] if name in (*needed, *only)]
+
+
+def listing() -> str:
+    """Every check: its id, its level, and what it asks."""
+    rows = []
+    for name, function in {**MACHINE_CHECKS, **TORCH_CHECKS}.items():
+        level = "full" if name in full_checks.CHECKS else "quick"
+        rows.append(f"{name:<13}  {level:<5}  {str(function.__doc__).strip()}")
+    return "\n".join(rows)
+
+
+def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Check]:
+    """Every chosen check that applies, in order."""
+    found = [
+        carry_out(name, run, machine, RESTORE)
+        for name, run in MACHINE_CHECKS.items()
+        if name in names
+    ]
     checks = [one for one in found if one]
-    if machine.torch and not (machine.accelerator == "cuda" and machine.driver["ended"]):
-        checks += collect_torch_checks(machine, limit)
+    with_torch = [name for name in names if name in TORCH_CHECKS]
+    hangs = machine.accelerator == "cuda" and machine.driver["ended"]
+    if with_torch and machine.torch and not hangs:
+        checks += collect_torch_checks(machine, with_torch, limit)
     failed, done = [one.id for one in checks if one.status == "fail"], {one.id for one in checks}
     causes = [name for name in failed if name.startswith(DEVICE_IDS)]
     for one in checks:
         if one.id == "DEV-OPEN" and one.id in causes[1:]:
             one.remedy = f"This follows from {causes[0]}."
-    for name in torch_checks.CHECKS:
+    for name in with_torch:
         if name not in done:
             missing = [one for one in failed if one in ("PY-SHADOW", "TORCH-FOUND")]
             cause = failed[-1] if machine.torch else missing[-1]
@@ -46,9 +79,9 @@ def carry_out_all(machine: Machine, limit: float) -> list[Check]:
     return checks
 
 
-def collect_torch_checks(machine: Machine, limit: float) -> list[Check]:
+def collect_torch_checks(machine: Machine, names: list[str], limit: float) -> list[Check]:
     """Run the torch checks in a child process, and say where it died if it did."""
-    job = {"accelerator": machine.accelerator, "fallback": machine.fallback()}
+    job = {"accelerator": machine.accelerator, "fallback": machine.fallback(), "names": names}
     rows, ended = run_child("torch", job, limit)
     checks = [Check(**row) for row in rows if "id" in row]
     if ended:
@@ -62,8 +95,20 @@ def collect_torch_checks(machine: Machine, limit: float) -> list[Check]:
     return checks
 
 
-def run(machine: Machine, device: str, json_file: str, limit: float) -> int:
+def run_torch_checks(job: Job) -> None:
+    """The child's work; a device that does not open has no numbers to check."""
+    for name in job.names:
+        tell({"start": name})
+        found = carry_out(name, TORCH_CHECKS[name], job, FAULTY)
+        tell(asdict(found or Check("skip", "does not apply here", id=name)))
+        if found and found.status == "fail" and name in NEEDED:
+            return
+    tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
+
+
+def run(machine: Machine, options: argparse.Namespace) -> int:
     """Look, check, report; returns the exit code."""
+    device, limit = options.device, options.timeout or LIMITS[options.level]
     started, begin = datetime.now(timezone.utc), time.monotonic()
     own = machine.wheels.get("accelerator", "cpu")
     machine.auto, machine.torch = device == "auto", installed_torch()
@@ -73,11 +118,11 @@ def run(machine: Machine, device: str, json_file: str, limit: float) -> int:
         machine.driver = nvidia_facts(min(limit, 30))
     if machine.accelerator == "rocm":
         machine.driver = amd_facts()
-    checks = carry_out_all(machine, limit)
-    seconds, code = round(time.monotonic() - begin, 3), exit_code(checks)
+    checks = carry_out_all(machine, choose(options.level, options.only), limit)
+    seconds, code = round(time.monotonic() - begin, 3), exit_code(checks, options.strict)
     document = {
         "schema": "smoke/1",
-        "level": "quick",
+        "level": options.level,
         "device": "cuda" if machine.accelerator == "rocm" else machine.accelerator,
         "started": started.isoformat(timespec="seconds"),
         "seconds": seconds,
@@ -87,9 +132,9 @@ def run(machine: Machine, device: str, json_file: str, limit: float) -> int:
         "checks": [{"id": one.id, **asdict(one)} for one in checks],
     }
     text = json.dumps(document, indent=2)
-    if json_file not in ("", "-"):
-        Path(json_file).write_text(text + "\n", encoding="utf-8")
-    if json_file != "-":
+    if options.json not in ("", "-"):
+        Path(options.json).write_text(text + "\n", encoding="utf-8")
+    if options.json != "-":
         text = report(machine, checks, seconds)
     print(text.encode("ascii", "backslashreplace").decode())
     return code
@@ -103,14 +148,30 @@ def main(description: str) -> None:
     devices_help = "default: what the build is for; auto: that, or the CPU where there is none"
     add("--device", choices=devices, default="", help=devices_help)
     add("--json", nargs="?", const="-", default="", metavar="FILE", help="without FILE: to stdout")
-    add("--timeout", type=float, default=180, metavar="SECONDS", help="for torch; default 180")
+    add("--level", choices=list(LIMITS), default="quick", help="full: all checks; default quick")
+    add("--only", action="append", default=[], metavar="ID", help="this check; may be repeated")
+    add("--strict", action="store_true", help="exit with 5 if there is a warning")
+    add("--list", action="store_true", help="show all checks, and exit")
+    timeout_help = "for torch; default: {quick}, or {full} for all checks".format(**LIMITS)
+    add("--explain", choices=list(CATALOGUE), metavar="ID", help="say what an id means, and exit")
+    add("--timeout", type=float, metavar="SECONDS", help=timeout_help)
     add("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
         stage, job = arguments.child
-        torch_checks.run_all(json.loads(job)) if stage == "torch" else tell(ask_driver())
+        run_torch_checks(Job(**json.loads(job))) if stage == "torch" else tell(ask_driver())
         return
-    if not arguments.timeout > 0:
+    if arguments.list:
+        print(listing())
+        return
+    if arguments.explain:
+        labels = zip(("symptom", "cause", "remedy"), CATALOGUE[arguments.explain], strict=True)
+        print("\n".join(f"{label + ':':<9} {text}" for label, text in labels))
+        return
+    for name in arguments.only:
+        if name not in (*MACHINE_CHECKS, *TORCH_CHECKS):
+            parser.error(f"--only: there is no check {name!a}, see --list")
+    if arguments.timeout is not None and not arguments.timeout > 0:
         parser.error("--timeout must be more than 0 seconds")
     try:
         machine = read_machine(BUILDS)
@@ -118,7 +179,7 @@ def main(description: str) -> None:
         problem = f"scripts/torch_builds.json cannot be used ({type(error).__name__}: {error})."
         parser.exit(2, f"{ascii(problem)[1:-1]}\n-> {RESTORE}\n")
     try:
-        sys.exit(run(machine, arguments.device, arguments.json, arguments.timeout))
+        sys.exit(run(machine, arguments))
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted.\n")
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Checks with torch, in the child process: importing it can crash or hang.
+"""Checks with torch, in the child process, that take no time.
 
 Every check goes over all of job.devices: one bad card in eight is the real case.
 """
@@ -6,26 +6,17 @@ Every check goes over all of job.devices: one bad card in eight is the real case
 from __future__ import annotations
 
 import importlib
-from dataclasses import asdict, dataclass, field
-from typing import Any
+import os
+import re
+import sys
+from pathlib import Path
 
-from .check import Check, CheckFunction, carry_out, check, one_line
-from .child import tell
+from .check import Check, CheckFunction, check, one_line
+from .job import Job, Tensor, exact, judge, judge_losses, learn, relative_error
 from .machine import repair
 from .words import FAULTY, NAMES, RECREATE
 
-Tensor = Any  # torch.Tensor, but only the child imports torch
 CHECKS: dict[str, CheckFunction] = {}
-
-
-@dataclass
-class Job:
-    """What the torch checks share."""
-
-    accelerator: str
-    fallback: bool
-    torch: Any = None
-    devices: list[str] = field(default_factory=list)
 
 
 OPEN_REMEDIES = {
@@ -50,6 +41,8 @@ def check_import(job: Job) -> Check:
         elif "WinError" in str(error):
             remedy = "Install https://aka.ms/vc14/vc_redist.x64.exe."
         return Check("fail", f"`import torch` ended in {one_line(error)}.", remedy)
+    if hasattr(job.torch, "set_float32_matmul_precision"):
+        job.torch.set_float32_matmul_precision("highest")  # no TF32, whatever the environment says
     return Check("pass", f"torch {job.torch.__version__}")
 
 
@@ -81,28 +74,26 @@ def check_open(job: Job) -> Check:
     return Check("pass", ", ".join(names), data=data)
 
 
-def relative_error(result: Tensor, reference: Tensor) -> float:
-    """The Frobenius norm of the difference, as a share of the reference's."""
-    return float((result.cpu().double() - reference).norm() / reference.norm())
-
-
-def judge(errors: dict[str, float], limit: float) -> Check:
-    """Every device's relative error must be small: one bad card in eight is the real case."""
-    for device, error in errors.items():
-        if not error <= limit:  # so that NaN fails
-            problem = f"{device} computes wrong numbers: their relative error is {error:.1e}, "
-            return Check("fail", f"{problem}at most {limit:.0e} is right.", FAULTY)
-    return Check("pass", f"relative error {max(errors.values()):.1e} (at most {limit:.0e})")
-
-
 @check(CHECKS, "NUM-MATMUL")
 def check_matmul(job: Job) -> Check:
     """A float32 matrix product on each device, against float64 on the CPU."""
-    job.torch.set_float32_matmul_precision("highest")  # no TF32, whatever the environment says
     random = job.torch.Generator().manual_seed(1)
     a, b = (job.torch.randn(512, 512, generator=random) for _ in "ab")
     reference = a.double() @ b.double()
     return judge({d: relative_error(a.to(d) @ b.to(d), reference) for d in job.devices}, 1e-5)
+
+
+@check(CHECKS, "NUM-CONV")
+def check_convolution(job: Job) -> Check:
+    """A float32 convolution on each device (cuDNN's on CUDA), against float64 on the CPU."""
+    random = job.torch.Generator().manual_seed(4)
+    image = job.torch.randn(4, 16, 32, 32, generator=random)
+    kernel = job.torch.randn(32, 16, 3, 3, generator=random)
+    convolve = job.torch.nn.functional.conv2d
+    reference = convolve(image.double(), kernel.double())
+    found = {d: convolve(image.to(d), kernel.to(d)) for d in job.devices}
+    errors = {d: relative_error(result, reference) for d, result in found.items()}
+    return judge(errors, exact(job.devices[0]))
 
 
 @check(CHECKS, "NUM-GRAD")
@@ -121,14 +112,39 @@ def check_gradient(job: Job) -> Check:
     return judge({d: relative_error(result, reference) for d, result in found.items()}, 1e-4)
 
 
-def run_all(asked: dict[str, Any]) -> None:
-    """The child's work; a device that does not open has no numbers to check."""
-    job = Job(**asked)
-    for name, function in CHECKS.items():
-        tell({"start": name})
-        found = carry_out(name, function, job, FAULTY)
-        if found:
-            tell(asdict(found))
-            if found.status == "fail" and name in ("TORCH-IMPORT", "DEV-OPEN"):
-                return
-    tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
+@check(CHECKS, "TRAIN-STEPS")
+def check_steps(job: Job) -> Check:
+    """Twenty steps of gradient descent on each device; by hand, since torch.optim loads slowly."""
+    losses: dict[str, list[float]] = {}
+    for device in job.devices:
+        x, y, *weights = learn(job, device)
+        for _ in range(20):
+            loss = ((x @ weights[0]).tanh() @ weights[1] - y).square().mean()
+            loss.backward()
+            with job.torch.no_grad():
+                for weight in weights:
+                    weight -= weight.grad
+                    weight.grad = None
+            losses.setdefault(device, []).append(float(loss.detach()))
+    return judge_losses(losses)
+
+
+NVIDIA = re.compile(r"lib(cu(dnn|blas|dart|fft|rand|solver|sparse)|nvrtc|nvJitLink|nccl)[^/]*\.so")
+
+
+@check(CHECKS, "LIB-MAPS")
+def check_loaded_libraries(job: Job) -> Check:
+    """Do all of NVIDIA's libraries in this process come from the environment?"""
+    maps = Path("/proc/self/maps")
+    if not maps.is_file():
+        return Check("skip", "only Linux tells which libraries are loaded")
+    site = Path(os.path.realpath(job.torch.__file__)).parents[1]
+    own = (site, os.path.realpath(sys.prefix))
+    paths = {line.split(maxsplit=5)[5] for line in maps.read_text().splitlines() if ".so" in line}
+    loaded = sorted(path for path in paths if NVIDIA.match(Path(path).name))
+    foreign = [path for path in loaded if not any(Path(path).is_relative_to(one) for one in own)]
+    if not foreign:
+        return Check("pass", f"{len(loaded)} libraries of NVIDIA, all of this environment")
+    problem = f"{foreign[0]} is loaded, which is not of this environment."
+    remedy = "Take its folder out of LD_LIBRARY_PATH and /etc/ld.so.conf.d, or remove it."
+    return Check("warn", problem, remedy, {"libraries": foreign})

@@ -1,0 +1,178 @@
+"""All that the smoke test can find: each id with its symptom, its cause and the usual remedy."""
+
+from __future__ import annotations
+
+from .words import FAULTY, REBOOT, RECREATE, RELOAD
+
+MOVE = "`copier update --defaults --trust -d compute_platform=...`, as the smoke test says."
+NUMBERS = "The GPU, its memory or a library is faulty."
+
+CATALOGUE = {
+    "PY-VERSION": (
+        "no wheel of torch installs",
+        "This is not the Python that the project is for.",
+        RECREATE,
+    ),
+    "PY-VENV": (
+        "it works in one terminal and not in another",
+        "Another Python than that of the project's .venv runs.",
+        "Type `.venv/bin/python` instead of `python`.",
+    ),
+    "PY-SHADOW": (
+        "module 'torch' has no attribute; partially initialized module",
+        "A file of yours is named as torch or as a module of Python.",
+        "Rename it.",
+    ),
+    "TORCH-FOUND": (
+        "ModuleNotFoundError: No module named 'torch'",
+        "torch is not installed, or not whole.",
+        "Type `./bootstrap.sh`.",
+    ),
+    "TORCH-BUILD": (
+        "AssertionError: Torch not compiled with CUDA enabled",
+        "The installed torch is another build than the project asks for.",
+        RECREATE,
+    ),
+    "PKG-VISION": (
+        "operator torchvision::nms does not exist",
+        "torchvision or torchaudio is for another torch.",
+        RECREATE,
+    ),
+    "PKG-NVMIX": (
+        "crashes after torch was up- or downgraded",
+        "Packages nvidia-*-cu12 and -cu13 have overwritten each other's files.",
+        RECREATE,
+    ),
+    "ENV-VARS": (
+        "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH; all is slow; no GPU",
+        "A variable such as LD_LIBRARY_PATH or KMP_DUPLICATE_LIB_OK is in the way.",
+        "Unset it.",
+    ),
+    "SYS-SHM": (
+        "DataLoader worker is killed by signal: Bus error",
+        "/dev/shm is small, as in every container that is not told otherwise.",
+        "Start the container with `--shm-size=8g`, or use `num_workers=0`.",
+    ),
+    "SYS-LONGPATH": (
+        "[WinError 206] The filename or extension is too long",
+        "torch's files have longer paths than Windows allows.",
+        "Move the project to a shorter folder, or set LongPathsEnabled to 1.",
+    ),
+    "DRV-LIBCUDA": (
+        "Found no NVIDIA driver on your system; `is_available()` is False without a word",
+        "There is no driver, or WSL or the container does not offer it.",
+        "Install the driver; in a container `--gpus all`; in WSL, install it on Windows.",
+    ),
+    "DRV-OLD": (
+        "The NVIDIA driver on your system is too old (found version 12000)",
+        "This torch needs a newer CUDA major version than the driver knows.",
+        f"Update the driver, or type {MOVE}",
+    ),
+    "DRV-NOTLOADED": (
+        "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver",
+        "The driver's kernel module is not loaded.",
+        "Type `sudo modprobe nvidia`; if it refuses, install the driver again.",
+    ),
+    "DRV-MISMATCH": (
+        "Failed to initialize NVML: Driver/library version mismatch",
+        "The driver was updated while its kernel module ran.",
+        REBOOT,
+    ),
+    "DRV-CGROUP": (
+        "Failed to initialize NVML: Unknown Error",
+        "The container has lost its right to use the GPU.",
+        "Start it again; set `native.cgroupdriver=cgroupfs` for Docker.",
+    ),
+    "DRV-MIG": (
+        "device_count() is 0 or 1 on a GPU with MIG",
+        "CUDA sees no instance of a GPU that MIG splits, or only the first.",
+        "Set CUDA_VISIBLE_DEVICES to a MIG- name of `nvidia-smi -L`.",
+    ),
+    "DRV-ARCH": (
+        "no kernel image is available for execution on the device; sm_61 is not compatible",
+        "This torch has no code for this generation of GPUs.",
+        f"Type {MOVE}",
+    ),
+    "CUDA-NODEVICE": (
+        "No CUDA GPUs are available",
+        "CUDA_VISIBLE_DEVICES hides the GPU, or the driver finds none.",
+        "Type `unset CUDA_VISIBLE_DEVICES`, then `nvidia-smi`.",
+    ),
+    "CUDA-VISIBLE": (
+        "CUDA error: invalid device ordinal",
+        "CUDA_VISIBLE_DEVICES names a GPU that is not there.",
+        "Type `unset CUDA_VISIBLE_DEVICES`.",
+    ),
+    "CUDA-BUSY": (
+        "CUDA-capable device(s) is/are busy or unavailable",
+        "Another process holds the GPU, which is in exclusive mode.",
+        "End it: `nvidia-smi` lists it.",
+    ),
+    "CUDA-FABRIC": (
+        "Error 802: system not yet initialized",
+        "The fabric between the GPUs is not up.",
+        "Type `sudo systemctl restart nvidia-fabricmanager`.",
+    ),
+    "CUDA-MISMATCH": (
+        "Error 803: system has unsupported display driver / cuda driver combination",
+        "The driver does not match its running kernel module.",
+        REBOOT,
+    ),
+    "CUDA-COMPAT": (
+        "Error 804: forward compatibility was attempted on non supported HW",
+        "LD_LIBRARY_PATH leads to CUDA's compat driver, which this GPU cannot use.",
+        "Take the compat folder out of LD_LIBRARY_PATH.",
+    ),
+    "CUDA-UNKNOWN": (
+        "CUDA unknown error - this may be due to an incorrectly set up environment",
+        "The module nvidia_uvm is missing or stale, as after a suspend.",
+        RELOAD,
+    ),
+    "ROCM-KFD": (
+        "`is_available()` is False on an AMD GPU",
+        "You, or the container, may not open /dev/kfd and /dev/dri.",
+        "Type `sudo usermod -aG render,video $USER` and log in again.",
+    ),
+    "TORCH-IMPORT": (
+        "cannot open shared object file; undefined symbol; [WinError 126]; OMP: Error #15",
+        "A library is missing or of another version; the remedy depends on which.",
+        "As the smoke test says, mostly `./bootstrap.sh --recreate`.",
+    ),
+    "TORCH-EXIT": (
+        "all is well, then a crash at the end",
+        "torch or the driver crashed while the process ended.",
+        FAULTY,
+    ),
+    "DEV-OPEN": (
+        "CUDA error; out of memory at the first tensor",
+        "A device is there but does not work, is full, or may not be used.",
+        "As the smoke test says; look at `nvidia-smi`.",
+    ),
+    "NUM-MATMUL": ("wrong or NaN results of a matrix product", NUMBERS, FAULTY),
+    "NUM-CONV": ("wrong or NaN results of a convolution", NUMBERS, FAULTY),
+    "NUM-GRAD": ("wrong or NaN gradients", NUMBERS, FAULTY),
+    "NUM-AMP": ("the loss is NaN with autocast", NUMBERS, FAULTY),
+    "NUM-SDPA": ("wrong or NaN results of attention", NUMBERS, FAULTY),
+    "TRAIN-STEPS": ("the loss does not fall", NUMBERS, FAULTY),
+    "LIB-MAPS": (
+        "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH at the first convolution",
+        "A library of NVIDIA from outside the environment is loaded.",
+        "Take its folder out of LD_LIBRARY_PATH and /etc/ld.so.conf.d.",
+    ),
+    "VISION-NMS": (
+        "operator torchvision::nms does not exist",
+        "torchvision was built for another torch.",
+        RECREATE,
+    ),
+    "DATA-WORKERS": (
+        "unable to allocate shared memory(shm); worker is killed by signal: Bus error",
+        "DataLoader workers have no room in /dev/shm.",
+        "Start the container with `--shm-size=8g`, or use `num_workers=0`.",
+    ),
+    "COMPILE": (
+        "Failed to find C compiler; Cannot find a working triton installation; Python.h",
+        "torch.compile has no compiler to call.",
+        "Type `sudo apt install build-essential python3-dev`.",
+    ),
+    "CKPT": ("a checkpoint is not what was saved", NUMBERS, FAULTY),
+}

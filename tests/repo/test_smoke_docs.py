@@ -1,0 +1,40 @@
+"""docs/smoke-test.md has every id of the smoke test, and says what its code says."""
+
+import re
+from pathlib import Path
+
+from smoke_docs import PAGE, load, page
+
+SOURCES = Path(__file__).parents[2] / "template" / "scripts" / "gpu_smoke"
+
+
+def ids() -> set[str]:
+    """Every id that the smoke test can report."""
+    command, driver = load("command"), load("driver_checks")
+    named = {*command.MACHINE_CHECKS, *command.TORCH_CHECKS}
+    causes = [*driver.CUDA_ERRORS.values(), *driver.NVML_ERRORS.values()]
+    return named | {cause[0] for cause in causes} | {"TORCH-EXIT"}
+
+
+def test_the_catalogue_has_every_id_once_and_no_other() -> None:
+    assert set(load("catalogue").CATALOGUE) == ids()
+
+
+def test_no_id_in_the_code_has_been_forgotten() -> None:
+    text = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*_checks.py"))
+    written = re.findall(r'"((?:PY|TORCH|PKG|ENV|SYS|DRV|CUDA|ROCM|DEV|NUM|LIB)-[A-Z]+)"', text)
+    assert set(written) <= ids()
+    assert len(set(written)) > 25
+
+
+def test_the_page_is_what_the_catalogue_makes() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page()
+    assert all(f"| `{name}` |" in page() for name in ids())
+
+
+def test_every_row_has_a_symptom_a_cause_and_a_remedy_that_say_something() -> None:
+    for name, (symptom, cause, remedy) in load("catalogue").CATALOGUE.items():
+        assert len(symptom) > 15, name
+        assert cause.endswith("."), name
+        assert remedy.endswith("."), name
+        assert (symptom + cause + remedy).isascii(), name
