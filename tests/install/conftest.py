@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -21,3 +23,14 @@ def index() -> Iterator[LoopbackIndex]:
 def tools(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> Tools:
     """uv, Poetry and pip against the running index; they share their caches."""
     return Tools(index, tmp_path_factory.mktemp("tools"))
+
+
+@pytest.fixture(scope="session")
+def real_pip(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A pip new enough for dependency groups, on the loopback index: a stub could not install."""
+    folder = tmp_path_factory.mktemp("pip")
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "pip>=25.1"]
+    done = subprocess.run([*download, "--dest", str(folder)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"no pip to be had from the registry: {done.stderr[-200:]}")
+    tools.index.add_wheels(folder, "pypi")

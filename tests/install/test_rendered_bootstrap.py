@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,17 +14,6 @@ from install.rendered import render
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
 
 VERSIONS = "import importlib.metadata as m; print(*map(m.version, {!r}))"
-
-
-@pytest.fixture(scope="session")
-def real_pip(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """A pip new enough for dependency groups, on the loopback index: a stub could not install."""
-    folder = tmp_path_factory.mktemp("pip")
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "pip>=25.1"]
-    done = subprocess.run([*download, "--dest", str(folder)], capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no pip to be had from the registry: {done.stderr[-200:]}")
-    tools.index.add_wheels(folder, "pypi")
 
 
 @pytest.mark.usefixtures("real_pip")
