@@ -10,6 +10,7 @@ installing failed; 6 the smoke test failed.
 """
 
 import argparse
+import errno
 import hashlib
 import io
 import json
@@ -72,17 +73,35 @@ base = getattr(sys, "_base_executable", None) or sys.executable
 print(json.dumps([base, sys.version_info[:3], system + "-" + machine + libc, sys.base_prefix,
                   can_venv, odd]))
 """
+# What the managers say of an index that does not answer, or with something else than its pages.
 UNREACHABLE = re.compile(
     r"Failed to fetch|error sending request|Max retries|[Cc]onnection (broken|refused|reset)|"
     r"ConnectionError|timed out|[Nn]ame resolution|dns error|getaddrinfo|HTTP (error|status)|"
-    r"Network is unreachable|All attempts to connect|CERTIFICATE_VERIFY_FAILED|UnknownIssuer|"
-    r"could not be queried|No matching distribution found"  # all that pip says of a 403
+    r"Network is unreachable|All attempts to connect|Server Error|Authorization error|"
+    r"returned a \d+|could not be queried|No matching distribution found"
 )
+# What they say of a version that they did not see. Only asking the index tells the reason.
+UNSEEN = re.compile(
+    r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError"
+)
+UNTRUSTED = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|certificate verify failed"
+)
+DISK_FULL = re.compile(r"No space left on device|os error 28\b|not enough space on the disk")
+SPACE = "Free some space, or move the project to another disk, then run this again."
+TRUST = {  # where each manager looks for certificates
+    "uv": "SSL_CERT_FILE={}\nor, where the system trusts it already: UV_SYSTEM_CERTS=1 (an older "
+    "uv: UV_NATIVE_TLS=1)",
+    "pip": "PIP_CERT={}",
+    "poetry": "REQUESTS_CA_BUNDLE={}",
+}
 INDEX_REMEDY = """
 If {} is blocked here, name a mirror of it:
   {}
 or take PyPI's own wheels:
   {}"""
+# Of what a manager says, enough where the index is known to be the reason.
+GIST = re.compile(r"\s*(error|cause|hint|Because)\b", re.IGNORECASE)
 NOISE = re.compile(
     r"\s*(Collecting |Processing |Downloading |Downloaded |Requirement already|Using cached|$)"
 )
@@ -252,7 +271,8 @@ class Runner:
         if venv and (status == 0 or (status > 0 and code == 5)):  # an installer's error is clean
             UNFINISHED.unlink()
         if status:
-            raise self.failure(title, status, tail, code)
+            tool = "pip" if "pip" in command else self.project.manager
+            raise self.failure(title, status, tail, code, tool)
 
     def follow(self, title: str, command: list[str]) -> tuple[int, list[str]]:
         """Run a command; its exit status and the end of what it printed."""
@@ -272,21 +292,29 @@ class Runner:
         print(again, f"{time.monotonic() - started:.1f} s", flush=True)
         return child.returncode, [line for line in tail if not NOISE.match(line)]
 
-    def failure(self, title: str, status: int, tail: list[str], code: int) -> StopError:
+    def failure(self, title: str, status: int, tail: list[str], code: int, tool: str) -> StopError:
         """Show the end of a failed child's output, and say what it means."""
-        print("\n".join(f"    {line}" for line in tail[-15:]), flush=True)
+        text = "\n".join(tail)
         what = f"This failed with exit code {status}: {title}."
         todo = "Mend what is said above, then run this again."
+        shown = tail[-15:]
         if status < 0:
             what = f"This was killed by signal {-status}: {title}."
             todo = "If memory was short, close other programs, then run this again."
-        elif UNREACHABLE.search("\n".join(tail)):
-            what = f"A package index could not be reached, or lacks a package: {title} failed."
-            todo = "Check the network and the proxy, certificate and index settings."
-            if self.project.build["index_url"]:
-                mirror = update_command("pytorch_index_url=https://mirror.example/whl")
-                pypi = update_command("compute_platform=pypi")
-                todo += INDEX_REMEDY.format(self.project.build["index_url"], mirror, pypi)
+        elif DISK_FULL.search(text):
+            what, todo = f"The disk is full: {title} failed.", SPACE
+        elif UNTRUSTED.search(text):
+            what, todo = certificate_advice(title, tool)
+        elif UNREACHABLE.search(text) or UNSEEN.search(text):
+            if tool == "poetry" and UNSEEN.search(text):
+                todo = (
+                    "Mend what is said above, then run this again. Poetry says the same where PyPI "
+                )
+                todo += "did not answer: if the version exists, check the network."
+            what, todo = index_advice(self.project.build, title, tool, text) or (what, todo)
+            if "Traceback" in text:  # of the manager: pip cannot read a page, say
+                shown = [line for line in tail if GIST.match(line)][-5:]
+        print("\n".join(f"    {line}" for line in shown), flush=True)
         return StopError(code, what, f"{todo}\nThe whole output is in {LOG}.")
 
     def remove(self, folder: Path, why: str) -> None:
@@ -304,6 +332,59 @@ class Runner:
         shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
         shutil.rmtree(old, ignore_errors=True)
+
+
+def certificate_advice(title: str, tool: str) -> tuple[str, str]:
+    """What to say where the certificate of an index is not trusted."""
+    what = f"The certificate of a package index is not trusted: {title} failed."
+    setting = TRUST[tool].format(r"C:\path\to\ca.pem" if WINDOWS else "/path/to/ca.pem")
+    setting = re.sub(r"\b(\w+=)", r"set \1" if WINDOWS else r"export \1", setting)
+    todo = "If this network inspects TLS, name its certificate (a .pem file), then run this again:"
+    return what, f"{todo}\n  {setting}"
+
+
+def index_advice(build: dict[str, Any], title: str, tool: str, text: str) -> tuple[str, str] | None:
+    """What to say where an index did not give what was asked for; None if that is not it."""
+    reached = not UNREACHABLE.search(text)
+    try:
+        problem = index_problem(build)
+    except OSError as error:
+        if reached:  # then it is not what the manager stumbled over
+            return None
+        reason = getattr(error, "reason", error)
+        if UNTRUSTED.search(str(reason)):
+            return certificate_advice(title, tool)
+        problem = f"{build['index_url']} cannot be reached ({reason})"
+    if reached and not problem:
+        return None
+    # No problem here: it may be another index.
+    what = problem or "A package index could not be reached, or lacks a package"
+    todo = "Check the network and the proxy, certificate and index settings, then run this again."
+    if build["index_url"]:
+        mirror = update_command("pytorch_index_url=https://mirror.example/whl")
+        pypi = update_command("compute_platform=pypi")
+        todo += INDEX_REMEDY.format(build["index_url"], mirror, pypi)
+    return f"{what}: {title} failed.", todo
+
+
+def index_problem(build: dict[str, Any]) -> str:
+    """What is wrong with the page of torch on the build's own index; empty if nothing is."""
+    import http.client  # here, since these take 0.1 s, and only a failure needs them
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+
+    url, wanted = build["index_url"], f"torch-{build['release']}"
+    if not url:
+        return ""
+    try:
+        with urllib.request.urlopen(f"{url}/torch/", timeout=20) as reply:  # noqa: S310
+            page = urllib.parse.unquote(reply.read().decode("utf-8", "replace"))
+    except urllib.error.HTTPError as error:
+        return f"{url} answered {error.code} {error.reason}"
+    except (ValueError, http.client.HTTPException) as error:
+        raise OSError(str(error)) from error
+    return "" if wanted in page else f"{url} answered, but not with a page that lists {wanted}"
 
 
 def check_system(project: Project, platform: str) -> None:
@@ -561,6 +642,8 @@ def main() -> int:
     except OSError as error:
         code, what = 4, f"{error}."
         todo = "Close what uses this file, see that it may be written, then run this again."
+        if error.errno == errno.ENOSPC:
+            what, todo = f"The disk is full: {error}.", SPACE
     except KeyboardInterrupt:
         code, what, todo = 130, "Interrupted.", "Run this again to go on."
     else:

@@ -1,0 +1,157 @@
+"""What the bootstrap says when the index fails, and that the next run repairs it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from install.failing_servers import garbage, inspecting_proxy, make_certificate
+from install.managers import Tools
+from install.rendered import render
+
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
+    pytest.mark.usefixtures("real_pip"),
+    pytest.mark.network,
+    pytest.mark.slow,
+]
+MANAGERS = ("uv", "poetry", "pip")
+# So that nobody waits for the managers' own patience, which is over two minutes in pip's case.
+IMPATIENT = {"PIP_RETRIES": "1", "UV_HTTP_RETRIES": "0", "POETRY_REQUESTS_MAX_RETRIES": "0"}
+# The setting that the advice names for each manager.
+SETTING = {"uv": "SSL_CERT_FILE", "poetry": "REQUESTS_CA_BUNDLE", "pip": "PIP_CERT"}
+INSTALLED = "import importlib.metadata as m; print(m.version('torch'))"
+
+
+def bootstrap(tools: Tools, project: Path, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the bootstrap without its smoke test."""
+    return subprocess.run(
+        ["sh", "bootstrap.sh", "--no-smoke"],
+        cwd=project,
+        env={**tools.environment, **IMPATIENT, **env},
+        capture_output=True,
+        encoding="utf-8",
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+def told(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """What a failed run says at its end: exit code 5, and no traceback of anybody."""
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert done.stderr.startswith("bootstrap: ")
+    return done.stderr.splitlines()
+
+
+def repaired(tools: Tools, project: Path, **env: str) -> bool:
+    """Whether the next run installs torch."""
+    done = bootstrap(tools, project, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    installed = tools.run(project / ".venv/bin/python", "-c", INSTALLED, cwd=project)
+    return installed.strip().endswith("+cpu")
+
+
+def point_at(project: Path, old: str, new: str) -> None:
+    """Move a project to another index, as a `copier update` does."""
+    for file in project.rglob("*"):
+        if file.suffix in (".toml", ".txt", ".json") and ".venv" not in file.parts:
+            text = file.read_text(encoding="utf-8")
+            file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize(
+    ("status", "said"), [(403, "answered 403 Forbidden"), (500, "answered 500 Internal Server")]
+)
+def test_an_index_that_refuses_is_named_with_its_answer(
+    tools: Tools, tmp_path: Path, manager: str, status: int, said: str
+) -> None:
+    url = tools.index.pytorch_url
+    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+
+    with tools.index.failing("/whl/", status):
+        what, todo, *more = told(bootstrap(tools, project))
+
+    assert what.startswith(f"bootstrap: {url}/cpu {said}")
+    assert todo.startswith("Check the network and the proxy, certificate and index settings")
+    assert any("pytorch_index_url=https://mirror.example/whl" in line for line in more)
+    assert repaired(tools, project)
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_version_that_nobody_has_is_not_laid_to_the_index(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    url = tools.index.pytorch_url
+    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    pyproject = project / "pyproject.toml"
+    text = pyproject.read_text(encoding="utf-8")
+    pyproject.write_text(text.replace('"ruff>=', '"ruff>=99'), encoding="utf-8")
+
+    what, todo, *_ = told(bootstrap(tools, project))
+
+    if manager != "pip":  # which says the same of an index that does not answer
+        assert what.startswith("bootstrap: This failed with exit code 1: locking.")
+    assert "Poetry says the same where PyPI did not answer" in todo or manager != "poetry"
+    pyproject.write_text(text, encoding="utf-8")
+    assert repaired(tools, project)
+
+
+@pytest.mark.parametrize("manager", ["uv", "pip"])  # Poetry does not let it be seen
+def test_another_index_that_fails_is_not_laid_to_this_one(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    url = tools.index.pytorch_url
+    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+
+    with tools.index.failing("/simple/", 500), tools.index.failing("/pypi/", 500):
+        what, *_ = told(bootstrap(tools, project, PIP_NO_CACHE_DIR="1", UV_NO_CACHE="1"))
+
+    assert what.startswith("bootstrap: A package index could not be reached, or lacks a package: ")
+    assert repaired(tools, project)
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize("kind", ["garbage", "nobody"])
+def test_something_else_in_the_index_s_place_is_told(
+    tools: Tools, tmp_path: Path, manager: str, kind: str
+) -> None:
+    with ExitStack() as stack:
+        nobody = "http://127.0.0.1:9"
+        url = nobody if kind == "nobody" else stack.enter_context(garbage())
+        project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=f"{url}/whl")
+        what, todo, *_ = told(bootstrap(tools, project))
+
+    said = {"garbage": "answered, but not with a page that lists torch-", "nobody": "cannot be"}
+    assert what.startswith(f"bootstrap: {url}/whl/cpu {said[kind]}")
+    assert todo.startswith("Check the network")
+    point_at(project, f"{url}/whl", tools.index.pytorch_url)
+    assert repaired(tools, project)
+
+
+@pytest.fixture(scope="module")
+def certificate(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, tuple[Path, Path]]:
+    """A certificate authority that no system knows, and a server's certificate of it."""
+    return make_certificate(tmp_path_factory.mktemp("certificate"))
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_tls_inspection_is_told_and_the_advice_works(
+    tools: Tools, tmp_path: Path, manager: str, certificate: tuple[Path, tuple[Path, Path]]
+) -> None:
+    authority, server = certificate
+    with inspecting_proxy(tools.index.url, server) as url:
+        project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=f"{url}/whl")
+        what, todo, setting, *_ = told(bootstrap(tools, project))
+
+        assert what.startswith("bootstrap: The certificate of a package index is not trusted: ")
+        assert todo.startswith("If this network inspects TLS, name its certificate (a .pem file)")
+        assert setting == f"  export {SETTING[manager]}=/path/to/ca.pem"
+        assert repaired(tools, project, **{SETTING[manager]: str(authority)})
