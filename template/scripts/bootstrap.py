@@ -378,7 +378,7 @@ def index_problem(build: dict[str, Any]) -> str:
     if not url:
         return ""
     try:
-        with urllib.request.urlopen(f"{url}/torch/", timeout=20) as reply:  # noqa: S310
+        with urllib.request.urlopen(f"{url}/torch/", timeout=20) as reply:
             page = urllib.parse.unquote(reply.read().decode("utf-8", "replace"))
     except urllib.error.HTTPError as error:
         return f"{url} answered {error.code} {error.reason}"
