@@ -350,3 +350,26 @@ def test_specifiers_mean_what_packaging_says() -> None:
         for version in versions:
             expected = ".".join(map(str, version)) in SpecifierSet(text)
             assert satisfies(version, text) is expected, (text, version)
+
+
+def test_half_a_lock_file_of_a_killed_run_is_made_anew(demo: Demo) -> None:
+    assert demo.run().returncode == 0
+    lock, aside = demo.root / "uv.lock", demo.root / ".tools" / "lock.before"
+    whole = lock.read_bytes()
+    for before in (b"", whole):  # there was none; there was one
+        aside.write_bytes(before)
+        lock.write_bytes(whole[: len(whole) // 2])
+        done = demo.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "uv.lock is as it was before the interrupted run" in done.stdout
+        assert lock.read_bytes() == whole
+        assert not aside.exists()
+
+
+def test_a_failed_locking_leaves_the_lock_file_as_it_was(demo: Demo) -> None:
+    assert demo.run().returncode == 0
+    before = (demo.root / "uv.lock").read_bytes()
+    demo.edit("pyproject.toml", '"demo-stub"', '"demo-stub>=9"')
+    assert demo.run().returncode == 5
+    assert (demo.root / "uv.lock").read_bytes() == before
+    assert not (demo.root / ".tools" / "lock.before").exists()
