@@ -438,6 +438,16 @@ def named_python(runner: Runner, name: str) -> Python:
     return python
 
 
+def warn_of_surroundings(python: Python | None) -> None:
+    """Say what is active here, and may mislead: it is not what the project uses."""
+    active = os.environ.get("VIRTUAL_ENV", "")
+    if active and Path(active).resolve() != VENV.resolve():
+        print(f"  note: the active environment {active} is left alone, .venv is used")
+    if python and Path(python.base_prefix, "conda-meta").is_dir():
+        print(f"  warning: {python.executable} is conda's, whose libraries can get in torch's way")
+        print("  If torch does not load, name another: --python PATH --recreate", flush=True)
+
+
 def venv_command(python: Python, folder: Path) -> list[str]:
     """How this Python makes a virtual environment with pip in it."""
     if not python.can_venv:  # venv would fail and leave half an environment
@@ -634,6 +644,7 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         make = environment_command(runner, manager, uv, python)
         news = f"{python.name} ({python.executable})" if python else "uv gets the Python"
         print(f"  {news}", flush=True)
+        warn_of_surroundings(python)
         runner.remove(VENV, rebuild)
         runner.run("making .venv", make, 4, venv=True)
     install(runner, manager)
