@@ -5,11 +5,12 @@ Run it through ``sh bootstrap.sh`` or ``bootstrap.cmd``, as often as you like: w
 done again. It writes only to .venv, .tools and the lock file.
 
 Exit codes: 0 done; 2 it cannot be done as asked (options, torch_builds.json, no wheels for this
-system) and nothing was changed; 3 no fitting Python; 4 .venv could not be made; 5 locking or
-installing failed; 6 the smoke test failed.
+system, another run at work) and nothing was changed; 3 no fitting Python; 4 .venv could not be
+made; 5 locking or installing failed; 6 the smoke test failed.
 """
 
 import argparse
+import contextlib
 import errno
 import hashlib
 import io
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
@@ -35,6 +37,8 @@ VENV = ROOT / ".venv"
 STAMP = VENV / "bootstrap-stamp.json"  # written last: what .venv was made from
 TOOLS = ROOT / ".tools"
 UNFINISHED = TOOLS / "bootstrap.unfinished"  # exists while .venv is being changed
+LOCK_BEFORE = TOOLS / "lock.before"  # exists while a manager writes its lock file
+GUARD = TOOLS / "bootstrap.lock"  # held by the one run that may change anything
 LOG = TOOLS / "bootstrap.log"
 BUILDS = ROOT / "scripts" / "torch_builds.json"
 SMOKE_TEST = ROOT / "scripts" / "gpu_smoke_test.py"
@@ -434,6 +438,16 @@ def named_python(runner: Runner, name: str) -> Python:
     return python
 
 
+def warn_of_surroundings(python: Python | None) -> None:
+    """Say what is active here, and may mislead: it is not what the project uses."""
+    active = os.environ.get("VIRTUAL_ENV", "")
+    if active and Path(active).resolve() != VENV.resolve():
+        print(f"  note: the active environment {active} is left alone, .venv is used")
+    if python and Path(python.base_prefix, "conda-meta").is_dir():
+        print(f"  warning: {python.executable} is conda's, whose libraries can get in torch's way")
+        print("  If torch does not load, name another: --python PATH --recreate", flush=True)
+
+
 def venv_command(python: Python, folder: Path) -> list[str]:
     """How this Python makes a virtual environment with pip in it."""
     if not python.can_venv:  # venv would fail and leave half an environment
@@ -498,15 +512,27 @@ def install(runner: Runner, manager: list[str]) -> None:
         pins = str(lock.relative_to(ROOT))
         runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
     elif project.manager == "uv":
-        runner.run("locking", [*manager, "lock", "--python", project.python])  # only if it must
+        lock_packages(runner, [*manager, "lock", "--python", project.python])  # only if it must
         runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
     else:
         if not before or runner.ask([*manager, "check", "--lock", "--no-interaction"]) is None:
-            runner.run("locking", [*manager, "lock", "--no-interaction"])
+            lock_packages(runner, [*manager, "lock", "--no-interaction"])
         runner.run(title, [*manager, "sync", "--no-interaction"], venv=True)
     if lock.exists() and lock.read_bytes() != before:
         news = "was out of date and has been made again" if before else "is new"
         print(f"  {lock.name} {news}: commit it")
+
+
+def lock_packages(runner: Runner, command: list[str]) -> None:
+    """Run a manager's lock command, so that the lock file is whole afterwards or as before."""
+    if not runner.options.dry_run:
+        keep_lock(runner.project.lock)
+    try:
+        runner.run("locking", command)
+    except BaseException:  # whatever it was: the lock file was not finished
+        restore_lock(runner.project.lock)
+        raise
+    LOCK_BEFORE.unlink(missing_ok=True)
 
 
 def read_stamp() -> dict[str, Any]:
@@ -538,11 +564,76 @@ def why_rebuild(runner: Runner, current: Python | None, named: Python | None) ->
     return runner.project.misfit(current).replace("is", "it is", 1)
 
 
+@contextlib.contextmanager
+def guarded(runner: Runner) -> Iterator[None]:
+    """Let only one run at a time change anything.
+
+    The system's own lock: it ends with the process, however that ends. On POSIX the children hold
+    it too, so that what a killed run left behind is waited for.
+    """
+    if runner.options.dry_run:
+        yield
+        return
+    TOOLS.mkdir(exist_ok=True)
+    with GUARD.open("a+", encoding="utf-8") as file:
+        if not hold(file.fileno()):
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            todo = "Wait until it has ended, then run this again."
+            raise StopError(2, f"Another bootstrap (process {owner}) works on this project.", todo)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        if not WINDOWS:
+            runner.common["pass_fds"] = [file.fileno()]
+        try:
+            yield
+        finally:
+            runner.common.pop("pass_fds", None)
+
+
+def hold(file: int) -> bool:
+    """Lock an open file; False if another process has it. Not every file system can."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(file, 1 << 20, os.SEEK_SET)  # far behind the text, which stays readable
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    return True
+
+
+def keep_lock(lock: Path) -> None:
+    """Put a copy of the lock file aside, since a killed manager may leave half of one."""
+    aside = LOCK_BEFORE.with_suffix(".new")
+    aside.write_bytes(lock.read_bytes() if lock.exists() else b"")
+    aside.replace(LOCK_BEFORE)
+
+
+def restore_lock(lock: Path) -> None:
+    """Bring the lock file back to what it was before an interrupted locking."""
+    if not LOCK_BEFORE.exists():
+        return
+    print(f"  {lock.name} is as it was before the interrupted run", flush=True)
+    if LOCK_BEFORE.stat().st_size:
+        LOCK_BEFORE.replace(lock)
+    else:
+        lock.unlink(missing_ok=True)
+        LOCK_BEFORE.unlink()
+
+
 def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) -> None:
     """Bring .venv to what the project asks for, and stamp it."""
     kind, dry_run = runner.project.manager, runner.options.dry_run
     if not dry_run:
-        TOOLS.mkdir(exist_ok=True)
+        shutil.rmtree(TOOLS / "removing", ignore_errors=True)
+        restore_lock(runner.project.lock)
         STAMP.unlink(missing_ok=True)
     manager = find_manager(runner, named or running) if kind != "pip" else []
     if kind == "pip" and not rebuild and not runner.ask([venv_python(VENV), "-m", "pip", "-V"]):
@@ -553,6 +644,7 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         make = environment_command(runner, manager, uv, python)
         news = f"{python.name} ({python.executable})" if python else "uv gets the Python"
         print(f"  {news}", flush=True)
+        warn_of_surroundings(python)
         runner.remove(VENV, rebuild)
         runner.run("making .venv", make, 4, venv=True)
     install(runner, manager)
@@ -560,6 +652,14 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
     if made:
         stamp = {"root": str(ROOT.resolve()), "inputs": runner.project.fingerprint(made)}
         STAMP.write_text(json.dumps(stamp), encoding="utf-8")
+
+
+def up_to_date(runner: Runner, named: Python | None) -> bool:
+    """Whether .venv is what the project asks for."""
+    current = runner.probe([venv_python(VENV)])
+    if not current or why_rebuild(runner, current, named):
+        return False
+    return bool(read_stamp().get("inputs") == runner.project.fingerprint(current))
 
 
 def smoke_test(runner: Runner) -> None:
@@ -618,12 +718,12 @@ def bootstrap(options: argparse.Namespace) -> None:
         )
     check_system(project, running.platform)
     named = named_python(runner, options.python) if options.python else None
-    current = runner.probe([venv_python(VENV)])
-    rebuild, stamp = why_rebuild(runner, current, named), read_stamp()
-    if current and not rebuild and stamp.get("inputs") == project.fingerprint(current):
+    if up_to_date(runner, named):
         print("Nothing to do: .venv is up to date.", flush=True)
     else:
-        set_up(runner, running, named, rebuild)
+        with guarded(runner):  # look again: another run may just have ended
+            current = runner.probe([venv_python(VENV)])
+            set_up(runner, running, named, why_rebuild(runner, current, named))
     if not options.no_smoke and read_stamp().get("smoke_test") != "passed":
         smoke_test(runner)
     if not options.dry_run:

@@ -1,6 +1,8 @@
 """What the bootstrap makes of the .venv that it finds, and of what it cannot use."""
 
+import contextlib
 import importlib.util
+import io
 import json
 import os
 import shutil
@@ -350,3 +352,44 @@ def test_specifiers_mean_what_packaging_says() -> None:
         for version in versions:
             expected = ".".join(map(str, version)) in SpecifierSet(text)
             assert satisfies(version, text) is expected, (text, version)
+
+
+def test_an_active_environment_and_a_conda_python_are_told(demo: Demo, tmp_path: Path) -> None:
+    module = script()
+    active = tmp_path / "active"
+    done = demo.run("--no-smoke", VIRTUAL_ENV=str(active))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"note: the active environment {active} is left alone, .venv is used" in done.stdout
+    assert "conda" not in done.stdout
+    own = demo.run("--no-smoke", "--recreate", VIRTUAL_ENV=str(demo.root / ".venv"))
+    assert "note: the active" not in own.stdout
+
+    (active / "conda-meta").mkdir(parents=True)
+    python = module.Python("/conda/bin/python", [3, 12, 1], "linux-x86_64", str(active), True, "")
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        module.warn_of_surroundings(python)
+    assert "warning: /conda/bin/python is conda's" in output.getvalue()
+
+
+def test_half_a_lock_file_of_a_killed_run_is_made_anew(demo: Demo) -> None:
+    assert demo.run().returncode == 0
+    lock, aside = demo.root / "uv.lock", demo.root / ".tools" / "lock.before"
+    whole = lock.read_bytes()
+    for before in (b"", whole):  # there was none; there was one
+        aside.write_bytes(before)
+        lock.write_bytes(whole[: len(whole) // 2])
+        done = demo.run()
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "uv.lock is as it was before the interrupted run" in done.stdout
+        assert lock.read_bytes() == whole
+        assert not aside.exists()
+
+
+def test_a_failed_locking_leaves_the_lock_file_as_it_was(demo: Demo) -> None:
+    assert demo.run().returncode == 0
+    before = (demo.root / "uv.lock").read_bytes()
+    demo.edit("pyproject.toml", '"demo-stub"', '"demo-stub>=9"')
+    assert demo.run().returncode == 5
+    assert (demo.root / "uv.lock").read_bytes() == before
+    assert not (demo.root / ".tools" / "lock.before").exists()
