@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import fastjsonschema
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "template" / "scripts" / "gpu_smoke_test.py"
 PACKAGE = SCRIPT.with_name("gpu_smoke")
+SCHEMA = json.loads((PACKAGE / "report.schema.json").read_text(encoding="utf-8"))
+valid = fastjsonschema.compile(SCHEMA)
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 SYSTEM = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
 HERE = f"{SYSTEM}-{platform.machine().lower()}"
@@ -246,7 +249,8 @@ def machine(**facts: Any) -> Any:  # noqa: ANN401
 
 
 def assert_schema(document: dict[str, Any]) -> None:
-    """Whether a report is smoke/1, and consistent."""
+    """Whether a report is smoke/1, with no other keys, and consistent."""
+    valid(document)
     types = {
         "schema": str,
         "level": str,
