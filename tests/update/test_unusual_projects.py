@@ -1,0 +1,53 @@
+"""Updates that cannot begin leave the project alone; a template without tags works all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from copier import run_copy
+
+from render.projects import commit, copier, files, git, recorded, start, update
+from update.versions import MATRIX, assert_clean, edit
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        ("dirty", "Destination repository is dirty"),
+        ("no answers", "cannot obtain old template references from `.copier-answers.yml`"),
+        ("no git", "Updating is only supported in git-tracked subprojects"),
+    ],
+)
+def test_an_update_that_cannot_begin_says_why_and_changes_nothing(
+    history: Path, tmp_path: Path, damage: str, said: str
+) -> None:
+    project = start(history, tmp_path / "project", "v1.2.0")
+    if damage == "dirty":
+        (project / "README.md").write_text("# Unsaved work\n", encoding="utf-8")
+    elif damage == "no answers":
+        git(project, "rm", "--quiet", ".copier-answers.yml")
+        commit(project)
+    else:
+        (project / ".git").rename(tmp_path / "git")
+    before = files(project)
+    result = copier("update", "--trust", "--defaults", project)
+    assert result.returncode == 1
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert files(project) == before
+
+
+def test_a_template_without_tags_can_be_followed(git_template: Path, tmp_path: Path) -> None:
+    template = tmp_path / "torch-starter"
+    git(git_template, "clone", "--quiet", "--no-tags", ".", str(template))
+    project = tmp_path / "project"
+    run_copy(str(template), project, defaults=True, unsafe=True, quiet=True)
+    git(project, "init", "--quiet")
+    commit(project)
+    edit(template, MATRIX, "cpu: {name: CPU,", "cpu: {name: Central processor,")
+    commit(template)
+    update(project)
+    assert_clean(project)
+    assert recorded(project)["_commit"] == git(template, "rev-parse", "--short", "HEAD").strip()
+    assert "Central processor" in (project / "README.md").read_text(encoding="utf-8")
