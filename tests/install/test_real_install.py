@@ -14,7 +14,8 @@ import pytest
 from install.loopback_index import LoopbackIndex
 from install.rendered import ROOT, render
 
-pytestmark = [pytest.mark.network, pytest.mark.slow]
+# One process of the test run has the project and the download to itself.
+pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.xdist_group("real install")]
 
 TORCH = "2.13.0"
 PYTHON = "3.11"

@@ -107,6 +107,8 @@ def test_an_interrupted_installation_is_begun_anew(pip_demo: Demo) -> None:
         stderr=subprocess.PIPE,
         encoding="utf-8",
         start_new_session=True,
+        # Tests that were started in the background ignore SIGINT, and so would this.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL) and None,
     ) as process:
         deadline = time.monotonic() + 60
         while not blocked.exists() and time.monotonic() < deadline:
