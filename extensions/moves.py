@@ -65,11 +65,6 @@ def generations(names: Mapping[str, str], platforms: Platforms) -> list[str]:
     return []
 
 
-def accelerator(build: Build) -> str:
-    """What a build computes on, as torch calls it."""
-    return next(w.accelerator for name, w in build.wheels.items() if name in SYSTEMS)
-
-
 def successors(matrix: Matrix, old: Build, others: Iterable[Build]) -> list[Build]:
     """Where a project can move when its compute platform has ended, the best first.
 
@@ -82,7 +77,7 @@ def successors(matrix: Matrix, old: Build, others: Iterable[Build]) -> list[Buil
         other
         for other in others
         if other.asked.compute_platform in matrix.releases[other.torch].index
-        and accelerator(other) == accelerator(old)
+        and other.main.accelerator == old.main.accelerator
         and Version(other.torch) > Version(old.torch)
         and first_without(matrix, other.asked.compute_platform) is None
     ]
@@ -90,8 +85,8 @@ def successors(matrix: Matrix, old: Build, others: Iterable[Build]) -> list[Buil
     def rank(build: Build) -> tuple[Version, int, Version]:
         platforms = platforms_of(build)
         lost = kept - {*generations(names, platforms)}
-        toolkit = next(w.toolkit for name, w in build.wheels.items() if name in SYSTEMS)
-        return max(Version(floor(platforms)), old_floor), len(lost), Version(toolkit or "0")
+        toolkit = Version(build.main.toolkit or "0")
+        return max(Version(floor(platforms)), old_floor), len(lost), toolkit
 
     # Two stable sorts: the newest first among equals.
     newest_first = sorted(usable, key=lambda build: rank(build)[2], reverse=True)

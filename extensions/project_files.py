@@ -74,8 +74,7 @@ def index_version(build: Build, package: str) -> str:
 
     Unsuffixed aarch64 wheels aside, which only uv can tell apart.
     """
-    main = build.wheels.get("linux-x86_64") or build.wheels["windows-amd64"]
-    return main.packages[package]
+    return build.main.packages[package]
 
 
 def find_links(build: Build, base: str) -> list[str]:

@@ -91,6 +91,11 @@ class Build:
     python_excluded: tuple[str, ...] = ()
 
     @property
+    def main(self) -> Wheels:
+        """What Linux x86_64 gets, or else Windows: every build has one of them."""
+        return self.wheels.get(PLATFORMS["L"]) or self.wheels[PLATFORMS["W"]]
+
+    @property
     def platforms(self) -> tuple[str, ...]:
         """The platforms with wheels, as letters."""
         return tuple(letter for letter, name in PLATFORMS.items() if name in self.wheels)
@@ -132,6 +137,11 @@ def wheel_platforms(matrix: Matrix, torch: str, compute_platform: str, python: s
     if found and release.pypi.M and python in pythons(release, PYPI, "cpu", "M"):
         found.append("M")
     return found
+
+
+def is_usable(matrix: Matrix, torch: str, compute_platform: str, python: str) -> bool:
+    """Whether a release has wheels on Linux x86_64 or Windows, without which it is no build."""
+    return bool({"L", "W"} & set(wheel_platforms(matrix, torch, compute_platform, python)))
 
 
 def has_partner(matrix: Matrix, torch: str, companion: str, python: str) -> bool:
@@ -203,7 +213,7 @@ def resolve(matrix: Matrix, asked: Asked) -> Build | Unfit:
         return Unfit(f"{name} cannot be locked: {known.blocked}", (known.instead or "cpu",))
     releases = releases_of(matrix, name, asked.torch)
     for torch in releases:
-        if {"L", "W"} & set(wheel_platforms(matrix, torch, name, asked.python)):
+        if is_usable(matrix, torch, name, asked.python):
             if asked.manager == "poetry" and nvidia_pins(matrix, torch, name) is None:
                 return Unfit(
                     f"Poetry would lock two versions of some nvidia packages for torch {torch} on"
@@ -318,7 +328,7 @@ def _fits(matrix: Matrix, asked: Asked) -> bool:
 
 def _has_wheels(matrix: Matrix, python: str, compute_platform: str, torch: str = "latest") -> bool:
     return any(
-        {"L", "W"} & set(wheel_platforms(matrix, name, compute_platform, python))
+        is_usable(matrix, name, compute_platform, python)
         for name in releases_of(matrix, compute_platform, torch)
     )
 
@@ -375,7 +385,7 @@ def _other_series(matrix: Matrix, asked: Asked) -> str | None:
     fitting = {
         series(torch)
         for torch in releases_of(matrix, name)
-        if {"L", "W"} & set(wheel_platforms(matrix, torch, name, asked.python))
+        if is_usable(matrix, torch, name, asked.python)
     }
     at = names.index(asked.torch) if asked.torch in names else 0
     near = [*reversed(names[:at]), *names[at + 1 :]]
@@ -413,7 +423,7 @@ def generations(matrix: Matrix, wheels: Wheels) -> str | None:
 
 def label(matrix: Matrix, build: Build) -> str:
     """What a person needs to choose a compute platform, in one line."""
-    main = build.wheels.get(PLATFORMS["L"]) or build.wheels[PLATFORMS["W"]]
+    main = build.main
     if build.asked.compute_platform == PYPI:
         linux = f"CUDA {main.toolkit}" if main.accelerator == "cuda" else "CPU"
         facts = [f"no other index: {linux} on Linux, CPU on Windows, Metal on macOS"]
@@ -441,12 +451,10 @@ def compute_platform_choices(
     choices = []
     for name in matrix.policy.compute_platforms.listed(current):
         found = resolve(matrix, replace(asked, compute_platform=name, torch="latest"))
-        text = (
-            matrix.compute_platforms[name].name
-            if isinstance(found, Unfit)
-            else label(matrix, found)
-        )
-        choices.append(Choice(text, name, str(found) if isinstance(found, Unfit) else ""))
+        if isinstance(found, Unfit):
+            choices.append(Choice(matrix.compute_platforms[name].name, name, str(found)))
+        else:
+            choices.append(Choice(label(matrix, found), name))
     return choices
 
 
@@ -586,7 +594,8 @@ class VersionMatrixExtension(Extension):
         for name in self._matrix.policy.compute_platforms.listed(None):
             if name != asked.compute_platform:
                 other = replace(asked, compute_platform=name)
-                same_series = resolve(self._matrix, other)
-                newest = resolve(self._matrix, replace(other, torch="latest"))
-                builds.append(same_series if isinstance(same_series, Build) else newest)
+                found = resolve(self._matrix, other)
+                if isinstance(found, Unfit) and other.torch != "latest":
+                    found = resolve(self._matrix, replace(other, torch="latest"))
+                builds.append(found)
         return [build for build in builds if isinstance(build, Build)]
