@@ -2,8 +2,10 @@
 
     command      the command line, and the order of the steps
     environment  .venv: whether it is what it should be, how it is made, its stamp
+    offline      installing without a network
     managers     uv, Poetry and pip: found or fetched, locking and installing
     runner       runs the children, and lets only one bootstrap at a time change anything
+    wheelhouse   what a machine without a network lacks, and how to fill a wheelhouse
     advice       what a manager's failure means
     project      what scripts/torch_builds.json asks for
     pythons      what a Python says about itself, and which one makes .venv

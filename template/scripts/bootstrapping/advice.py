@@ -42,9 +42,18 @@ NOISE = re.compile(
 
 
 def failure(
-    build: dict[str, Any], title: str, status: int, tail: list[str], code: int, tool: str
+    build: dict[str, Any] | None,
+    title: str,
+    status: int,
+    tail: list[str],
+    code: int,
+    tool: str,
+    known: tuple[str, str] | None,
 ) -> StopError:
-    """Show the end of a failed child's output, and say what it means."""
+    """Show the end of a failed child's output, and say what it means.
+
+    `build`: whose index to ask about it, if any. `known`: what to say if it is nothing else.
+    """
     text = "\n".join(tail)
     what = f"This failed with exit code {status}: {title}."
     todo = "Mend what is said above, then run this again."
@@ -56,7 +65,9 @@ def failure(
         what, todo = f"The disk is full: {title} failed.", SPACE
     elif UNTRUSTED.search(text):
         what, todo = certificate_advice(title, tool)
-    elif UNREACHABLE.search(text) or UNSEEN.search(text):
+    elif known:
+        what, todo = known
+    elif build and (UNREACHABLE.search(text) or UNSEEN.search(text)):
         if tool == "poetry" and UNSEEN.search(text):
             todo = "Mend what is said above, then run this again. Poetry says the same where PyPI "
             todo += "did not answer: if the version exists, check the network."

@@ -17,6 +17,7 @@ from .places import ROOT, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, 
 from .project import check_system, load_project
 from .pythons import named_python
 from .runner import Runner, guarded
+from .wheelhouse import named_wheelhouse
 
 
 def smoke_test(runner: Runner) -> None:
@@ -56,10 +57,15 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--python", metavar="PATH", help="make .venv with this Python")
     parser.add_argument("--recreate", action="store_true", help="make .venv anew")
+    parser.add_argument("--offline", action="store_true", help="ask no network")
+    folder = "install from a folder of wheels, and ask no network (README.md says how to fill it)"
+    parser.add_argument("--wheelhouse", metavar="DIR", type=named_wheelhouse, help=folder)
     parser.add_argument("--no-smoke", action="store_true", help="do not run the smoke test")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, change nothing")
     parser.add_argument("--verbose", action="store_true", help="show what the commands print")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.offline = options.offline or options.wheelhouse is not None
+    return options
 
 
 def bootstrap(options: argparse.Namespace) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .managers import find_manager, install, restore_lock, venv_command
+from .offline import from_wheelhouse, install_offline
 from .places import ROOT, STAMP, TOOLS, UNFINISHED, VENV, StopError, venv_python
 from .pythons import Python, find_python, warn_of_surroundings
 from .runner import Runner
@@ -19,10 +20,13 @@ def environment_command(
 ) -> list[str]:
     """How to make an empty .venv with this Python, or else with one that uv downloads."""
     kind, minor = runner.project.manager, runner.project.python
+    uv = uv if python or not runner.options.offline else []  # it would have to download one
     if uv and (kind == "uv" or not python or not python.can_venv):
         runner.env["UV_PYTHON_INSTALL_DIR"] = str(TOOLS / "python")
         request = python.executable if python else runner.project.requires_python
         seed = ["--seed"] if kind == "pip" else []
+        if seed and runner.options.offline:
+            seed += from_wheelhouse(runner)
         return [*uv, "venv", "--no-project", *seed, "--python", request, str(VENV)]
     if not python:
         todo = f"Install Python {minor} or uv, or name one: --python /path/to/python{minor}"
@@ -80,7 +84,7 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         warn_of_surroundings(python)
         runner.remove(VENV, rebuild)
         runner.run("making .venv", make, 4, venv=True)
-    install(runner, manager)
+    (install_offline if runner.options.offline else install)(runner, manager)
     made = None if dry_run else runner.probe([venv_python(VENV)])
     if made:
         stamp = {"root": str(ROOT.resolve()), "inputs": runner.project.fingerprint(made)}

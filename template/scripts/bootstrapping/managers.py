@@ -6,11 +6,9 @@ import re
 from pathlib import Path
 
 from .places import LOCK_BEFORE, ROOT, TOOLS, VENV, WINDOWS, StopError, venv_python
+from .project import MANAGERS
 from .pythons import Python, satisfies
 from .runner import Runner
-
-# What a manager must be, and the key in pyproject.toml that may narrow it.
-MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
 
 
 def venv_command(python: Python, folder: Path) -> list[str]:

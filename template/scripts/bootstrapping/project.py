@@ -10,6 +10,9 @@ from typing import Any, NamedTuple
 from .places import BUILDS, ROOT, WINDOWS, StopError, update_command
 from .pythons import Python, satisfies
 
+# What a manager must be, and the key in pyproject.toml that may narrow it.
+MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
+
 
 class Project(NamedTuple):
     """What scripts/torch_builds.json says about this project."""

@@ -31,6 +31,7 @@ from .places import (
 )
 from .project import Project
 from .pythons import PROBE, Python
+from .wheelhouse import offline_settings, what_it_lacks
 
 # These send packages elsewhere, or make a Python load another one's modules. Index settings stay.
 REDIRECTIONS = (
@@ -55,6 +56,8 @@ class Runner:
         self.log: TextIO | None = None
         self.env = {k: v for k, v in os.environ.items() if k not in REDIRECTIONS.split()}
         self.env.update(SETTINGS)
+        if options.offline:
+            self.env.update(offline_settings(self.env, options.wheelhouse))
         # An activated .venv must not supply the tools that make it.
         own = Path(venv_python(VENV)).parent
         folders = self.env.get("PATH", "").split(os.pathsep)
@@ -98,7 +101,11 @@ class Runner:
             UNFINISHED.unlink()
         if status:
             tool = "pip" if "pip" in command else self.project.manager
-            raise failure(self.project.build, title, status, tail, code, tool)
+            known = None
+            if self.options.offline:
+                known = what_it_lacks(self.project, self.options.wheelhouse, title, "\n".join(tail))
+            build = None if self.options.offline else self.project.build
+            raise failure(build, title, status, tail, code, tool, known)
 
     def follow(self, title: str, command: list[str]) -> tuple[int, list[str]]:
         """Run a command; its exit status and the end of what it printed."""

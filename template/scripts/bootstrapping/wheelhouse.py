@@ -1,0 +1,112 @@
+"""No network: what the managers are told, what they then lack, and how to fill a wheelhouse."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from .places import ROOT, VENV, StopError, display, venv_python
+from .project import MANAGERS, Project
+
+# What pip, uv and uv's cache say of a package that they do not have.
+LACKS = re.compile(
+    r"No matching distribution found for ([^\s;(]+)|"
+    r"The user requested \(constraint\) (\S+===\S+)|"  # as offline.pins() writes it
+    r"there (?:is|are) no versions? of ([\w.-]+)(?:\[[^]]*\])?(?:\{[^}]*\})?(==[^\s,]+)?|"
+    r"Because ([\w.-]+) was not found|"
+    r"Failed to (?:download|fetch|build)[^`]*`([^`]+)`\n.*connectivity is disabled"
+)
+DIFFERS = re.compile(r"Hash mismatch for `([^`]+)`|DO NOT MATCH THE HASHES[^\n]*\n\s*(\S+) from")
+
+
+def offline_settings(environment: Mapping[str, str], wheelhouse: Path | None) -> dict[str, str]:
+    """Variables that keep uv and pip from asking a network, whatever their settings say."""
+    links = environment.get("PIP_FIND_LINKS", "").split()
+    local = [link for link in links if "://" not in link or link.startswith("file:")]
+    return {
+        "UV_OFFLINE": "1",
+        "UV_PYTHON_DOWNLOADS": "never",
+        "PIP_NO_INDEX": "1",  # which alone would still ask the pages of --find-links
+        "PIP_FIND_LINKS": wheelhouse.as_uri() if wheelhouse else " ".join(local),
+    }
+
+
+def named_wheelhouse(name: str) -> Path:
+    """The folder of --wheelhouse; Stop if it has no wheels."""
+    folder = Path(name).absolute()
+    if not any(folder.glob("*.whl")):
+        lack = "has no wheels (*.whl)" if folder.is_dir() else "is not a folder"
+        raise StopError(2, f"--wheelhouse {name} {lack}.", "Name the folder that has them.")
+    return folder
+
+
+def what_it_lacks(
+    project: Project, wheelhouse: Path | None, title: str, text: str
+) -> tuple[str, str] | None:
+    """What to say where a manager did not find a package; None if that is not it."""
+    lacks, differs = LACKS.search(text), DIFFERS.search(text)
+    place = f"The wheelhouse {wheelhouse}" if wheelhouse else f"The cache of {project.manager}"
+    if not wheelhouse and project.manager == "pip":
+        place = "pip takes nothing from its cache without a network, and this machine"
+    if differs:
+        package = differs[1] or differs[2]
+        lock = project.lock.name
+        what = f"{place} has another {package} than {lock}: its hash differs"
+    elif lacks:
+        package = "".join(part for part in lacks.groups() if part).replace("===", "==")
+        what = f"{place} lacks {package}"
+        name = re.split(r"[^\w.-]", package)[0]
+        others = versions(wheelhouse, name) if wheelhouse else []
+        what += f" (it has {name} {', '.join(others)})" if others else ""
+    else:
+        return None
+    steps = "\n".join(f"  {line}" for line in fill_commands(project))
+    todo = f"Fill a wheelhouse on such a machine with a network, in this project:\n{steps}\n"
+    return f"{what}: {title} failed.", f"{todo}Then run this again with --wheelhouse wheelhouse."
+
+
+def versions(folder: Path, package: str) -> list[str]:
+    """The versions of a package that a folder has wheels of, as their file names say."""
+    names = [wheel.name.split("-") for wheel in folder.glob("*.whl")]
+    return sorted({parts[1] for parts in names if normal(parts[0]) == normal(package)})
+
+
+def normal(name: str) -> str:
+    """A package's name in the one spelling that PEP 503 compares."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def fill_commands(project: Project) -> list[str]:
+    """What fills a wheelhouse, on a machine of this kind that has a network.
+
+    Except for uv, which needs no .venv for that, the bootstrap has run there.
+    """
+    into = ["--dest", "wheelhouse"]
+    python = str(Path(venv_python(VENV)).relative_to(ROOT))
+    pip = [python, "-m", "pip"]
+    if project.manager == "pip":
+        pins = project.lock.relative_to(ROOT).as_posix()
+        more = ["--group", "dev", ".", "pip>=25.1", *build_requirements()]
+        return [display([*pip, "download", *into, "-c", pins, *more])]
+    if project.manager == "uv":
+        pip = ["uvx", "--python", project.python, "pip"]
+        export = ["uv", "export", "--frozen", "--no-emit-project", "--quiet"]
+        locked = display([*export, "--output-file", "locked.txt"])
+    else:
+        freeze = [*pip, "freeze", "--all", "--exclude", "pip", "--exclude-editable"]
+        locked = f"{display(freeze)} > locked.txt"
+    url = project.build["index_url"]
+    index = ["--extra-index-url", url] if url else []
+    exactly = [*pip, "download", *into, "--no-deps", "-r", "locked.txt", *index]
+    manager = project.manager + MANAGERS[project.manager][0]
+    tools = [*pip, "download", *into, manager, *build_requirements()]
+    return [locked, display(exactly), display(tools)]
+
+
+def build_requirements() -> list[str]:
+    """What pyproject.toml asks for to build the project itself."""
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    table = re.search(r"^\[build-system\]$(.*?)^(?:\[|\Z)", text, re.MULTILINE | re.DOTALL)
+    listed = re.search(r"^requires\s*=\s*\[([^\]]*)\]", table[1] if table else "", re.MULTILINE)
+    return re.findall(r"[\"']([^\"']+)[\"']", listed[1]) if listed else []
