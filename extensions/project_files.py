@@ -130,6 +130,7 @@ def torch_builds(build: Build, alternatives: Sequence[Build], base: str) -> str:
                 "label": build.name,
                 "release": build.torch,
                 "index_url": index_url(build, base),
+                "windows_path": build.windows_path,
                 "platforms": {
                     platform: asdict(wheels) for platform, wheels in build.wheels.items()
                 },

@@ -89,6 +89,7 @@ class Build:
     nvidia_pins: dict[str, str] = field(default_factory=dict)
     numpy: str = "numpy"
     python_excluded: tuple[str, ...] = ()
+    windows_path: dict[str, int | bool] | None = None  # None: no wheels for Windows
 
     @property
     def main(self) -> Wheels:
@@ -258,7 +259,17 @@ def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
             for version in release.python_excluded
             if series(version) == asked.python and "torchvision" in versions
         ),
+        windows_path=_windows_path(matrix, torch) if "W" in platforms else None,
     )
+
+
+def _windows_path(matrix: Matrix, torch: str) -> dict[str, int | bool]:
+    """The letters that torch's files need behind site-packages, the most known if not measured."""
+    letters = {row.torch: row.letters for row in matrix.windows_paths}
+    return {
+        "letters": letters.get(torch, max(letters.values())),
+        "measured": torch in letters,
+    }
 
 
 def _ambiguous(

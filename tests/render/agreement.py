@@ -23,6 +23,12 @@ from render.shortcut import ANSWERS
 from version_matrix import COMPANIONS, PLATFORMS, Asked
 
 MACS = {"macos-arm64", "macos-x86_64"}
+# Letters behind site-packages in torch's wheel for Windows; 2.13.0 has the longest known folder.
+WINDOWS_PATHS = {
+    release: {"letters": letters, "measured": True}
+    for release, letters in {"2.12.1": 120, "2.13.0": 169, "2.14.1": 122, "2.15.0": 127}.items()
+}
+UNMEASURED = {"letters": 169, "measured": False}
 
 
 class Wanted(NamedTuple):
@@ -89,6 +95,9 @@ def check_builds(asked: Asked, builds: Builds, wanted: Wanted) -> None:
     assert wanted.url == (None if name == "pypi" else f"{ANSWERS['pytorch_index_url']}/{name}")
     assert name not in builds.data["alternatives"]
     assert set(builds.platforms) <= set(PLATFORMS.values())
+    room = builds.build["windows_path"]
+    assert (room is not None) == ("windows-amd64" in builds.platforms)
+    assert room in (None, WINDOWS_PATHS.get(builds.build["release"], UNMEASURED))
     for platform, row in builds.platforms.items():
         assert list(row["packages"]) == list(wanted.public)
         for package, version in row["packages"].items():

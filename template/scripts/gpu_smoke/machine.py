@@ -24,6 +24,7 @@ class Machine:
     python: str  # the project's range, e.g. ==3.12.*
     label: str  # the project's build in words, e.g. CUDA 13.0
     release: str  # and its torch, e.g. 2.14.1
+    windows_path: dict[str, Any]  # the room that torch's files need on Windows
     wheels: dict[str, Any]  # that build's entry for this platform in torch_builds.json, or {}
     alternatives: dict[str, dict[str, Any]]  # those of other builds, the nearest first
     accelerator: str = "cpu"  # what to test: a key of NAMES
@@ -135,6 +136,7 @@ def read_machine(builds_file: Path) -> Machine:
         python=project["requires_python"],
         label=build["label"],
         release=build["release"],
+        windows_path=build.get("windows_path") or {},
         wheels=build["platforms"].get(here, {}),
         alternatives={name: others[name] for name in sorted(others, key=nearness, reverse=True)},
     )
