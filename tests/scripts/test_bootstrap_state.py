@@ -1,15 +1,10 @@
 """What the bootstrap makes of the .venv that it finds, and of what it cannot use."""
 
-import contextlib
-import importlib
-import io
 import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,25 +14,16 @@ from scripts.bootstrap_helpers import (
     MINOR,
     ODD_NAME,
     PYTHON,
-    TEMPLATE,
     Demo,
     make_demo,
     make_wheel,
+    module,
     other_python,
     path_of,
     tool,
 )
 
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
-
-
-def script() -> ModuleType:
-    """scripts/bootstrapping/pythons.py, imported."""
-    sys.path.insert(0, str(TEMPLATE / "scripts"))
-    try:
-        return importlib.import_module("bootstrapping.pythons")
-    finally:
-        del sys.path[0]
 
 
 @pytest.fixture
@@ -225,7 +211,8 @@ def test_no_fitting_python_is_3(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "pip", minor="3.99")
     done = demo.run()
     assert done.returncode == 3
-    assert "bootstrap: No Python ==3.99.* was found.\nInstall Python 3.99 or uv" in done.stderr
+    assert done.stderr.startswith("bootstrap: No Python ==3.99.* was found.\n")
+    assert done.stderr.endswith("\nOr name one: --python /path/to/python3.99\n")
     assert not (demo.root / ".venv").exists()
 
 
@@ -345,31 +332,13 @@ def test_the_next_steps_fit_the_shell(demo: Demo, shell: str, line: str) -> None
 
 
 def test_specifiers_mean_what_packaging_says() -> None:
-    satisfies = script().satisfies
+    satisfies = module("pythons").satisfies
     clauses = ("==3.14.*", "!=3.14.1", "!=3.14.*", ">=3.12", ">3.12", "<=3.12.4", "<3.15", "==3.12")
     versions = ([3, 12, 0], [3, 12, 4], [3, 12, 5], [3, 14, 0], [3, 14, 1], [3, 15, 0])
     for text in (*clauses, "==3.14.*,!=3.14.1", ">= 3.12, <3.15", ">=0.8,>=0.9"):
         for version in versions:
             expected = ".".join(map(str, version)) in SpecifierSet(text)
             assert satisfies(version, text) is expected, (text, version)
-
-
-def test_an_active_environment_and_a_conda_python_are_told(demo: Demo, tmp_path: Path) -> None:
-    module = script()
-    active = tmp_path / "active"
-    done = demo.run("--no-smoke", VIRTUAL_ENV=str(active))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"note: the active environment {active} is left alone, .venv is used" in done.stdout
-    assert "conda" not in done.stdout
-    own = demo.run("--no-smoke", "--recreate", VIRTUAL_ENV=str(demo.root / ".venv"))
-    assert "note: the active" not in own.stdout
-
-    (active / "conda-meta").mkdir(parents=True)
-    python = module.Python("/conda/bin/python", [3, 12, 1], "linux-x86_64", str(active), True, "")
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        module.warn_of_surroundings(python)
-    assert "warning: /conda/bin/python is conda's" in output.getvalue()
 
 
 def test_half_a_lock_file_of_a_killed_run_is_made_anew(demo: Demo) -> None:

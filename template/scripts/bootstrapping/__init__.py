@@ -9,6 +9,9 @@
     advice       what a manager's failure means
     project      what scripts/torch_builds.json asks for
     pythons      what a Python says about itself, and which one makes .venv
+    surroundings what is around the project and can get in the way
+    systems      what differs between systems: how to install a Python, to activate .venv
+    progress     what a run says while it works
     places       places of this project, and words that all share
 
 Each uses only those below it, and only the standard library of Python 3.10.

@@ -11,8 +11,11 @@ from typing import Any
 from .managers import find_manager, install, restore_lock, venv_command
 from .offline import from_wheelhouse, install_offline
 from .places import ROOT, STAMP, TOOLS, UNFINISHED, VENV, StopError, venv_python
-from .pythons import Python, find_python, warn_of_surroundings
+from .progress import say
+from .pythons import Python, find_python
 from .runner import Runner
+from .surroundings import warn_of_surroundings
+from .systems import install_python, this_system
 
 
 def environment_command(
@@ -29,7 +32,8 @@ def environment_command(
             seed += from_wheelhouse(runner)
         return [*uv, "venv", "--no-project", *seed, "--python", request, str(VENV)]
     if not python:
-        todo = f"Install Python {minor} or uv, or name one: --python /path/to/python{minor}"
+        todo = install_python(minor, this_system())
+        todo += f"\nOr name one: --python /path/to/python{minor}"
         raise StopError(3, f"No Python {runner.project.requires_python} was found.", todo)
     if kind == "poetry":
         return [*manager, "env", "use", "--no-interaction", python.executable]
@@ -80,7 +84,7 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         python = named or find_python(runner, running, uv)
         make = environment_command(runner, manager, uv, python)
         news = f"{python.name} ({python.executable})" if python else "uv gets the Python"
-        print(f"  {news}", flush=True)
+        say(f"  {news}")
         warn_of_surroundings(python)
         runner.remove(VENV, rebuild)
         runner.run("making .venv", make, 4, venv=True)

@@ -6,16 +6,17 @@ import re
 from pathlib import Path
 
 from .places import LOCK_BEFORE, ROOT, TOOLS, VENV, WINDOWS, StopError, venv_python
+from .progress import say
 from .project import MANAGERS
 from .pythons import Python, satisfies
 from .runner import Runner
+from .systems import install_ensurepip, this_system
 
 
 def venv_command(python: Python, folder: Path) -> list[str]:
     """How this Python makes a virtual environment with pip in it."""
     if not python.can_venv:  # venv would fail and leave half an environment
-        package = "python{}.{}-venv".format(*python.version)
-        todo = f"Install it (Debian, Ubuntu: sudo apt install {package}), or use --python."
+        todo = install_ensurepip("{}.{}".format(*python.version), this_system())
         raise StopError(
             4, f"{python.executable} has no ensurepip, so it cannot make a .venv.", todo
         )
@@ -36,7 +37,7 @@ def find_manager(runner: Runner, base: Python) -> list[str]:
     for command in ([runner.which(name)], own):
         version = re.search(r"(\d+)\.(\d+)\.(\d+)", runner.ask([*command, "--version"]) or "")
         if version and satisfies([int(part) for part in version.groups()], specifier):
-            print(f"  {name} {version[0]} ({command[0]})", flush=True)
+            say(f"  {name} {version[0]} ({command[0]})")
             return command
     make = venv_command(base, home)
     runner.remove(home, f"it has no working {name} {specifier}")
@@ -65,7 +66,7 @@ def install(runner: Runner, manager: list[str]) -> None:
         runner.run(title, [*manager, "sync", "--no-interaction"], venv=True)
     if lock.exists() and lock.read_bytes() != before:
         news = "was out of date and has been made again" if before else "is new"
-        print(f"  {lock.name} {news}: commit it")
+        say(f"  {lock.name} {news}: commit it")
 
 
 def lock_packages(runner: Runner, command: list[str]) -> None:
@@ -91,7 +92,7 @@ def restore_lock(lock: Path) -> None:
     """Bring the lock file back to what it was before an interrupted locking."""
     if not LOCK_BEFORE.exists():
         return
-    print(f"  {lock.name} is as it was before the interrupted run", flush=True)
+    say(f"  {lock.name} is as it was before the interrupted run")
     if LOCK_BEFORE.stat().st_size:
         LOCK_BEFORE.replace(lock)
     else:

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,6 +28,7 @@ from .places import (
     display,
     venv_python,
 )
+from .progress import Step, say
 from .project import Project
 from .pythons import PROBE, Python
 from .wheelhouse import offline_settings, what_it_lacks
@@ -111,25 +111,22 @@ class Runner:
         """Run a command; its exit status and the end of what it printed."""
         self.log = self.log or LOG.open("w", encoding="utf-8")
         print(f"$ {display(command)}", file=self.log, flush=True)
-        print(f"  {title} ...", end="\n" if self.options.verbose else "", flush=True)
-        started, tail = time.monotonic(), deque[str](maxlen=200)
+        tail = deque[str](maxlen=200)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         pipes.update(encoding="utf-8", errors="replace", **self.common)
-        with subprocess.Popen(command, **pipes) as child:
+        with Step(title), subprocess.Popen(command, **pipes) as child:
             for line in child.stdout or ():
                 tail.append(line.rstrip())
                 print(tail[-1], file=self.log, flush=True)
                 if self.options.verbose:
                     print("   ", tail[-1], flush=True)
-        again = f"  {title} ..." if self.options.verbose else ""
-        print(again, f"{time.monotonic() - started:.1f} s", flush=True)
         return child.returncode, [line for line in tail if not NOISE.match(line)]
 
     def remove(self, folder: Path, why: str) -> None:
         """Remove an environment that this script made."""
         if not os.path.lexists(folder):
             return
-        print(f"  removing {folder.name}: {why}")
+        say(f"  removing {folder.name}: {why}")
         if self.options.dry_run:
             return
         if folder.is_symlink():
