@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,21 @@ def read_stamp() -> dict[str, Any]:
         return {}
 
 
+def made_elsewhere() -> bool:
+    """Whether .venv says of itself that it is another folder: its programs do not run here.
+
+    What a tool made has no stamp, but a script that activates it, with the folder in one quoted
+    word (on Windows some write it otherwise; those are believed).
+    """
+    script = Path(venv_python(VENV)).with_name("activate")
+    text = script.read_text(encoding="utf-8", errors="replace") if script.exists() else ""
+    line = r"^\s*(?:export )?VIRTUAL_ENV=(['\"]?)([^'\"$\n]+)\1$"
+    named = re.search(line, text, re.MULTILINE)
+    if not named:
+        return False
+    return not Path(named[2]).exists() or not VENV.samefile(named[2])
+
+
 def why_rebuild(runner: Runner, current: Python | None, named: Python | None) -> str:
     """Why .venv cannot be kept as it is; empty if it can, or if there is none."""
     if not os.path.lexists(VENV):
@@ -62,7 +78,7 @@ def why_rebuild(runner: Runner, current: Python | None, named: Python | None) ->
         return "--recreate"
     if current is None:
         return "its Python does not run"
-    if read_stamp().get("root", str(ROOT.resolve())) != str(ROOT.resolve()):
+    if read_stamp().get("root", str(ROOT.resolve())) != str(ROOT.resolve()) or made_elsewhere():
         return "the folder of the project was moved"
     if named and not Path(named.base_prefix).samefile(current.base_prefix):
         return f"it is from another Python than {named.executable}"
