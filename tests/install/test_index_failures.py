@@ -157,13 +157,12 @@ def test_tls_inspection_is_told_and_the_advice_works(
         assert repaired(tools, project, **{SETTING[manager]: str(authority)})
 
 
-@pytest.mark.parametrize("manager", ["uv", "pip"])
 def test_a_proxy_that_wants_a_login_is_told_and_the_advice_works(
-    tools: Tools, tmp_path: Path, manager: str
+    tools: Tools, tmp_path: Path
 ) -> None:
     url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
-    none = {"NO_PROXY": "", "PIP_NO_CACHE_DIR": "1", "UV_NO_CACHE": "1"}
+    project = render(tmp_path / "demo", pytorch_index_url=url)
+    none = {"NO_PROXY": "", "UV_NO_CACHE": "1"}
     with login_proxy() as proxy:
         what, todo, setting, *_ = told(
             bootstrap(tools, project, **none, http_proxy=f"http://{proxy}")
