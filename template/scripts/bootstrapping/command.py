@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 
 from .advice import SPACE
+from .choice import choose
 from .environment import read_stamp, set_up, up_to_date, why_rebuild
-from .places import ROOT, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
-from .project import check_system, load_project
+from .places import ROOT, SHIM, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
+from .project import Project, check_system, load_project
 from .pythons import named_python
 from .runner import Runner, guarded
 
@@ -33,7 +34,7 @@ def smoke_test(runner: Runner) -> None:
     STAMP.write_text(json.dumps({**read_stamp(), "smoke_test": "passed"}), encoding="utf-8")
 
 
-def print_next_steps() -> None:
+def print_next_steps(project: Project) -> None:
     """How to go on, in the shell in use."""
     shell = Path(os.environ.get("SHELL", "sh")).name
     suffix = {"fish": ".fish", "csh": ".csh", "tcsh": ".csh"}.get(shell)
@@ -45,16 +46,34 @@ def print_next_steps() -> None:
         print(f"  {display(['cd', str(ROOT)])}")
     python = Path(venv_python(VENV)).relative_to(ROOT)
     print(f"  {activate}\n  or, without activating: {python} -m pytest", flush=True)
+    if project.machine_build:
+        print(f"  {keeping(project)} So does {SHIM} without the option.", flush=True)
+
+
+def keeping(project: Project) -> str:
+    """What would put the project's own build in the place of the machine's."""
+    own = project.compute_platform
+    if project.manager == "uv":
+        return f"`uv run` and `uv sync` bring {own} back: use .venv, or `uv run --no-sync`."
+    if project.manager == "poetry":
+        return f"`poetry sync`, `install` and `add` bring {own} back; `poetry run` does not."
+    return f"`pip install -c {project.lock.relative_to(ROOT).as_posix()}` brings {own} back."
 
 
 def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="bootstrap.cmd" if WINDOWS else "bootstrap.sh",
+        prog=SHIM,
         description=description.strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--python", metavar="PATH", help="make .venv with this Python")
+    parser.add_argument(
+        "--compute-platform",
+        metavar="NAME",
+        help="another build for this machine alone: cpu, cu130, ..., or auto, which looks at driver"
+        " and GPU; the project's files stay as they are; without it, the project's own",
+    )
     parser.add_argument("--recreate", action="store_true", help="make .venv anew")
     parser.add_argument("--no-smoke", action="store_true", help="do not run the smoke test")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, change nothing")
@@ -65,14 +84,18 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
 def bootstrap(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
     project = load_project()
-    build = project.build
-    print(f"PyTorch {build['release']}, {build['label']}, by {project.manager}", flush=True)
     runner = Runner(project, options)
     running = runner.probe([sys.executable])
     if not running:
         raise StopError(
             3, f"{sys.executable} cannot start itself.", "Set BOOTSTRAP_PYTHON to another."
         )
+    runner.platform = running.platform
+    project = runner.project = choose(project, options.compute_platform, running.platform)
+    build, own = project.build, project.builds[project.compute_platform]
+    alone = f" (for this machine alone; the project's own is {own['label']})"
+    news = f"PyTorch {build['release']}, {build['label']}, by {project.manager}"
+    print(news + (alone if project.machine_build else ""), flush=True)
     check_system(project, running.platform)
     named = named_python(runner, options.python) if options.python else None
     if up_to_date(runner, named):
@@ -84,7 +107,7 @@ def bootstrap(options: argparse.Namespace) -> None:
     if not options.no_smoke and read_stamp().get("smoke_test") != "passed":
         smoke_test(runner)
     if not options.dry_run:
-        print_next_steps()
+        print_next_steps(project)
 
 
 def main(description: str) -> int:
