@@ -326,6 +326,22 @@ def toolkit_name(compute_platform: str) -> str:
     return compute_platform.removeprefix("rocm")
 
 
+def same_release(matrix: Matrix, build: Build) -> list[Build]:
+    """The other compute platforms' builds of the same release: what one machine can have instead.
+
+    With the wheels that pip can take, since that is how they are installed there.
+    """
+    asked = replace(build.asked, manager="pip")
+    return [
+        _build(matrix, replace(asked, compute_platform=name), build.torch)
+        for name in _offered(matrix)
+        if name != asked.compute_platform
+        and not matrix.compute_platforms[name].blocked
+        and build.torch in releases_of(matrix, name)
+        and is_usable(matrix, build.torch, name, asked.python)
+    ]
+
+
 # --- Reasons and ways out ---------------------------------------------------------------------
 
 
@@ -525,6 +541,7 @@ class VersionMatrixExtension(Extension):
             matrix_why_not=self.why_not,
             torch_build=self.build,
             torch_alternatives=self.alternatives,
+            torch_same_release=self.same_release,
         )
 
     def _asked(self, context: Context) -> Asked:
@@ -610,3 +627,7 @@ class VersionMatrixExtension(Extension):
                     found = resolve(self._matrix, replace(other, torch="latest"))
                 builds.append(found)
         return [build for build in builds if isinstance(build, Build)]
+
+    def same_release(self, build: Build) -> list[Build]:
+        """The other compute platforms' builds of a build's release."""
+        return same_release(self._matrix, build)

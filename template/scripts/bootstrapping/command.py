@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from .advice import SPACE
+from .choice import choose
 from .environment import read_stamp, set_up, up_to_date, why_rebuild
-from .places import ROOT, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
+from .places import ROOT, SHIM, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
 from .progress import Voice, say
-from .project import check_system, load_project
+from .project import Project, check_system, load_project
 from .pythons import named_python
 from .runner import Runner, guarded
 from .surroundings import prepare_for_place
@@ -53,7 +54,7 @@ def run_quietly(runner: Runner, command: list[str]) -> int:
     return done.returncode
 
 
-def print_next_steps() -> None:
+def print_next_steps(project: Project) -> None:
     """How to go on, in the shell in use."""
     shell = shell_in_use(os.environ, parent_process())
     python = Path(venv_python(VENV))
@@ -65,16 +66,34 @@ def print_next_steps() -> None:
     if activate:
         say(f"  {activate}")
     say(f"  {'or, ' if activate else ''}without activating: {python.relative_to(ROOT)} -m pytest")
+    if project.machine_build:
+        say(f"  {keeping(project)} So does {SHIM} without the option.")
+
+
+def keeping(project: Project) -> str:
+    """What would put the project's own build in the place of the machine's."""
+    own = project.compute_platform
+    if project.manager == "uv":
+        return f"`uv run` and `uv sync` bring {own} back: use .venv, or `uv run --no-sync`."
+    if project.manager == "poetry":
+        return f"`poetry sync`, `install` and `add` bring {own} back; `poetry run` does not."
+    return f"`pip install -c {project.lock.relative_to(ROOT).as_posix()}` brings {own} back."
 
 
 def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="bootstrap.cmd" if WINDOWS else "bootstrap.sh",
+        prog=SHIM,
         description=description.strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--python", metavar="PATH", help="make .venv with this Python")
+    parser.add_argument(
+        "--compute-platform",
+        metavar="NAME",
+        help="another build for this machine alone: cpu, cu130, ..., or auto, which looks at driver"
+        " and GPU; the project's files stay as they are; without it, the project's own",
+    )
     parser.add_argument("--recreate", action="store_true", help="make .venv anew")
     parser.add_argument("--offline", action="store_true", help="ask no network")
     folder = "install from a folder of wheels, and ask no network (README.md says how to fill it)"
@@ -92,15 +111,19 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
 def bootstrap(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
     project = load_project()
-    build = project.build
     Voice.quiet, Voice.verbose = options.quiet, options.verbose
-    say(f"PyTorch {build['release']}, {build['label']}, by {project.manager}")
     runner = Runner(project, options)
     running = runner.probe([sys.executable])
     if not running:
         raise StopError(
             3, f"{sys.executable} cannot start itself.", "Set BOOTSTRAP_PYTHON to another."
         )
+    runner.platform = running.platform
+    project = runner.project = choose(project, options.compute_platform, running.platform)
+    build, own = project.build, project.builds[project.compute_platform]
+    alone = f" (for this machine alone; the project's own is {own['label']})"
+    news = f"PyTorch {build['release']}, {build['label']}, by {project.manager}"
+    say(news + (alone if project.machine_build else ""))
     check_system(project, running.platform)
     named = named_python(runner, options.python) if options.python else None
     if up_to_date(runner, named):
@@ -113,7 +136,7 @@ def bootstrap(options: argparse.Namespace) -> None:
     if not options.no_smoke and read_stamp().get("smoke_test") != "passed":
         smoke_test(runner)
     if not options.dry_run:
-        print_next_steps()
+        print_next_steps(project)
 
 
 def main(description: str) -> int:

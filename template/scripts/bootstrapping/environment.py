@@ -10,27 +10,28 @@ from pathlib import Path
 from typing import Any
 
 from .managers import find_manager, install, restore_lock, venv_command
-from .offline import from_wheelhouse, install_offline
-from .places import ROOT, STAMP, TOOLS, UNFINISHED, VENV, StopError, venv_python
+from .offline import install_offline
+from .places import ROOT, STAMP, TOOLS, UNFINISHED, VENV, WINDOWS, StopError, venv_python
 from .progress import say
 from .pythons import Python, find_python
 from .runner import Runner
 from .surroundings import warn_of_surroundings
 from .systems import install_python, this_system
+from .wheelhouse import no_index
 
 
 def environment_command(
     runner: Runner, manager: list[str], uv: list[str], python: Python | None
 ) -> list[str]:
     """How to make an empty .venv with this Python, or else with one that uv downloads."""
-    kind, minor = runner.project.manager, runner.project.python
+    kind, minor = runner.project.installer, runner.project.python
     uv = uv if python or not runner.options.offline else []  # it would have to download one
     if uv and (kind == "uv" or not python or not python.can_venv):
         runner.env["UV_PYTHON_INSTALL_DIR"] = str(TOOLS / "python")
         request = python.executable if python else runner.project.requires_python
-        seed = ["--seed"] if kind == "pip" else []
+        seed = ["--seed"] if kind == "pip" or (kind == "poetry" and runner.options.offline) else []
         if seed and runner.options.offline:
-            seed += from_wheelhouse(runner)
+            seed += no_index(runner.options.wheelhouse)
         return [*uv, "venv", "--no-project", *seed, "--python", request, str(VENV)]
     if not python:
         todo = install_python(minor, this_system())
@@ -64,6 +65,15 @@ def made_elsewhere() -> bool:
     return not Path(named[2]).exists() or not VENV.samefile(named[2])
 
 
+def reopen_stamp() -> None:
+    """Take back that .venv is complete; what it was begun for stays true."""
+    kept = {key: text for key, text in read_stamp().items() if key in ("root", "machine_build")}
+    if kept:
+        STAMP.write_text(json.dumps(kept), encoding="utf-8")
+    else:
+        STAMP.unlink(missing_ok=True)
+
+
 def why_rebuild(runner: Runner, current: Python | None, named: Python | None) -> str:
     """Why .venv cannot be kept as it is; empty if it can, or if there is none."""
     if not os.path.lexists(VENV):
@@ -80,9 +90,23 @@ def why_rebuild(runner: Runner, current: Python | None, named: Python | None) ->
         return "its Python does not run"
     if read_stamp().get("root", str(ROOT.resolve())) != str(ROOT.resolve()) or made_elsewhere():
         return "the folder of the project was moved"
+    other = runner.project.other_than(read_stamp().get("machine_build", ""))
+    if other:
+        return other
+    if replaced(runner):
+        return "another torch has been put into it"
     if named and not Path(named.base_prefix).samefile(current.base_prefix):
         return f"it is from another Python than {named.executable}"
     return runner.project.misfit(current).replace("is", "it is", 1)
+
+
+def replaced(runner: Runner) -> bool:
+    """Whether a machine build is gone: `uv run` and the like bring the project's own back."""
+    if not runner.project.machine_build or "inputs" not in read_stamp():
+        return False
+    version = runner.project.build["platforms"][runner.platform]["packages"]["torch"]
+    site = "Lib/site-packages" if WINDOWS else "lib/python3*/site-packages"
+    return not any(VENV.glob(f"{site}/torch-{version}.dist-info"))
 
 
 def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) -> None:
@@ -91,9 +115,10 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
     if not dry_run:
         shutil.rmtree(TOOLS / "removing", ignore_errors=True)
         restore_lock(runner.project.lock)
-        STAMP.unlink(missing_ok=True)
+        reopen_stamp()
     manager = find_manager(runner, named or running) if kind != "pip" else []
-    if kind == "pip" and not rebuild and not runner.ask([venv_python(VENV), "-m", "pip", "-V"]):
+    needs_pip = runner.project.installer == "pip"
+    if needs_pip and not rebuild and not runner.ask([venv_python(VENV), "-m", "pip", "-V"]):
         rebuild = "it has no pip"
     if rebuild or not os.path.lexists(VENV):
         uv = manager if kind == "uv" else [path for path in [runner.which("uv")] if path]
@@ -104,10 +129,13 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         warn_of_surroundings(python)
         runner.remove(VENV, rebuild)
         runner.run("making .venv", make, 4, venv=True)
+    stamp = {"root": str(ROOT.resolve()), "machine_build": runner.project.machine_build}
+    if not dry_run:
+        STAMP.write_text(json.dumps(stamp), encoding="utf-8")
     (install_offline if runner.options.offline else install)(runner, manager)
     made = None if dry_run else runner.probe([venv_python(VENV)])
     if made:
-        stamp = {"root": str(ROOT.resolve()), "inputs": runner.project.fingerprint(made)}
+        stamp["inputs"] = runner.project.fingerprint(made)
         STAMP.write_text(json.dumps(stamp), encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from .machine_build import install_machine_build
 from .places import LOCK_BEFORE, ROOT, TOOLS, VENV, WINDOWS, StopError, venv_python
 from .progress import say
 from .project import MANAGERS
@@ -52,18 +53,23 @@ def install(runner: Runner, manager: list[str]) -> None:
     project, lock = runner.project, runner.project.lock
     title = "installing (the first time can take long)"
     before = lock.read_bytes() if lock.exists() else b""
-    if project.manager == "pip":
-        pip = [venv_python(VENV), "-m", "pip", "install"]
-        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)  # the first with --group
-        pins = str(lock.relative_to(ROOT))
-        runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
-    elif project.manager == "uv":
+    if project.manager == "uv":
         lock_packages(runner, [*manager, "lock", "--python", project.python])  # only if it must
-        runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
-    else:
+    elif project.manager == "poetry":
         if not before or runner.ask([*manager, "check", "--lock", "--no-interaction"]) is None:
             lock_packages(runner, [*manager, "lock", "--no-interaction"])
+    else:
+        pip = [venv_python(VENV), "-m", "pip", "install"]
+        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)  # the first with --group
+    if project.machine_build:
+        install_machine_build(runner, manager, title)
+    elif project.manager == "uv":
+        runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
+    elif project.manager == "poetry":
         runner.run(title, [*manager, "sync", "--no-interaction"], venv=True)
+    else:
+        pins = str(lock.relative_to(ROOT))
+        runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
     if lock.exists() and lock.read_bytes() != before:
         news = "was out of date and has been made again" if before else "is new"
         say(f"  {lock.name} {news}: commit it")

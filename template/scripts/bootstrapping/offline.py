@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from .machine_build import install_machine_build
 from .managers import lock_packages
 from .places import ROOT, TOOLS, VENV, StopError, venv_python
-from .project import Project
 from .runner import Runner
+from .wheelhouse import no_index, pins
 
 LOCKED = TOOLS / "locked.txt"  # what the lock file says, in pip's words
 PINS = TOOLS / "pins.txt"  # the requirements file without its links to an index
@@ -19,57 +20,45 @@ OPERATION = re.compile(
 
 def install_offline(runner: Runner, manager: list[str]) -> None:
     """Install what the lock file, or for pip the requirements file, says, and ask no network."""
-    kind = runner.project.manager
-    if kind == "pip":
-        install_by_pip(runner)
-    elif kind == "uv":
-        install_by_uv(runner, manager)
+    project, python = runner.project, ["--python", runner.project.python]
+    if project.manager == "uv" and not runner.options.wheelhouse:
+        lock_packages(runner, [*manager, "lock", "--offline", *python])
+    elif project.manager == "uv":
+        check_lock(runner, [*manager, "lock", "--check", "--offline", *python])
+    elif project.manager == "poetry":
+        check_lock(runner, [*manager, "check", "--lock", "--no-interaction"])
     else:
+        pip = [venv_python(VENV), "-m", "pip", "install", *no_index(runner.options.wheelhouse)]
+        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)
+    if project.machine_build:
+        install_machine_build(runner, manager, "installing")
+    elif project.manager == "uv":
+        install_by_uv(runner, manager)
+    elif project.manager == "poetry":
         install_by_poetry(runner, manager)
-
-
-def from_wheelhouse(runner: Runner) -> list[str]:
-    """The options of pip and uv for the folder of wheels, if one was named."""
-    folder = runner.options.wheelhouse
-    return ["--no-index", *(["--find-links", str(folder)] if folder else [])]
+    else:
+        install_by_pip(runner)
 
 
 def install_by_pip(runner: Runner) -> None:
     """pip: the requirements file without its links, which pip would ask even so."""
-    project = runner.project
-    pip = [venv_python(VENV), "-m", "pip", "install", *from_wheelhouse(runner)]
+    project, pip = runner.project, [venv_python(VENV), "-m", "pip", "install"]
     if not runner.options.dry_run:
-        PINS.write_text(pins(project), encoding="utf-8")
-    runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)
+        lines = project.lock.read_text(encoding="utf-8").splitlines()
+        PINS.write_text("\n".join([*pins(project, lines), ""]), encoding="utf-8")
     into = ["-c", str(PINS.relative_to(ROOT)), "--group", "dev", "-e", "."]
-    runner.run("installing", [*pip, *into], venv=True)
-
-
-def pins(project: Project) -> str:
-    """The lines of the requirements file that pin, those of torch to exactly that build.
-
-    `torch==2.14.1` would also let 2.14.1+cpu in, which a folder of wheels may hold.
-    """
-    lines = project.lock.read_text(encoding="utf-8").splitlines()
-    kept = [line for line in lines if not line.lstrip().startswith("-")]
-    packages = {
-        name for wheels in project.build["platforms"].values() for name in wheels["packages"]
-    }
-    exactly = re.compile(rf"^((?:{'|'.join(packages)})\s*)==(?=\s*[^=*;\s]+\s*(?:;|$))")
-    return "".join(exactly.sub(r"\1===", line) + "\n" for line in kept)
+    runner.run("installing", [*pip, *no_index(runner.options.wheelhouse), *into], venv=True)
 
 
 def install_by_uv(runner: Runner, manager: list[str]) -> None:
     """uv: from its cache, or with the lock's versions and hashes from the folder of wheels."""
     python = ["--python", runner.project.python]
     if not runner.options.wheelhouse:
-        lock_packages(runner, [*manager, "lock", "--offline", *python])
         runner.run("installing", [*manager, "sync", "--offline", *python], venv=True)
         return
-    check_lock(runner, [*manager, "lock", "--check", "--offline", *python])
     export = [*manager, "export", "--frozen", "--no-emit-project", "--quiet"]
     runner.run("reading uv.lock", [*export, "--output-file", str(LOCKED.relative_to(ROOT))])
-    wheels = ["--offline", *from_wheelhouse(runner)]
+    wheels = ["--offline", *no_index(runner.options.wheelhouse)]
     exactly = ["--no-deps", "--python", venv_python(VENV), "-r", str(LOCKED.relative_to(ROOT))]
     runner.run("installing", [*manager, "pip", "install", *wheels, *exactly], venv=True)
     # All is there but the project itself, for which it finds the build requirements.
@@ -79,10 +68,10 @@ def install_by_uv(runner: Runner, manager: list[str]) -> None:
 
 def install_by_poetry(runner: Runner, manager: list[str]) -> None:
     """Poetry, which always asks an index: pip installs for it, from the wheels that it has kept."""
-    check_lock(runner, [*manager, "check", "--lock", "--no-interaction"])
     if not runner.options.dry_run:
         LOCKED.write_text(locked_by_poetry(runner, manager), encoding="utf-8")
-    pip = [venv_python(VENV), "-m", "pip", "install", "--no-deps", *from_wheelhouse(runner)]
+    pip = [venv_python(VENV), "-m", "pip", "install", "--no-deps"]
+    pip += no_index(runner.options.wheelhouse)
     runner.run("installing", [*pip, "-r", str(LOCKED.relative_to(ROOT))], venv=True)
     # Nothing is left to be fetched: it removes what is too much, and installs the project itself.
     sync = [*manager, "sync", "--no-interaction"]

@@ -21,8 +21,14 @@ class Project(NamedTuple):
     python: str
     requires_python: str
     compute_platform: str
-    build: dict[str, Any]
+    builds: dict[str, Any]
     alternatives: dict[str, Any]
+    machine_build: str = ""  # what .venv is for, where it is not the project's own build
+
+    @property
+    def build(self) -> dict[str, Any]:
+        """What .venv is to get."""
+        return dict(self.builds[self.machine_build or self.compute_platform])
 
     @property
     def lock(self) -> Path:
@@ -30,9 +36,23 @@ class Project(NamedTuple):
         pins = f"requirements/torch-{self.compute_platform}.txt"
         return ROOT / (pins if self.manager == "pip" else f"{self.manager}.lock")
 
+    @property
+    def installer(self) -> str:
+        """What fills .venv: Poetry knows no build but the project's own."""
+        return "pip" if self.manager == "poetry" and self.machine_build else self.manager
+
+    def other_than(self, made_for: str) -> str:
+        """Why a .venv that was made for a machine build, or for none (""), does not do."""
+        if made_for == self.machine_build:
+            return ""
+        if not self.machine_build:
+            return f"it was made for {made_for}, the project's own is {self.compute_platform}"
+        return f"it was made for {made_for or self.compute_platform}"
+
     def fingerprint(self, python: Python) -> str:
         """A hash of everything that .venv is made from."""
         digest = hashlib.sha256(repr((python.version, python.base_prefix)).encode())
+        digest.update(self.machine_build.encode())
         for path in (ROOT / "pyproject.toml", self.lock, BUILDS):
             digest.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
         return digest.hexdigest()
@@ -53,12 +73,15 @@ def load_project() -> Project:
         data = json.loads(BUILDS.read_text(encoding="utf-8"))
         name = data["compute_platform"]
         answers = [data[key] for key in ("package_manager", "python", "requires_python")]
-        build, alternatives = data["builds"][name], data["alternatives"]
-        project = Project(answers[0], answers[1], answers[2], name, build, alternatives)
+        builds, alternatives = data["builds"], data["alternatives"]
+        project = Project(answers[0], answers[1], answers[2], name, builds, alternatives)
         if data["schema"] != 1 or project.manager not in ("uv", "poetry", "pip"):
             raise ValueError("unknown schema or package_manager")
-        if not {"label", "release", "index_url", "platforms"} <= project.build.keys():
-            raise ValueError(f"the build {name} is incomplete")
+        for other, build in builds.items():
+            if not {"label", "release", "index_url", "platforms"} <= build.keys():
+                raise ValueError(f"the build {other} is incomplete")
+        if name not in builds:
+            raise ValueError(f"there is no build {name}")
     except FileNotFoundError:
         raise StopError(2, f"{BUILDS} is missing.", todo) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:

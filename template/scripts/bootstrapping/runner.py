@@ -53,6 +53,7 @@ class Runner:
 
     def __init__(self, project: Project, options: argparse.Namespace) -> None:
         self.project, self.options = project, options
+        self.platform = ""  # of wheels, e.g. linux-x86_64
         self.log: TextIO | None = None
         self.env = {k: v for k, v in os.environ.items() if k not in REDIRECTIONS.split()}
         self.env.update(SETTINGS)
@@ -100,7 +101,7 @@ class Runner:
         if venv and (status == 0 or (status > 0 and code == 5)):  # an installer's error is clean
             UNFINISHED.unlink()
         if status:
-            tool = "pip" if "pip" in command else self.project.manager
+            tool = "pip" if command[1:3] == ["-m", "pip"] else self.project.manager
             known = None
             if self.options.offline:
                 known = what_it_lacks(self.project, self.options.wheelhouse, title, "\n".join(tail))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from .places import ROOT, VENV, StopError, display, venv_python
@@ -12,7 +12,7 @@ from .project import MANAGERS, Project
 # What pip, uv and uv's cache say of a package that they do not have.
 LACKS = re.compile(
     r"No matching distribution found for ([^\s;(]+)|"
-    r"The user requested \(constraint\) (\S+===\S+)|"  # as offline.pins() writes it
+    r"The user requested \(constraint\) (\S+===\S+)|"  # as pins() writes it
     r"there (?:is|are) no versions? of ([\w.-]+)(?:\[[^]]*\])?(?:\{[^}]*\})?(==[^\s,]+)?|"
     r"Because ([\w.-]+) was not found|"
     r"Failed to (?:download|fetch|build)[^`]*`([^`]+)`\n.*connectivity is disabled"
@@ -30,6 +30,22 @@ def offline_settings(environment: Mapping[str, str], wheelhouse: Path | None) ->
         "PIP_NO_INDEX": "1",  # which alone would still ask the pages of --find-links
         "PIP_FIND_LINKS": wheelhouse.as_uri() if wheelhouse else " ".join(local),
     }
+
+
+def no_index(wheelhouse: Path | None) -> list[str]:
+    """The options of pip and uv that leave them a folder of wheels, if one was named."""
+    return ["--no-index", *(["--find-links", str(wheelhouse)] if wheelhouse else [])]
+
+
+def pins(project: Project, lines: Iterable[str]) -> list[str]:
+    """Requirements without their links to an index, and those of torch for exactly that build.
+
+    `torch==2.14.1` would also let 2.14.1+cpu in, which a folder of wheels may hold.
+    """
+    platforms = project.build["platforms"].values()
+    names = "|".join({name for wheels in platforms for name in wheels["packages"]})
+    exactly = re.compile(rf"^((?:{names})\s*)==(?=\s*[^=*;\s]+\s*(?:;|$))")
+    return [exactly.sub(r"\1===", line) for line in lines if not line.lstrip().startswith("-")]
 
 
 def named_wheelhouse(name: str) -> Path:
