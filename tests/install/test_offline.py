@@ -207,6 +207,29 @@ def test_pypi_s_own_build_is_not_mistaken_for_another(
     assert "lacks torch==2.15.0 (it has torch 2.14.1+cpu, 2.15.0+cpu): installing failed." in what
 
 
+@pytest.mark.parametrize("filled", ["uv"], indirect=True)
+def test_a_build_for_one_machine_alone_comes_from_a_wheelhouse_too(
+    filled: tuple[str, Path], tools: Tools, machine: Machine
+) -> None:
+    _, origin = filled
+    project, build = carried(origin, machine), ["--compute-platform", "cu130"]
+    wheels = project / "wheelhouse"
+    *_, first, second, third, _, _ = refused(
+        machine.bootstrap(project, *build, "--wheelhouse", str(wheels))
+    )
+    # What it says is done on the other machine, which has the same build.
+    tools.run("sh", "bootstrap.sh", "--no-smoke", *build, cwd=origin)
+    tools.run("sh", "-euc", f"{first}\n{second}\n{third}", cwd=origin)
+    for wheel in (origin / "wheelhouse").iterdir():
+        shutil.copy(wheel, wheels)
+
+    done = machine.bootstrap(project, *build, "--wheelhouse", str(wheels))
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    installed = tools.run(project / ".venv/bin/python", "-c", INSTALLED)
+    assert "'torch': '2.14.1+cu130'" in installed
+
+
 @pytest.mark.parametrize("name", ["nothing", "empty"])
 def test_a_folder_without_wheels_is_no_wheelhouse(machine: Machine, name: str) -> None:
     project = render(machine.folder / "demo")

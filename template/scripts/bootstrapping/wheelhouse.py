@@ -96,27 +96,26 @@ def normal(name: str) -> str:
 def fill_commands(project: Project) -> list[str]:
     """What fills a wheelhouse, on a machine of this kind that has a network.
 
-    Except for uv, which needs no .venv for that, the bootstrap has run there.
+    Except for uv's own build, whose lock file says enough, the bootstrap has run there.
     """
-    into = ["--dest", "wheelhouse"]
+    into, own = ["download", "--dest", "wheelhouse"], not project.machine_build
     python = str(Path(venv_python(VENV)).relative_to(ROOT))
-    pip = [python, "-m", "pip"]
-    if project.manager == "pip":
+    uv = project.manager == "uv"  # which puts no pip into .venv
+    pip = ["uvx", "--python", project.python, "pip"] if uv else [python, "-m", "pip"]
+    if project.manager == "pip" and own:
         pins = project.lock.relative_to(ROOT).as_posix()
         more = ["--group", "dev", ".", "pip>=25.1", *build_requirements()]
-        return [display([*pip, "download", *into, "-c", pins, *more])]
-    if project.manager == "uv":
-        pip = ["uvx", "--python", project.python, "pip"]
+        return [display([*pip, *into, "-c", pins, *more])]
+    freeze = [*(["uv", "pip"] if uv else pip), "freeze", "--exclude-editable"]
+    locked = f"{display(freeze + ([] if uv else ['--all', '--exclude', 'pip']))} > locked.txt"
+    if uv and own:
         export = ["uv", "export", "--frozen", "--no-emit-project", "--quiet"]
         locked = display([*export, "--output-file", "locked.txt"])
-    else:
-        freeze = [*pip, "freeze", "--all", "--exclude", "pip", "--exclude-editable"]
-        locked = f"{display(freeze)} > locked.txt"
     url = project.build["index_url"]
     index = ["--extra-index-url", url] if url else []
-    exactly = [*pip, "download", *into, "--no-deps", "-r", "locked.txt", *index]
-    manager = project.manager + MANAGERS[project.manager][0]
-    tools = [*pip, "download", *into, manager, *build_requirements()]
+    exactly = [*pip, *into, "--no-deps", "-r", "locked.txt", *index]
+    specifier = MANAGERS.get(project.manager, (">=25.1", ""))[0]
+    tools = [*pip, *into, project.manager + specifier, *build_requirements()]
     return [locked, display(exactly), display(tools)]
 
 
