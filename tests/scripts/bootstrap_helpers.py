@@ -81,6 +81,18 @@ def tool(name: str) -> Path:
     return Path(found)
 
 
+def old_tool(folder: Path, requirement: str) -> Path:
+    """A manager of an older version, in a virtual environment of its own."""
+    uv = str(tool("uv"))
+    name = requirement.partition("=")[0]
+    subprocess.run([uv, "venv", "--quiet", "--python", str(PYTHON), str(folder)], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python")]
+    done = subprocess.run([*install, requirement], capture_output=True, encoding="utf-8")
+    if done.returncode:
+        pytest.skip(f"{requirement} is not to be had: {done.stderr[-200:]}")
+    return folder / "bin" / name
+
+
 def other_python(*minors: str) -> tuple[str, Path]:
     """A Python of another minor than the running one, or of one of these, with its minor."""
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")

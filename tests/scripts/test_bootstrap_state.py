@@ -18,6 +18,7 @@ from scripts.bootstrap_helpers import (
     make_demo,
     make_wheel,
     module,
+    old_tool,
     other_python,
     path_of,
     tool,
@@ -172,15 +173,21 @@ def test_verbose_shows_what_the_log_has(demo: Demo) -> None:
 
 
 @pytest.mark.network
-def test_uv_is_fetched_where_it_does_not_run(demo: Demo, tmp_path: Path) -> None:
-    shim = tmp_path / "bin" / "uv"  # like pyenv's, with nothing behind it
+def test_uv_is_fetched_where_it_is_too_old_or_does_not_run(demo: Demo, tmp_path: Path) -> None:
+    shim = tmp_path / "bin" / "uv"
     shim.unlink()
-    shim.write_text("#!/bin/sh\nexit 127\n")
-    shim.chmod(0o755)
-    done = demo.run()
+    shim.symlink_to(old_tool(tmp_path / "old", "uv==0.4.30"))
+    done = demo.run(VIRTUAL_ENV=str(tmp_path / "old"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (demo.root / ".tools" / "uv" / "bin" / "uv").exists()
+    own = demo.root / ".tools" / "uv" / "bin" / "uv"
+    version = subprocess.run([str(own), "--version"], capture_output=True, encoding="utf-8")
+    assert not version.stdout.startswith("uv 0.4.")
+    lock = (demo.root / "uv.lock").read_text(encoding="utf-8")
+    assert "revision = " in lock  # which the old one does not write
     assert stub_version(demo) == "1.0"
+    shim.unlink()
+    shim.write_text("#!/bin/sh\nexit 127\n")  # like pyenv's, with nothing behind it
+    shim.chmod(0o755)
     demo.edit("pyproject.toml", '"0.1"', '"0.2"')
     done = demo.run()
     assert done.returncode == 0
