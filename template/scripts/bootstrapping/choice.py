@@ -11,6 +11,7 @@ import subprocess
 import sys
 from typing import Any
 
+from .machine_build import one_index
 from .places import SMOKE_TEST, StopError, update_command
 from .project import Project, check_system
 
@@ -37,7 +38,9 @@ def choose(project: Project, wanted: str | None, platform: str) -> Project:
         if name != project.compute_platform:
             print(f"  {name} has the same wheels here as the project's own build", flush=True)
         return project
-    return project._replace(machine_build=name)
+    project = project._replace(machine_build=name)
+    one_index(project)
+    return project
 
 
 def refusal(project: Project, name: str, platform: str) -> StopError:
@@ -51,7 +54,8 @@ def refusal(project: Project, name: str, platform: str) -> StopError:
         what = f"{OPTION} {name}: there is such a build of torch {other}, but not of {release}."
         return StopError(2, what, f"To move the whole project to it: {update_command(answer)}")
     names = dict.fromkeys(["auto", *works, *known])
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = [known for known in names if known.startswith(name)][:3]
+    near = near or difflib.get_close_matches(name, names)
     what = f"{OPTION} {name}: there is no compute platform of this name."
     did = f"Did you mean {' or '.join(near)}? " if near else ""
     return StopError(2, what, f"{did}Here work: {', '.join(['auto', *works])}.")
