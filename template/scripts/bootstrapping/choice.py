@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
 from .machine_build import one_index
@@ -70,7 +71,7 @@ def propose(project: Project, platform: str) -> str:
     return name
 
 
-def smoke(module: str) -> Any:  # noqa: ANN401
+def smoke(module: str) -> ModuleType:
     """A module of the smoke test, which knows drivers and GPUs."""
     package = SMOKE_TEST.with_name("gpu_smoke") / "__init__.py"
     if not package.is_file():
@@ -84,7 +85,7 @@ def smoke(module: str) -> Any:  # noqa: ANN401
     return importlib.import_module(f"gpu_smoke.{module}")
 
 
-def look(driver: Any) -> dict[str, Any]:  # noqa: ANN401
+def look(driver: ModuleType) -> dict[str, Any]:
     """The GPUs and drivers here: what the driver's libraries say, else `nvidia-smi`."""
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # .venv is for the machine, not for this shell
     facts = {**driver.nvidia_facts(30), **driver.amd_facts()}
