@@ -9,8 +9,10 @@ import os
 import shutil
 import subprocess
 import sys
+from types import ModuleType
 from typing import Any
 
+from .machine_build import one_index
 from .places import SMOKE_TEST, StopError, update_command
 from .progress import say
 from .project import Project, check_system
@@ -38,7 +40,9 @@ def choose(project: Project, wanted: str | None, platform: str) -> Project:
         if name != project.compute_platform:
             say(f"  {name} has the same wheels here as the project's own build")
         return project
-    return project._replace(machine_build=name)
+    project = project._replace(machine_build=name)
+    one_index(project)
+    return project
 
 
 def refusal(project: Project, name: str, platform: str) -> StopError:
@@ -52,7 +56,8 @@ def refusal(project: Project, name: str, platform: str) -> StopError:
         what = f"{OPTION} {name}: there is such a build of torch {other}, but not of {release}."
         return StopError(2, what, f"To move the whole project to it: {update_command(answer)}")
     names = dict.fromkeys(["auto", *works, *known])
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    near = [known for known in names if known.startswith(name)][:3]
+    near = near or difflib.get_close_matches(name, names)
     what = f"{OPTION} {name}: there is no compute platform of this name."
     did = f"Did you mean {' or '.join(near)}? " if near else ""
     return StopError(2, what, f"{did}Here work: {', '.join(['auto', *works])}.")
@@ -67,7 +72,7 @@ def propose(project: Project, platform: str) -> str:
     return name
 
 
-def smoke(module: str) -> Any:  # noqa: ANN401
+def smoke(module: str) -> ModuleType:
     """A module of the smoke test, which knows drivers and GPUs."""
     package = SMOKE_TEST.with_name("gpu_smoke") / "__init__.py"
     if not package.is_file():
@@ -81,7 +86,7 @@ def smoke(module: str) -> Any:  # noqa: ANN401
     return importlib.import_module(f"gpu_smoke.{module}")
 
 
-def look(driver: Any) -> dict[str, Any]:  # noqa: ANN401
+def look(driver: ModuleType) -> dict[str, Any]:
     """The GPUs and drivers here: what the driver's libraries say, else `nvidia-smi`."""
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # .venv is for the machine, not for this shell
     facts = {**driver.nvidia_facts(30), **driver.amd_facts()}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -83,27 +82,35 @@ def plain(requirement: str) -> str:
     return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0]).lower()
 
 
-def check_indexes(project: Project, indexes: Iterable[str]) -> str:
-    """The one index of everything else; without the project's settings pip could not tell more."""
+def one_index(project: Project) -> str:
+    """The index of everything that is locked but torch; empty for the usual one.
+
+    Stop if there are several: a private package could then come from the wrong one.
+    """
+    text = project.lock.read_text(encoding="utf-8") if project.lock.exists() else ""
+    if project.manager == "uv":
+        urls = re.findall(r'^source = \{ registry = "([^"]+)" \}', text, re.MULTILINE)
+    else:
+        urls = re.findall(r'^type = "legacy"\nurl = "([^"]+)"', text, re.MULTILINE)
+        if text.count("[[package]]") > text.count("[package.source]"):
+            urls.append("")  # PyPI
     own = project.builds[project.compute_platform]["index_url"] or ""
-    found = sorted({url.rstrip("/") for url in indexes} - {own.rstrip("/")} - {""})
-    others = {url.rstrip("/") for url in indexes} - {own.rstrip("/")}
-    if len(others) > 1:
-        what = f"The lock file names packages of {found[-1]} beside others, and a build for this"
-        todo = update_command(f"compute_platform={project.machine_build}")
-        raise StopError(
-            2,
-            f"{what} machine alone could take those from the wrong index.",
-            f"Give the whole project that build: {todo}",
+    found = sorted({url.rstrip("/") for url in urls} - ({own.rstrip("/")} if own else set()))
+    if len(found) > 1:
+        names = " and ".join(url or "PyPI" for url in found)
+        what = (
+            f"{project.lock.name} has packages from {names}, which must not be mixed up: no build"
         )
-    return found[0] if found else ""
+        todo = (
+            f"Give it to the project: {update_command(f'compute_platform={project.machine_build}')}"
+        )
+        raise StopError(2, f"{what} for this machine alone can be installed.", todo)
+    return found[0] if found and project.manager == "poetry" else ""
 
 
 def uv_lines(runner: Runner, manager: list[str]) -> list[str]:
     """What `uv sync` would install, without torch and what only torch needs."""
     project, file = runner.project, TOOLS / "locked.txt"
-    lock = project.lock.read_text(encoding="utf-8") if project.lock.exists() else ""
-    check_indexes(project, re.findall(r'^source = \{ registry = "([^"]+)" \}', lock, re.MULTILINE))
     pruned = [word for name in sorted(own_packages(project)) for word in ("--prune", name)]
     how = ["--frozen", "--quiet", "--no-header", "--no-annotate", "--no-hashes"]
     export = [*manager, "export", *how, "--no-emit-project", "--python", project.python, *pruned]
@@ -141,9 +148,7 @@ def poetry_lines(project: Project, lock: dict[str, Any], pyproject: dict[str, An
             wanted.add(name)
             left += [plain(other) for row in rows[name] for other in row.get("dependencies", {})]
     chosen = [row for name in sorted(wanted) for row in rows[name]]
-    sources = [row.get("source", {}) for row in chosen]
-    legacy = [one["url"] if one.get("type") == "legacy" else "" for one in sources]
-    index = check_indexes(project, legacy)
+    index = one_index(project)
     return [*([f"--index-url {index}"] if index else []), *map(poetry_line, chosen)]
 
 
