@@ -111,12 +111,19 @@ def fill_commands(project: Project) -> list[str]:
     if uv and own:
         export = ["uv", "export", "--frozen", "--no-emit-project", "--quiet"]
         locked = display([*export, "--output-file", "locked.txt"])
-    url = project.build["index_url"]
-    index = ["--extra-index-url", url] if url else []
-    exactly = [*pip, *into, "--no-deps", "-r", "locked.txt", *index]
+    exactly = [*pip, *into, "--no-deps", "-r", "locked.txt", *torch_pages(project)]
     specifier = MANAGERS.get(project.manager, (">=25.1", ""))[0]
     tools = [*pip, *into, project.manager + specifier, *build_requirements()]
     return [locked, display(exactly), display(tools)]
+
+
+def torch_pages(project: Project) -> list[str]:
+    """Options of pip for some pages of the build's index: it has old copies of other packages."""
+    url, platforms = project.build["index_url"], project.build["platforms"].values()
+    names = dict.fromkeys(name for wheels in platforms for name in wheels["packages"])
+    extra = [name for name in project.build["extra_packages"] if not name.startswith("nvidia-")]
+    pages = [*names, *extra] if url else []  # NVIDIA's own packages are on PyPI
+    return [word for page in pages for word in ("--find-links", f"{url}/{page}/")]
 
 
 def build_requirements() -> list[str]:
