@@ -316,7 +316,8 @@ def test_a_file_in_the_place_of_tools_is_told(demo: Demo) -> None:
         ("/bin/zsh", ". .venv/bin/activate"),
     ],
 )
-def test_the_next_steps_fit_the_shell(demo: Demo, shell: str, line: str) -> None:
+def test_the_next_steps_fit_the_shell(tmp_path: Path, shell: str, line: str) -> None:
+    demo = make_demo(tmp_path, "uv", ODD_NAME.replace("!", ""))  # tcsh cannot bear that
     done = demo.run("--no-smoke", SHELL=shell)
     assert f"  {line}\n" in done.stdout
     if shutil.which(shell):

@@ -116,8 +116,9 @@ def test_the_shell_that_it_is_typed_into_counts(demo: Demo, name: str) -> None:
     )
     word = "." if name == "zsh" else "source"
     suffix = {"zsh": "", "fish": ".fish", "tcsh": ".csh"}[name]
-    assert f"\n  {word} .venv/bin/activate{suffix}\n" in done.stdout
-    assert "  or, without activating: .venv/bin/python -m pytest\n" in done.stdout
+    # The scripts for tcsh break at a ! in the path, whoever wrote them.
+    assert (f"\n  {word} .venv/bin/activate{suffix}\n" in done.stdout) == (name != "tcsh")
+    assert "without activating: .venv/bin/python -m pytest\n" in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,8 @@ def print_next_steps(project: Project) -> None:
     if Path.cwd() != ROOT:
         say(f"  {display(['cd', str(ROOT)])}")
     activate = activation(shell, scripts, WINDOWS)
+    if "csh" in shell and "!" in str(ROOT):  # which reads as a command of its own, even in quotes
+        activate = ""
     if activate:
         say(f"  {activate}")
     say(f"  {'or, ' if activate else ''}without activating: {python.relative_to(ROOT)} -m pytest")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 import time
-from types import TracebackType
+from collections.abc import Iterator
 
 
 class Voice:
@@ -22,36 +23,30 @@ def say(*words: str, end: str = "\n") -> None:
         print(*words, end=end, flush=True)
 
 
-class Step:
-    """A step and how long it takes: its seconds move where somebody is looking."""
+@contextlib.contextmanager
+def step(title: str) -> Iterator[None]:
+    """Say what is done now and, when it is, how long it took.
 
-    def __init__(self, title: str) -> None:
-        self.line = f"  {title} ..."
-        self.started = time.monotonic()
-        self.done = threading.Event()
-        dumb = os.environ.get("TERM") == "dumb"
-        self.moves = sys.stdout.isatty() and not dumb and not Voice.verbose and not Voice.quiet
-        self.clock = threading.Thread(target=self.move, daemon=True)
+    The seconds move where somebody is looking; elsewhere there is one plain line, or with --verbose
+    one before and one after what the step prints.
+    """
+    line, started, done = f"  {title} ...", time.monotonic(), threading.Event()
+    dumb = os.environ.get("TERM") == "dumb"
+    moves = sys.stdout.isatty() and not (dumb or Voice.verbose or Voice.quiet)
 
-    def __enter__(self) -> Step:
-        say(self.line, end="\n" if Voice.verbose else "")
-        if self.moves:
-            self.clock.start()
-        return self
+    def move() -> None:
+        while not done.wait(1):
+            say(f"\r{line} {time.monotonic() - started:.0f} s", end="")
 
-    def move(self) -> None:
-        """Write the seconds over the line, until the step is done."""
-        while not self.done.wait(1):
-            say(f"\r{self.line} {time.monotonic() - self.started:.0f} s", end="")
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.done.set()
-        if self.moves:
-            self.clock.join()
-        again = self.line if Voice.verbose else f"\r{self.line}" if self.moves else ""
-        say(f"{again} {time.monotonic() - self.started:.1f} s")
+    clock = threading.Thread(target=move, daemon=True)
+    say(line, end="\n" if Voice.verbose else "")
+    if moves:
+        clock.start()
+    try:
+        yield
+    finally:
+        done.set()
+        if moves:
+            clock.join()
+        again = line if Voice.verbose else f"\r{line}" if moves else ""
+        say(f"{again} {time.monotonic() - started:.1f} s")

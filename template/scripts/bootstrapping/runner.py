@@ -28,7 +28,7 @@ from .places import (
     display,
     venv_python,
 )
-from .progress import Step, say
+from .progress import say, step
 from .project import Project
 from .pythons import PROBE, Python
 from .wheelhouse import offline_settings, what_it_lacks
@@ -115,7 +115,7 @@ class Runner:
         tail = deque[str](maxlen=200)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         pipes.update(encoding="utf-8", errors="replace", **self.common)
-        with Step(title), subprocess.Popen(command, **pipes) as child:
+        with step(title), subprocess.Popen(command, **pipes) as child:
             for line in child.stdout or ():
                 tail.append(line.rstrip())
                 print(tail[-1], file=self.log, flush=True)
