@@ -14,6 +14,7 @@ from pathlib import Path
 from .advice import SPACE
 from .choice import choose
 from .environment import read_stamp, set_up, up_to_date, why_rebuild
+from .machine_build import requirements
 from .places import ROOT, SHIM, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
 from .project import Project, check_system, load_project
 from .pythons import named_python
@@ -47,17 +48,19 @@ def print_next_steps(project: Project) -> None:
     python = Path(venv_python(VENV)).relative_to(ROOT)
     print(f"  {activate}\n  or, without activating: {python} -m pytest", flush=True)
     if project.machine_build:
-        print(f"  {keeping(project)} So does {SHIM} without the option.", flush=True)
+        print(f"  {keeping(project)}", flush=True)
 
 
 def keeping(project: Project) -> str:
     """What would put the project's own build in the place of the machine's."""
-    own = project.compute_platform
+    back = f"bring {project.compute_platform} back, as {SHIM} without the option does"
     if project.manager == "uv":
-        return f"`uv run` and `uv sync` bring {own} back: use .venv, or `uv run --no-sync`."
+        return f"`uv run` and `uv sync` {back}: use .venv, or `uv run --no-sync`."
     if project.manager == "poetry":
-        return f"`poetry sync`, `install` and `add` bring {own} back; `poetry run` does not."
-    return f"`pip install -c {project.lock.relative_to(ROOT).as_posix()}` brings {own} back."
+        return f"`poetry sync`, `install` and `add` {back}."
+    own = project.lock.relative_to(ROOT).as_posix()
+    own_file = requirements(project).relative_to(ROOT).as_posix()
+    return f"Installations with `-c {own}` {back}: name {own_file} instead."
 
 
 def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:

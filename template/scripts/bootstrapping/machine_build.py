@@ -33,7 +33,7 @@ print(json.dumps(found, default=str))
 def install_machine_build(runner: Runner, manager: list[str], title: str) -> None:
     """Install the build of --compute-platform and what the project asks for beside it."""
     project, python = runner.project, venv_python(VENV)
-    file = TOOLS / f"requirements-{project.machine_build}.txt"
+    file = requirements(project)
     name = str(file.relative_to(ROOT))
     install, groups = [python, "-m", "pip", "install"], []
     if project.manager == "uv":
@@ -52,6 +52,11 @@ def install_machine_build(runner: Runner, manager: list[str], title: str) -> Non
     runner.run(title, [*install, "-r", name, *groups], venv=True)
     # Its metadata ask for the project's own build.
     runner.run("installing the project", [*install, "--no-deps", "-e", "."], venv=True)
+
+
+def requirements(project: Project) -> Path:
+    """The file that has the pins of the machine's build."""
+    return TOOLS / f"requirements-{project.machine_build}.txt"
 
 
 def build_lines(project: Project, platform: str) -> list[str]:
