@@ -46,6 +46,7 @@ def install_machine_build(runner: Runner, manager: list[str], title: str) -> Non
         data = read_toml(runner, "pyproject.toml")
         lines = pip_lines(project, *data) if data else []
         groups = ["--group", "dev"]
+        drop_own_constraints(runner)
     if not runner.options.dry_run:
         text = "\n".join([*build_lines(project, runner.platform), *lines])
         file.write_text(text + "\n", encoding="utf-8")
@@ -130,16 +131,26 @@ def read_toml(runner: Runner, *names: str) -> list[dict[str, Any]]:
     return list(json.loads(answer))
 
 
+def drop_own_constraints(runner: Runner) -> None:
+    """Keep PIP_CONSTRAINT from asking for the project's own build, for which the README has it."""
+    own = runner.project.lock.resolve()
+    named = runner.env.get("PIP_CONSTRAINT", "").split()
+    runner.env["PIP_CONSTRAINT"] = " ".join(
+        one for one in named if Path(ROOT, one).resolve() != own
+    )
+
+
 def pip_lines(project: Project, pyproject: dict[str, Any]) -> list[str]:
     """The project's dependencies, without those that make its own build."""
     own = own_packages(project)
-    return [line for line in pyproject["project"]["dependencies"] if plain(line) not in own]
+    asked = pyproject.get("project", {}).get("dependencies", [])
+    return [line for line in asked if plain(line) not in own]
 
 
 def poetry_lines(project: Project, lock: dict[str, Any], pyproject: dict[str, Any]) -> list[str]:
     """What `poetry sync` would install, without torch and what only torch needs."""
     own, rows = own_packages(project), dict[str, list[dict[str, Any]]]()
-    for row in lock["package"]:
+    for row in lock.get("package", []):
         rows.setdefault(plain(row["name"]), []).append(row)
     wanted, left = set[str](), poetry_roots(pyproject)
     while left:
