@@ -43,7 +43,10 @@ def committed(tools: Tools, folder: Path, manager: str, compute_platform: str) -
 
 
 def bootstrap(tools: Tools, project: Path, *arguments: str) -> str:
-    return tools.run("sh", "bootstrap.sh", "--no-smoke", *arguments, cwd=project)
+    # As the README of a pip project says; no other manager looks at it.
+    pins = {"PIP_CONSTRAINT": "requirements/torch-cu130.txt"}
+    env = pins if (project / pins["PIP_CONSTRAINT"]).exists() else {}
+    return tools.run("sh", "bootstrap.sh", "--no-smoke", *arguments, cwd=project, env=env)
 
 
 def changes(project: Path) -> str:

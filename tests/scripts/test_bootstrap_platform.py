@@ -162,6 +162,24 @@ def test_what_cannot_be_had_is_refused_and_nothing_changes(
     assert demo.files() == before
 
 
+def test_a_system_without_the_project_s_wheels_may_have_others(tmp_path: Path) -> None:
+    demo = project_for(tmp_path, "rocm7.2")
+    demo.builds["builds"]["rocm7.2"]["platforms"] = {"plan9-mips": {"packages": {}}}
+    for manager, code, said in (
+        ("pip", 0, "CPU, by pip (for this machine alone; the project's own is ROCm 7.2)"),
+        ("uv", 2, "ROCm 7.2 has PyTorch wheels for plan9-mips, not for"),  # nor has uv.lock
+    ):
+        demo.builds["package_manager"] = manager
+        demo.write_builds()
+        done = demo.run("--dry-run")
+        assert done.returncode == 2
+        way = "\nOr, for this machine alone: bootstrap.sh --compute-platform cpu\n"
+        assert (way in done.stderr) == (manager == "pip")
+        done = demo.run("--compute-platform", "cpu", "--dry-run")
+        assert done.returncode == code
+        assert said in done.stdout + done.stderr
+
+
 def test_the_same_wheels_are_no_other_build(tmp_path: Path) -> None:
     """On macOS all compute platforms have PyPI's wheels."""
     demo = project_for(tmp_path, "cu130")

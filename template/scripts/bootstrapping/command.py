@@ -16,6 +16,7 @@ from typing import Any
 from .advice import SPACE
 from .choice import choose
 from .environment import read_stamp, set_up, up_to_date, why_rebuild
+from .machine_build import requirements
 from .places import ROOT, SHIM, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
 from .progress import Voice, say
 from .project import Project, check_system, load_project
@@ -48,7 +49,8 @@ def run_visibly(runner: Runner, command: list[str]) -> int:
 def run_quietly(runner: Runner, command: list[str]) -> int:
     """Run the smoke test, and show its verdict and what is no `pass` and no `skip`."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    done = subprocess.run(command, check=False, encoding="utf-8", **pipes, **runner.common)
+    pipes.update(encoding="utf-8", errors="replace")
+    done = subprocess.run(command, check=False, **pipes, **runner.common)
     rows = re.sub(r"^  (?:pass|skip)  .*\n(?: {8}.*\n)*", "", done.stdout, flags=re.MULTILINE)
     print(re.sub(r"\n+", "\n", rows), end="", flush=True)
     return done.returncode
@@ -69,17 +71,19 @@ def print_next_steps(project: Project) -> None:
         say(f"  {activate}")
     say(f"  {'or, ' if activate else ''}without activating: {python.relative_to(ROOT)} -m pytest")
     if project.machine_build:
-        say(f"  {keeping(project)} So does {SHIM} without the option.")
+        say(f"  {keeping(project)}")
 
 
 def keeping(project: Project) -> str:
     """What would put the project's own build in the place of the machine's."""
-    own = project.compute_platform
+    back = f"bring {project.compute_platform} back, as {SHIM} without the option does"
     if project.manager == "uv":
-        return f"`uv run` and `uv sync` bring {own} back: use .venv, or `uv run --no-sync`."
+        return f"`uv run` and `uv sync` {back}: use .venv, or `uv run --no-sync`."
     if project.manager == "poetry":
-        return f"`poetry sync`, `install` and `add` bring {own} back; `poetry run` does not."
-    return f"`pip install -c {project.lock.relative_to(ROOT).as_posix()}` brings {own} back."
+        return f"`poetry sync`, `install` and `add` {back}."
+    own = project.lock.relative_to(ROOT).as_posix()
+    own_file = requirements(project).relative_to(ROOT).as_posix()
+    return f"Installations with `-c {own}` {back}: name {own_file} instead."
 
 
 def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:

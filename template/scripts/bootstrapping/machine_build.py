@@ -34,7 +34,7 @@ print(json.dumps(found, default=str))
 def install_machine_build(runner: Runner, manager: list[str], title: str) -> None:
     """Install the build of --compute-platform and what the project asks for beside it."""
     project, python = runner.project, venv_python(VENV)
-    file = TOOLS / f"requirements-{project.machine_build}.txt"
+    file = requirements(project)
     name = str(file.relative_to(ROOT))
     install, groups = [python, "-m", "pip", "install"], []
     if project.manager == "uv":
@@ -47,6 +47,7 @@ def install_machine_build(runner: Runner, manager: list[str], title: str) -> Non
         data = read_toml(runner, "pyproject.toml")
         lines = pip_lines(project, *data) if data else []
         groups = ["--group", "dev"]
+        drop_own_constraints(runner)
     lines = [*build_lines(project, runner.platform), *lines]
     if runner.options.offline and (runner.options.wheelhouse or project.manager != "uv"):
         lines = pins(project, lines)
@@ -57,6 +58,11 @@ def install_machine_build(runner: Runner, manager: list[str], title: str) -> Non
     runner.run(title, [*install, "-r", name, *groups], venv=True)
     # Its metadata ask for the project's own build.
     runner.run("installing the project", [*install, "--no-deps", "-e", "."], venv=True)
+
+
+def requirements(project: Project) -> Path:
+    """The file that has the pins of the machine's build."""
+    return TOOLS / f"requirements-{project.machine_build}.txt"
 
 
 def build_lines(project: Project, platform: str) -> list[str]:
@@ -130,16 +136,26 @@ def read_toml(runner: Runner, *names: str) -> list[dict[str, Any]]:
     return list(json.loads(answer))
 
 
+def drop_own_constraints(runner: Runner) -> None:
+    """Keep PIP_CONSTRAINT from asking for the project's own build, for which the README has it."""
+    own = runner.project.lock.resolve()
+    named = runner.env.get("PIP_CONSTRAINT", "").split()
+    runner.env["PIP_CONSTRAINT"] = " ".join(
+        one for one in named if Path(ROOT, one).resolve() != own
+    )
+
+
 def pip_lines(project: Project, pyproject: dict[str, Any]) -> list[str]:
     """The project's dependencies, without those that make its own build."""
     own = own_packages(project)
-    return [line for line in pyproject["project"]["dependencies"] if plain(line) not in own]
+    asked = pyproject.get("project", {}).get("dependencies", [])
+    return [line for line in asked if plain(line) not in own]
 
 
 def poetry_lines(project: Project, lock: dict[str, Any], pyproject: dict[str, Any]) -> list[str]:
     """What `poetry sync` would install, without torch and what only torch needs."""
     own, rows = own_packages(project), dict[str, list[dict[str, Any]]]()
-    for row in lock["package"]:
+    for row in lock.get("package", []):
         rows.setdefault(plain(row["name"]), []).append(row)
     wanted, left = set[str](), poetry_roots(pyproject)
     while left:

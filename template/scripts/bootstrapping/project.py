@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .places import BUILDS, ROOT, WINDOWS, StopError, update_command
+from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, update_command
 from .pythons import Python, satisfies
 
 # What a manager must be, and the key in pyproject.toml that may narrow it.
@@ -104,5 +104,9 @@ def check_system(project: Project, platform: str) -> None:
         best = next((name for name in ("cpu", "pypi") if name in others), others[0])
         move = update_command(f"compute_platform={best}")
         todo = f"Here work {', '.join(others)}: {move}"
+    alone = [k for k, build in project.builds.items() if platform in build["platforms"]]
+    if alone and project.manager != "uv":  # whose lock file has nothing for this system
+        name = "cpu" if "cpu" in alone else alone[0]
+        todo += f"\nOr, for this machine alone: {SHIM} --compute-platform {name}"
     label = project.build["label"]
     raise StopError(2, f"{label} has PyTorch wheels for {have}, not for {platform}.", todo)
