@@ -246,20 +246,20 @@ def on_a_terminal(demo: Demo, *arguments: str, **env: str) -> str:
 
 def test_a_terminal_shows_seconds_that_move_and_a_pipe_plain_lines(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "uv")
-    slow = "time.sleep(2.3)\n    while pathlib.Path"
+    slow = "time.sleep(1.2)\n    while pathlib.Path"
     demo.edit("backend/demo_backend.py", "while pathlib.Path", slow)
 
     seen = on_a_terminal(demo, "--recreate")
 
     step = r"  installing \(the first time can take long\) \.\.\."
-    assert re.search(rf"{step}\r{step} 1 s\r{step} 2 s\r{step} \d\.\d s\r\n", seen)
+    assert re.search(rf"{step}\r{step} 1 s\r{step} \d\.\d s\r\n", seen)
 
     (demo.root / "pyproject.toml").touch()
     demo.edit("pyproject.toml", '"0.1"', '"0.2"')
     done = demo.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "\r" not in done.stdout
-    assert re.search(rf"\n{step} 2\.\d s\n", done.stdout)
+    assert re.search(rf"\n{step} \d\.\d s\n", done.stdout)
 
 
 def test_a_dumb_terminal_is_written_plain_lines(demo: Demo, tmp_path: Path) -> None:
