@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
 VENV_SCRIPTS = ["Activate.ps1", "activate", "activate.csh", "activate.fish"]  # of python -m venv
 UV_SCRIPTS = ["activate", "activate.bat", "activate.csh", "activate.fish", "activate.nu"]
 UV_SCRIPTS += ["activate.ps1", "activate_this.py"]
+CMD, POWERSHELL = r".venv\Scripts\activate.bat", r".venv\Scripts\Activate.ps1"
 # The lines of the real files that matter, as their distributions ship them.
 OS_RELEASES = {
     "debian": 'PRETTY_NAME="Debian GNU/Linux 12 (bookworm)"\nID=debian\n',
@@ -92,8 +93,8 @@ def test_the_shell_in_use_is_told_apart(
         ("pwsh", False, UV_SCRIPTS, ".venv/bin/activate.ps1"),
         ("nu", False, UV_SCRIPTS, "overlay use .venv/bin/activate.nu"),
         ("nu", False, VENV_SCRIPTS, ""),  # there is none
-        ("", True, UV_SCRIPTS, r".venv\Scripts\activate.bat"),
-        ("powershell", True, VENV_SCRIPTS, r".venv\Scripts\Activate.ps1"),
+        ("", True, UV_SCRIPTS, f"{CMD} (PowerShell: {POWERSHELL.replace('Act', 'act')})"),
+        ("powershell", True, [*VENV_SCRIPTS, "activate.bat"], f"{POWERSHELL} (cmd: {CMD})"),
         ("bash", True, UV_SCRIPTS, ". .venv/Scripts/activate"),
     ],
 )

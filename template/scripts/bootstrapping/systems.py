@@ -72,19 +72,21 @@ def shell_in_use(environment: Mapping[str, str], parent: str) -> str:
 
 def activation(shell: str, scripts: Collection[str], windows: bool) -> str:
     """The line that activates .venv in a shell, with the scripts that lie there; "" for none."""
-    name = SCRIPTS.get(shell, "activate")
-    if windows and shell not in SHELLS - {"cmd"}:
-        name = "activate.bat"
-    script = next((one for one in scripts if one.lower() == name.lower()), "")
+    names = {name.lower(): name for name in scripts}  # the tools do not agree on the letters' case
+    if windows and shell in ("", "cmd", "powershell", "pwsh"):  # which cannot be told for sure
+        lines = {
+            "cmd": rf".venv\Scripts\{names.get('activate.bat', '')}",
+            "PowerShell": rf".venv\Scripts\{names.get('activate.ps1', '')}",
+        }
+        first, other = lines if shell in ("", "cmd") else reversed(lines)
+        return f"{lines[first]} ({other}: {lines[other]})"
+    script = names.get(SCRIPTS.get(shell, "activate").lower(), "")
     if not script:
         return ""
-    if windows and shell in ("powershell", "pwsh", "cmd", ""):
-        return rf".venv\Scripts\{script}"
     path = f".venv/{'Scripts' if windows else 'bin'}/{script}"
-    if shell in ("pwsh", "powershell"):
-        return path
-    words = {"nu": "overlay use", "fish": "source", "csh": "source", "tcsh": "source"}
-    return f"{words.get(shell, '.')} {path}"
+    words = {"nu": "overlay use ", "fish": "source ", "csh": "source ", "tcsh": "source "}
+    words |= {"pwsh": "", "powershell": ""}
+    return f"{words.get(shell, '. ')}{path}"
 
 
 def parent_process() -> str:
