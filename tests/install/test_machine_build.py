@@ -152,6 +152,19 @@ def test_what_only_one_build_asks_for_comes_and_goes_with_it(
     assert changes(project) == ""
 
 
+def test_half_a_machine_build_is_not_taken_for_the_project_s_own(
+    tools: Tools, tmp_path: Path
+) -> None:
+    project = committed(tools, tmp_path, "uv", "cu130")
+    with tools.index.failing("/whl/cpu", 403), pytest.raises(ToolFailedError) as failed:
+        bootstrap(tools, project, "--compute-platform", "cpu")
+    assert f"bootstrap: {tools.index.pytorch_url}/cpu answered 403" in str(failed.value)
+    assert "removing" not in bootstrap(tools, project, "--compute-platform", "cpu", "--dry-run")
+    back = bootstrap(tools, project)
+    assert "removing .venv: it was made for cpu, the project's own is cu130" in back
+    assert installed(tools, project)["torch"].endswith("+cu130")
+
+
 @pytest.mark.parametrize("manager", ["uv", "poetry"])
 def test_packages_of_a_second_index_are_not_guessed_at(
     tools: Tools, tmp_path: Path, manager: str

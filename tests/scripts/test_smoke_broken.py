@@ -343,10 +343,15 @@ def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path
     platforms["solaris-sparc"] = platforms.pop(HERE)
     project.add_stub_torch("")
     cpu = {"label": "CPU", "release": TORCH, "platforms": {HERE: wheels_of("cpu")}}
-    for alternatives, remedy in (
-        ({"cpu": cpu}, "or type `copier update --defaults --trust -d compute_platform=cpu`"),
-        ({}, "Use a machine that torch_builds.json names."),
+    move = "or type `copier update --defaults --trust -d compute_platform=cpu`"
+    for manager, builds, alternatives, remedy in (
+        ("uv", {}, {"cpu": cpu}, move),
+        ("uv", {"cpu": cpu}, {"cpu": cpu}, move),  # uv.lock has nothing for this system
+        ("pip", {"cpu": cpu}, {}, "or type `./bootstrap.sh --compute-platform cpu`, or for the"),
+        ("uv", {}, {}, "Use a machine that torch_builds.json names."),
     ):
+        document["package_manager"] = manager
+        document["builds"] = {"xpu": document["builds"]["xpu"], **builds}
         document["alternatives"] = alternatives
         file.write_text(json.dumps(document), encoding="utf-8")
         outcome = project.run()

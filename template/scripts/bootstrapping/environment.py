@@ -66,12 +66,17 @@ def made_elsewhere() -> bool:
 
 
 def reopen_stamp() -> None:
-    """Take back that .venv is complete; what it was begun for stays true."""
-    kept = {key: text for key, text in read_stamp().items() if key in ("root", "machine_build")}
-    if kept:
-        STAMP.write_text(json.dumps(kept), encoding="utf-8")
-    else:
-        STAMP.unlink(missing_ok=True)
+    """Take back that .venv is complete; that it was begun for a machine build stays true."""
+    machine_build = read_stamp().get("machine_build")
+    STAMP.unlink(missing_ok=True)
+    if machine_build:
+        write_stamp(machine_build=machine_build)
+
+
+def write_stamp(**facts: str) -> None:
+    """Say what .venv is made from."""
+    text = json.dumps({"root": str(ROOT.resolve()), **facts})
+    STAMP.write_text(text, encoding="utf-8")
 
 
 def why_rebuild(runner: Runner, current: Python | None, named: Python | None) -> str:
@@ -129,14 +134,13 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         warn_of_surroundings(python)
         runner.remove(VENV, rebuild)
         runner.run("making .venv", make, 4, venv=True)
-    stamp = {"root": str(ROOT.resolve()), "machine_build": runner.project.machine_build}
-    if not dry_run:
-        STAMP.write_text(json.dumps(stamp), encoding="utf-8")
+    begun_for = runner.project.machine_build
+    if begun_for and not dry_run:  # what is half made must not pass for the project's own
+        write_stamp(machine_build=begun_for)
     (install_offline if runner.options.offline else install)(runner, manager)
     made = None if dry_run else runner.probe([venv_python(VENV)])
     if made:
-        stamp["inputs"] = runner.project.fingerprint(made)
-        STAMP.write_text(json.dumps(stamp), encoding="utf-8")
+        write_stamp(machine_build=begun_for, inputs=runner.project.fingerprint(made))
 
 
 def up_to_date(runner: Runner, named: Python | None) -> bool:

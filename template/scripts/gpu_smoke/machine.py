@@ -137,6 +137,10 @@ def read_machine(builds_file: Path) -> Machine:
         if here in other["platforms"] and name != mine
     }
 
+    # uv.lock has nothing for a system that the project's own build has no wheels for.
+    locked_out = project["package_manager"] == "uv" and here not in builds[own]["platforms"]
+    ready = [] if locked_out else [name for name in others if name in builds and name != own]
+
     def nearness(name: str) -> tuple[bool, list[int], list[int]]:
         release, driver = others[name]["release"], others[name]["minimum_driver"] or ""
         return release == build["release"], numbers(release), numbers(driver)
@@ -148,7 +152,7 @@ def read_machine(builds_file: Path) -> Machine:
         windows_path=build.get("windows_path") or {},
         wheels=build["platforms"].get(here, {}),
         own="" if mine == own else own,
-        ready=tuple(name for name in builds if name != own and here in builds[name]["platforms"]),
+        ready=tuple(ready),
         alternatives={name: others[name] for name in sorted(others, key=nearness, reverse=True)},
     )
 
