@@ -21,7 +21,7 @@ UNSEEN = re.compile(
 UNTRUSTED = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|certificate verify failed"
 )
-LOGIN = re.compile(r"\b407\b|proxy auth\w+ required", re.IGNORECASE)  # what a proxy asks for
+LOGIN = re.compile(r"(answered|failed:) 407\b|proxy auth\w+ required", re.IGNORECASE)
 DISK_FULL = re.compile(r"No space left on device|os error 28\b|not enough space on the disk")
 SPACE = "Free some space, or move the project to another disk, then run this again."
 TRUST = {  # where each manager looks for certificates

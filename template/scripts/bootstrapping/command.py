@@ -101,7 +101,7 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
         " and GPU; the project's files stay as they are; without it, the project's own",
     )
     parser.add_argument("--recreate", action="store_true", help="make .venv anew")
-    parser.add_argument("--offline", action="store_true", help="ask no network")
+    parser.add_argument("--offline", action="store_true", help="ask no network, only caches")
     folder = "install from a folder of wheels, and ask no network (README.md says how to fill it)"
     parser.add_argument("--wheelhouse", metavar="DIR", type=named_wheelhouse, help=folder)
     parser.add_argument("--no-smoke", action="store_true", help="do not run the smoke test")
