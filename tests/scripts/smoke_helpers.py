@@ -240,6 +240,7 @@ def machine(**facts: Any) -> Any:  # noqa: ANN401
     usual: dict[str, Any] = {
         "python": "==3.12.*",
         "label": "CUDA 13.0",
+        "windows_path": {"letters": 122, "measured": True},
         "release": "2.14.1",
         "wheels": {"minimum_driver": "580.65.06"},
         "alternatives": {"cpu": {"accelerator": "cpu", "release": "2.14.1"}},

@@ -335,20 +335,26 @@ def test_wrong_arguments_are_refused(project: Project) -> None:
     assert "No such file or directory" in refuse(project, "--json", "no/such/folder/x.json")
 
 
-def test_a_platform_without_wheels_leads_to_a_build_that_has_some(project: Project) -> None:
+def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", "xpu")
     file = project.root / "scripts" / "torch_builds.json"
     document = json.loads(file.read_text(encoding="utf-8"))
-    platforms = document["builds"]["cpu"]["platforms"]
+    platforms = document["builds"]["xpu"]["platforms"]
     platforms["solaris-sparc"] = platforms.pop(HERE)
     project.add_stub_torch("")
     cpu = {"label": "CPU", "release": TORCH, "platforms": {HERE: wheels_of("cpu")}}
-    for alternatives, remedy in (
-        ({"cpu": cpu}, "or type `copier update --defaults --trust -d compute_platform=cpu`"),
-        ({}, "Use a machine that torch_builds.json names."),
+    move = "or type `copier update --defaults --trust -d compute_platform=cpu`"
+    for manager, builds, alternatives, remedy in (
+        ("uv", {}, {"cpu": cpu}, move),
+        ("uv", {"cpu": cpu}, {"cpu": cpu}, move),  # uv.lock has nothing for this system
+        ("pip", {"cpu": cpu}, {}, "or type `./bootstrap.sh --compute-platform cpu`, or for the"),
+        ("uv", {}, {}, "Use a machine that torch_builds.json names."),
     ):
+        document["package_manager"] = manager
+        document["builds"] = {"xpu": document["builds"]["xpu"], **builds}
         document["alternatives"] = alternatives
         file.write_text(json.dumps(document), encoding="utf-8")
         outcome = project.run()
         assert outcome.code == 3
-        assert "CPU has no torch wheels for" in outcome["TORCH-BUILD"]["message"]
+        assert "XPU has no torch wheels for" in outcome["TORCH-BUILD"]["message"]
         assert remedy in outcome["TORCH-BUILD"]["remedy"]

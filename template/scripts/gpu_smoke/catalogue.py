@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from .words import FAULTY, REBOOT, RECREATE, RELOAD
+from .words import BOOTSTRAP, FAULTY, OPTION, REBOOT, RECREATE, RELOAD
 
-MOVE = "`copier update --defaults --trust -d compute_platform=...`, as the smoke test says."
+MOVE = f"`{BOOTSTRAP} {OPTION} ...` for this machine, or for the whole project "
+MOVE += "`copier update --defaults --trust -d compute_platform=...`, as the smoke test says."
 NUMBERS = "The GPU, its memory or a library is faulty."
 
 CATALOGUE = {

@@ -82,7 +82,8 @@ def check_torch_build(machine: Machine) -> Check | None:
     gpu = next(iter(machine.driver.get("gpus", [])), None)
     if have != want or not toolkit.startswith(wheels["toolkit"] or ""):
         kind = f"{NAMES[accelerators(torch)[0]]} {toolkit}".strip()
-        problem = f"torch {have} ({kind}) is installed, but the project asks for {want} ({label})."
+        asks = "this .venv was made for" if machine.own else "the project asks for"
+        problem = f"torch {have} ({kind}) is installed, but {asks} {want} ({label})."
         return Check("fail", problem, repair())
     if metadata != wheels["packages"]["torch"]:
         problem = f"torch {have} is mixed with another one: its metadata says {metadata}."
@@ -94,6 +95,8 @@ def check_torch_build(machine: Machine) -> Check | None:
         problem = f"torch {have} cannot use the {gpu['name']} of this machine."
         remedy = f"To use it, {machine.way_out()}; else test with `--device cpu`."
         return Check("warn", problem, remedy)
+    if machine.own:
+        return Check("pass", f"this machine uses {label}; the project's own is {machine.own}")
     return Check("pass", f"the project's build for {label}")
 
 

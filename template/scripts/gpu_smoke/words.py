@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -12,17 +13,30 @@ ROOT = FOLDER.parent.parent
 
 WINDOWS = os.name == "nt"
 BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "./bootstrap.sh"
+OPTION = "--compute-platform"
 PYTHON = r".venv\Scripts\python" if WINDOWS else ".venv/bin/python"
+
+
+def machine_build() -> str:
+    """What bootstrap made .venv for, where that is not the project's own compute platform."""
+    try:
+        stamp = json.loads((ROOT / ".venv" / "bootstrap-stamp.json").read_text(encoding="utf-8"))
+        return str(stamp.get("machine_build", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+AGAIN = f"{BOOTSTRAP} {OPTION} {machine_build()}" if machine_build() else BOOTSTRAP
+RECREATE = f"Type `{AGAIN} --recreate`."
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 UNSET_COMMAND = "set {}=" if WINDOWS else "unset {}"
 UNSET = UNSET_COMMAND.format(VISIBLE)
-RECREATE = f"Type `{BOOTSTRAP} --recreate`."
 REBOOT = "Reboot; in a container, start a new container."
 RELOAD = "Type `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`, or reboot."
 FABRIC = "Type `sudo systemctl restart nvidia-fabricmanager`."
 COMPAT = "Take the compat folder out of LD_LIBRARY_PATH."
 RESTORE = "Type `git checkout HEAD -- scripts/torch_builds.json`."
-FAULTY = f"Type `{BOOTSTRAP} --recreate`, and reboot; if it stays, the hardware is faulty."
+FAULTY = f"Type `{AGAIN} --recreate`, and reboot; if it stays, the hardware is faulty."
 NAMES = {"cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "mps": "MPS", "xpu": "XPU"}
 
 
