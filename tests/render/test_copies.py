@@ -29,6 +29,10 @@ ALWAYS = """
 .copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
 bootstrap.cmd bootstrap.ps1 bootstrap.sh pyproject.toml
 scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/template_update.py scripts/torch_builds.json
+scripts/bootstrapping/__init__.py scripts/bootstrapping/advice.py scripts/bootstrapping/command.py
+scripts/bootstrapping/environment.py scripts/bootstrapping/managers.py
+scripts/bootstrapping/places.py scripts/bootstrapping/project.py scripts/bootstrapping/pythons.py
+scripts/bootstrapping/runner.py
 scripts/gpu_smoke/__init__.py scripts/gpu_smoke/catalogue.py
 scripts/gpu_smoke/check.py scripts/gpu_smoke/child.py
 scripts/gpu_smoke/command.py scripts/gpu_smoke/driver.py scripts/gpu_smoke/driver_checks.py

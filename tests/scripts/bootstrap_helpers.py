@@ -211,6 +211,10 @@ def make_demo(folder: Path, manager: str, name: str = "demo", minor: str = MINOR
         (root / part).mkdir(parents=True)
     for script in ("bootstrap.sh", "scripts/bootstrap.py"):
         shutil.copy(TEMPLATE / script, root / script)
+    ignore = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(
+        TEMPLATE / "scripts/bootstrapping", root / "scripts/bootstrapping", ignore=ignore
+    )
     (root / "pyproject.toml").write_text(pyproject(manager, minor), encoding="utf-8")
     (root / "requirements" / "torch-cpu.txt").write_text("demo-stub==1.0\n", encoding="utf-8")
     (root / "src" / "demo" / "__init__.py").touch()

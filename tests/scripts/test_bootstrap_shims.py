@@ -112,10 +112,22 @@ def test_uv_supplies_the_first_python(demo: Demo, tmp_path: Path) -> None:
 
 def test_the_script_is_read_by_an_old_python_as_far_as_its_check() -> None:
     text = (TEMPLATE / "scripts" / "bootstrap.py").read_text(encoding="utf-8")
-    ast.parse(text, feature_version=(3, 7))
-    imports = text[: text.index("sys.version_info")]
-    assert "tomllib" not in imports
-    assert "dataclass" not in imports
+    tree = ast.parse(text, feature_version=(3, 7))
+    before = [
+        node for node in tree.body if node.lineno < text[: text.index("sys.exit")].count("\n")
+    ]
+    imported = [node for node in before if isinstance(node, (ast.Import, ast.ImportFrom))]
+    assert [ast.unparse(node) for node in imported] == ["import sys"]
+
+
+def test_a_missing_package_is_told(demo: Demo) -> None:
+    shutil.rmtree(demo.root / "scripts" / "bootstrapping")
+    done = demo.run("--dry-run")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "bootstrap: scripts/bootstrapping is missing.\n"
+        "Restore it: git checkout HEAD -- scripts/bootstrapping\n"
+    )
 
 
 def test_shellcheck_is_content() -> None:
@@ -137,11 +149,13 @@ def test_windows_files_are_ascii_with_crlf(name: str) -> None:
     assert content.count(b"\n") == content.count(b"\r\n") == content.count(b"\r")
 
 
-@pytest.mark.parametrize("name", ["bootstrap.sh", "scripts/bootstrap.py"])
-def test_other_files_are_ascii_with_lf(name: str) -> None:
-    content = (TEMPLATE / name).read_bytes()
-    assert content.isascii()
-    assert b"\r" not in content
+def test_other_files_are_ascii_with_lf() -> None:
+    modules = list((TEMPLATE / "scripts" / "bootstrapping").glob("*.py"))
+    assert modules
+    for path in (TEMPLATE / "bootstrap.sh", TEMPLATE / "scripts" / "bootstrap.py", *modules):
+        content = path.read_bytes()
+        assert content.isascii(), path
+        assert b"\r" not in content, path
 
 
 def test_bootstrap_sh_is_executable() -> None:

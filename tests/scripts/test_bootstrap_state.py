@@ -1,12 +1,13 @@
 """What the bootstrap makes of the .venv that it finds, and of what it cannot use."""
 
 import contextlib
-import importlib.util
+import importlib
 import io
 import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -31,13 +32,12 @@ pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
 
 
 def script() -> ModuleType:
-    """scripts/bootstrap.py, imported."""
-    spec = importlib.util.spec_from_file_location("bootstrap", TEMPLATE / "scripts/bootstrap.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """scripts/bootstrapping/pythons.py, imported."""
+    sys.path.insert(0, str(TEMPLATE / "scripts"))
+    try:
+        return importlib.import_module("bootstrapping.pythons")
+    finally:
+        del sys.path[0]
 
 
 @pytest.fixture

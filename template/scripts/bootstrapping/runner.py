@@ -1,0 +1,180 @@
+"""Runs the children, one bootstrap at a time; what they print is in the log."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+from .advice import NOISE, failure
+from .places import (
+    GUARD,
+    LOG,
+    ROOT,
+    TOOLS,
+    UNFINISHED,
+    VENV,
+    WINDOWS,
+    StopError,
+    display,
+    venv_python,
+)
+from .project import Project
+from .pythons import PROBE, Python
+
+# These send packages elsewhere, or make a Python load another one's modules. Index settings stay.
+REDIRECTIONS = (
+    "PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__ VIRTUAL_ENV "
+    "CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_WORKING_DIR"
+)
+SETTINGS = {
+    "PIP_USER": "0",  # stronger than `user = true` in a pip.conf
+    "PIP_NO_INPUT": "1",
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "POETRY_VIRTUALENVS_CREATE": "true",
+    "POETRY_VIRTUALENVS_IN_PROJECT": "true",
+    "PYTHONUTF8": "1",
+}
+
+
+class Runner:
+    """Runs the children: a line each on the terminal, everything in the log."""
+
+    def __init__(self, project: Project, options: argparse.Namespace) -> None:
+        self.project, self.options = project, options
+        self.log: TextIO | None = None
+        self.env = {k: v for k, v in os.environ.items() if k not in REDIRECTIONS.split()}
+        self.env.update(SETTINGS)
+        # An activated .venv must not supply the tools that make it.
+        own = Path(venv_python(VENV)).parent
+        folders = self.env.get("PATH", "").split(os.pathsep)
+        self.env["PATH"] = os.pathsep.join(name for name in folders if Path(name) != own)
+        self.common: dict[str, Any] = {"cwd": ROOT, "env": self.env, "stdin": subprocess.DEVNULL}
+
+    def which(self, name: str) -> str:
+        """Where a program is on PATH; empty if it is not."""
+        return shutil.which(name, path=self.env["PATH"]) or ""
+
+    def ask(self, command: list[str]) -> str | None:
+        """The output of a command that changes nothing; None if it does not work."""
+        try:
+            done = subprocess.run(
+                command, capture_output=True, check=False, timeout=60, **self.common
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return None if done.returncode else done.stdout.decode("utf-8", "replace").strip()
+
+    def probe(self, command: list[str]) -> Python | None:
+        """Ask a Python about itself; None if it does not run."""
+        answer = self.ask([*command, "-I", "-c", PROBE]) or ""
+        try:
+            return Python(*json.loads(answer.splitlines()[-1]))
+        except (ValueError, TypeError, IndexError):
+            return None
+
+    def run(self, title: str, command: list[str], code: int = 5, venv: bool = False) -> None:
+        """Run a command; Stop with this code if it fails.
+
+        `venv`: it changes .venv, so a later run must know if it was interrupted.
+        """
+        if self.options.dry_run:
+            print(f"  would run: {display(command)}")
+            return
+        if venv:
+            UNFINISHED.touch()
+        status, tail = self.follow(title, command)
+        if venv and (status == 0 or (status > 0 and code == 5)):  # an installer's error is clean
+            UNFINISHED.unlink()
+        if status:
+            tool = "pip" if "pip" in command else self.project.manager
+            raise failure(self.project.build, title, status, tail, code, tool)
+
+    def follow(self, title: str, command: list[str]) -> tuple[int, list[str]]:
+        """Run a command; its exit status and the end of what it printed."""
+        self.log = self.log or LOG.open("w", encoding="utf-8")
+        print(f"$ {display(command)}", file=self.log, flush=True)
+        print(f"  {title} ...", end="\n" if self.options.verbose else "", flush=True)
+        started, tail = time.monotonic(), deque[str](maxlen=200)
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        pipes.update(encoding="utf-8", errors="replace", **self.common)
+        with subprocess.Popen(command, **pipes) as child:
+            for line in child.stdout or ():
+                tail.append(line.rstrip())
+                print(tail[-1], file=self.log, flush=True)
+                if self.options.verbose:
+                    print("   ", tail[-1], flush=True)
+        again = f"  {title} ..." if self.options.verbose else ""
+        print(again, f"{time.monotonic() - started:.1f} s", flush=True)
+        return child.returncode, [line for line in tail if not NOISE.match(line)]
+
+    def remove(self, folder: Path, why: str) -> None:
+        """Remove an environment that this script made."""
+        if not os.path.lexists(folder):
+            return
+        print(f"  removing {folder.name}: {why}")
+        if self.options.dry_run:
+            return
+        if folder.is_symlink():
+            folder.unlink()
+            return
+        # A rename shows whether a program still uses it, before anything is lost.
+        old = TOOLS / "removing"
+        shutil.rmtree(old, ignore_errors=True)
+        folder.rename(old)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def guarded(runner: Runner) -> Iterator[None]:
+    """Let only one run at a time change anything.
+
+    The system's own lock: it ends with the process, however that ends. On POSIX the children hold
+    it too, so that what a killed run left behind is waited for.
+    """
+    if runner.options.dry_run:
+        yield
+        return
+    TOOLS.mkdir(exist_ok=True)
+    with GUARD.open("a+", encoding="utf-8") as file:
+        if not hold(file.fileno()):
+            file.seek(0)
+            owner = file.read().strip() or "unknown"
+            todo = "Wait until it has ended, then run this again."
+            raise StopError(2, f"Another bootstrap (process {owner}) works on this project.", todo)
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        if not WINDOWS:
+            runner.common["pass_fds"] = [file.fileno()]
+        try:
+            yield
+        finally:
+            runner.common.pop("pass_fds", None)
+
+
+def hold(file: int) -> bool:
+    """Lock an open file; False if another process has it. Not every file system can."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            os.lseek(file, 1 << 20, os.SEEK_SET)  # far behind the text, which stays readable
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EAGAIN, errno.EDEADLK)
+    return True
