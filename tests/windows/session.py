@@ -46,11 +46,16 @@ class Windows:
         subprocess.run(kill, check=False, timeout=60)
         self._idle.communicate(timeout=60)
 
+    def restart(self) -> None:
+        """A power cut: everything that runs in it ends at once."""
+        self.close()
+        self._start()
+
     def start(
         self, command: Sequence[str], cwd: str = CASES, path: Sequence[str] = (), **env: str
     ) -> subprocess.Popen[str]:
         r"""Start a program in a folder; `path` comes before C:\windows on PATH."""
-        variables = {"WINEPATH": ";".join(path), "PYTHONDONTWRITEBYTECODE": "1", **env}
+        variables = {"WINEPATH": ";".join(path), "PYTHONUTF8": "1", **env}
         return subprocess.Popen(
             self.wine.windows(command, variables, cwd),
             stdin=subprocess.DEVNULL,
@@ -73,9 +78,8 @@ class Windows:
         try:
             out, err = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
-            self.close()  # which also ends its children, that hold the pipes
+            self.restart()  # which also ends its children, that hold the pipes
             out, err = process.communicate()
-            self._start()
             pytest.fail(f"{command} was not done after {timeout} s: {out}{err}")
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
@@ -84,10 +88,12 @@ class Windows:
         cwd: str,
         *arguments: str,
         path: Sequence[str] = ("C:\\python",),
+        timeout: float = 120,
         **env: str,
     ) -> subprocess.CompletedProcess[str]:
         """Type `bootstrap.cmd` with these arguments in a folder."""
-        return self.run("cmd", "/d", "/c", "bootstrap.cmd", *arguments, cwd=cwd, path=path, **env)
+        command = ("cmd", "/d", "/c", "bootstrap.cmd", *arguments)
+        return self.run(*command, cwd=cwd, path=path, timeout=timeout, **env)
 
     def make_exe(self, path: str, script: str) -> None:
         """Make a real .exe that runs a script: pip's launcher, as for console scripts."""

@@ -1,4 +1,4 @@
-"""bootstrap.cmd under a real cmd.exe and CPython: it finds a Python, in any folder, and hands over."""
+"""bootstrap.cmd on Windows CPython: it finds a Python, in any folder, and hands over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from windows.session import CASES, PYTHON, UV, Windows, said
+from windows.session import CASES, PYTHON, Windows, said
 
 pytestmark = [pytest.mark.wine, pytest.mark.slow, pytest.mark.xdist_group("wine")]
 TEMPLATE = Path(__file__).parents[2] / "template"
@@ -24,7 +24,7 @@ said = {"python": sys.executable, "file": os.path.abspath(__file__), "arguments"
 print(json.dumps(said))
 sys.exit(41)
 """
-FOLDERS = ["with space", "a (1) & b", "wow! really!", "caret^s", "it's", "日本 é", "=,;+ [x]"]  # noqa: RUF001
+FOLDERS = ["with space", "a (1) & b", "wow! really!", "caret^s", "it's", "日本 é", "=,;+ [x]"]
 PY_LAUNCHER = """
 import os, subprocess, sys
 if "{minor}" not in sys.argv[1:]:
