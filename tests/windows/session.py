@@ -15,7 +15,7 @@ from wine import Wine
 
 CASES = "C:\\cases"
 PYTHON = "C:\\python\\python.exe"
-UV = "C:\\uv\\uv.exe"
+PATIENCE = 240  # seconds; the longest, an installation with pip, takes 30 to 90
 
 
 class Windows:
@@ -70,17 +70,16 @@ class Windows:
         *command: str,
         cwd: str = CASES,
         path: Sequence[str] = (),
-        timeout: float = 120,
         **env: str,
     ) -> subprocess.CompletedProcess[str]:
         """Run a program and wait for it; if it hangs, the session is started anew."""
         process = self.start(command, cwd, path, **env)
         try:
-            out, err = process.communicate(timeout=timeout)
+            out, err = process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             self.restart()  # which also ends its children, that hold the pipes
             out, err = process.communicate()
-            pytest.fail(f"{command} was not done after {timeout} s: {out}{err}")
+            pytest.fail(f"{command} was not done after {PATIENCE} s: {out}{err}")
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
     def bootstrap(
@@ -88,12 +87,11 @@ class Windows:
         cwd: str,
         *arguments: str,
         path: Sequence[str] = ("C:\\python",),
-        timeout: float = 120,
         **env: str,
     ) -> subprocess.CompletedProcess[str]:
         """Type `bootstrap.cmd` with these arguments in a folder."""
         command = ("cmd", "/d", "/c", "bootstrap.cmd", *arguments)
-        return self.run(*command, cwd=cwd, path=path, timeout=timeout, **env)
+        return self.run(*command, cwd=cwd, path=path, **env)
 
     def make_exe(self, path: str, script: str) -> None:
         """Make a real .exe that runs a script: pip's launcher, as for console scripts."""

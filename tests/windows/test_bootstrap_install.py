@@ -53,7 +53,7 @@ def project(windows: Windows, tools: Tools, real_pip: None) -> str:
     """A pip project that its bootstrap has installed."""
     folder = make_project(windows, tools.index, "my (pip) & project é", "pip")
     with tools.index.recorded() as requests:
-        done = windows.bootstrap(folder, "--no-smoke", timeout=240, **settings(tools.index))
+        done = windows.bootstrap(folder, "--no-smoke", **settings(tools.index))
     assert done.returncode == 0, said(done)
     for line in ("Python 3.12.9 (C:\\python\\python.exe)", "making .venv ...", "installing (the"):
         assert f"  {line}" in done.stdout
