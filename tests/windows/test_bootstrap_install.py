@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from install.loopback_index import LoopbackIndex
 from install.managers import Tools
-from install.rendered import render
+from install.rendered import ROOT, render
 from windows.session import CASES, PYTHON, Windows, files, said
 
 pytestmark = [
@@ -258,3 +260,22 @@ def test_a_build_without_wheels_for_windows_is_refused_before_anything_is_done(
     assert "not for windows-amd64." in done.stderr
     assert "copier update" in done.stderr
     assert files(windows.path(f"{CASES}\\rocm")) == before
+
+
+def test_the_workflow_s_trial_passes_here(windows: Windows, tools: Tools) -> None:
+    """Of what the repository's workflow does on Windows, what needs no torch and no PowerShell."""
+    folder = make_project(windows, tools.index, "trial", "uv")
+    script = shutil.copy(ROOT / "tools" / "try_bootstrap.py", windows.path(CASES))
+    odd = "d\u00e9j\u00e0 vu, (1) & x!"
+    words = ("--no-smoke", "--odd-name", odd, folder, "cmd", "/d", "/c", "bootstrap.cmd")
+
+    done = windows.run(
+        PYTHON,
+        f"{CASES}\\{Path(script).name}",
+        *words,
+        path=["C:\\python", "C:\\uv"],
+        **settings(tools.index),
+    )
+
+    assert done.returncode == 0, said(done)
+    assert done.stdout.endswith("All as it should be.\n")
