@@ -170,7 +170,8 @@ def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
     url = tools.index.pytorch_url
     project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
     caches = {name: str(tmp_path / name) for name in CACHES}
-    codes, bad_luck = [], Counter[str]()
+    codes: list[int] = []
+    bad_luck = Counter[str]()
     while 0 not in codes:
         assert len(codes) < 20, bad_luck
         with tools.index.failing_at_random(SEED + len(codes), 0.2 * 0.6 ** len(codes)) as mishaps:
