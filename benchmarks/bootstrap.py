@@ -21,14 +21,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "extensions"))
-sys.path.insert(0, str(ROOT / "tools"))
-sys.path.insert(0, str(ROOT / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "extensions"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from install.loopback_index import LoopbackIndex
 from install.managers import Tools
-from install.rendered import render
+from install.rendered import ROOT, render
 
 TORCH, PYTHON = "2.13.0", "3.11"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"

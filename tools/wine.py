@@ -13,7 +13,6 @@ powershell.exe, which does nothing and exits 0.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import platform
 import shutil
@@ -210,6 +209,8 @@ STEPS: dict[str, Callable[[Wine], None]] = {
 @contextmanager
 def alone() -> Iterator[None]:
     """Wait until nobody else prepares it."""
+    import fcntl  # not on Windows, where this file is still read
+
     HOME.mkdir(parents=True, exist_ok=True)
     with (HOME / "lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -231,9 +232,9 @@ def prepare() -> None:
                 started = time.monotonic()
                 step(new)
                 print(f"  {name}: {time.monotonic() - started:.0f} s", flush=True)
-        except CannotError as error:
+        except (CannotError, OSError, subprocess.SubprocessError) as error:
             reason.write_text(str(error), encoding="utf-8")
-            raise
+            raise CannotError(str(error)) from error
         new.folder.rename(READY)
 
 
@@ -242,8 +243,10 @@ def prepared() -> Wine:
 
     It makes nothing itself: a test must not install an operating system unasked.
     """
-    if not HOME.exists() or sys.platform != "linux" or os.geteuid():
-        raise CannotError("it is not prepared: sudo python tools/wine.py")
+    if sys.platform != "linux":
+        raise CannotError("it is for Linux; on Windows, the workflow tries the real thing")
+    if os.geteuid():
+        raise CannotError("its chroot needs root: sudo")
     with alone():
         reason = HOME / "cannot.txt"
         if reason.exists():
