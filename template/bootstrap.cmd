@@ -8,15 +8,19 @@ set "PYTHON_MANAGER_AUTOMATIC_INSTALL=false"
 set "PYLAUNCHER_ALLOW_INSTALL="
 rem A python.bat in the current folder is not a Python.
 set "NoDefaultCurrentDirectoryInExePath=1"
-rem No angle brackets here: cmd could take them for redirections. A 64-bit Python has a sys.maxsize of 63 bits.
-set "BOOTSTRAP_PROBE=import sys; sys.exit(min(sys.version_info[:2], (3, 10)) != (3, 10) or sys.maxsize.bit_length() != 63)"
+rem A fitting Python exits with 63, the bits of a 64-bit sys.maxsize: what is no Python may well exit with 0.
+rem No angle brackets here: cmd could take them for redirections.
+set "BOOTSTRAP_PROBE=import sys; sys.exit(sys.maxsize.bit_length() * (min(sys.version_info[:2], (3, 10)) == (3, 10)))"
 set "BOOTSTRAP_FOUND="
 set "BOOTSTRAP_ARGS="
 
 if not defined BOOTSTRAP_PYTHON goto search
 set "BOOTSTRAP_FOUND=%BOOTSTRAP_PYTHON:"=%"
-"%BOOTSTRAP_FOUND%" -I -c "%BOOTSTRAP_PROBE%" <nul >nul 2>nul
-if "%ERRORLEVEL%"=="0" goto start
+rem Control would not come back from a batch file; "call" itself would spoil a caret in the path.
+set "BOOTSTRAP_CALL=call"
+for %%I in ("%BOOTSTRAP_FOUND%") do if /i "%%~xI"==".exe" set "BOOTSTRAP_CALL="
+%BOOTSTRAP_CALL% "%BOOTSTRAP_FOUND%" -I -c "%BOOTSTRAP_PROBE%" <nul >nul 2>nul
+if "%ERRORLEVEL%"=="63" goto start
 echo bootstrap: BOOTSTRAP_PYTHON="%BOOTSTRAP_FOUND%" is not a 64-bit Python 3.10 or newer.>&2
 echo Set it to the path of one, or unset it to have one searched for.>&2
 exit /b 3
@@ -41,5 +45,5 @@ rem "call", since a pyenv-win shim is a batch file.
 if defined BOOTSTRAP_FOUND exit /b 0
 set "BOOTSTRAP_ARGS=%~2"
 call "%~1" %~2 -I -c "%BOOTSTRAP_PROBE%" <nul >nul 2>nul
-if "%ERRORLEVEL%"=="0" set "BOOTSTRAP_FOUND=%~1"
+if "%ERRORLEVEL%"=="63" set "BOOTSTRAP_FOUND=%~1"
 exit /b 0

@@ -11,9 +11,11 @@ case $0 in
 esac
 
 # Judge a candidate by running it: pyenv shims and aliases exist without a Python behind them.
+# A fitting one exits with 63: what is no Python may well exit with 0.
 usable() {
-    "$@" -I -c 'import sys; sys.exit(sys.version_info < (3, 10) or sys.maxsize <= 2**32)' \
+    "$@" -I -c 'import sys; sys.exit(63 * (sys.version_info >= (3, 10) and sys.maxsize > 2**32))' \
         </dev/null >/dev/null 2>&1
+    [ $? = 63 ]
 }
 
 give_up() {

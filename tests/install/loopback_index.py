@@ -15,11 +15,13 @@ import base64
 import hashlib
 import html
 import json
+import random
 import sys
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -55,6 +57,7 @@ class Reply:
     content_type: str = "text/plain"
     headers: tuple[tuple[str, str], ...] = ()
     file: Distribution | None = None
+    cut: bool = False  # hang up in the middle
 
 
 def version_of(filename: str) -> str:
@@ -73,6 +76,7 @@ class LoopbackIndex:
         self._real: dict[str, dict[str, RealWheel]] = {}
         self._logins: dict[str, str] = {}
         self._failures: dict[str, int] = {}
+        self._mishap: Callable[[], str] = str
         self._pages: dict[tuple[str, str, bool], Reply] = {}
         self._servers = {"index": self._start("index"), "files": self._start("files")}
         self.url = self._url("index")
@@ -142,7 +146,37 @@ class LoopbackIndex:
         finally:
             del self._failures[prefix]
 
+    @contextmanager
+    def failing_at_random(self, seed: int, share: float) -> Iterator[Counter[str]]:
+        """Let this share of all requests, on both hosts, go wrong; count how."""
+        chance, counted = random.Random(seed), Counter[str]()
+
+        def mishap() -> str:
+            if chance.random() >= share:
+                return ""
+            kind = chance.choice(["403", "500", "garbage", "cut"])
+            counted[kind] += 1
+            return kind
+
+        self._mishap = mishap
+        try:
+            yield counted
+        finally:
+            self._mishap = str
+
     # --- answers
+
+    def answer(self, host: str, path: str, accept: str, authorization: str) -> Reply:
+        """Answer one request, or let it go wrong."""
+        match self._mishap():
+            case "":
+                return self.reply(host, path, accept, authorization)
+            case "garbage":
+                return Reply(200, b"\x00\xff<a href='log in' & \xc3(" * 40, HTML)
+            case "cut":
+                return replace(self.reply(host, path, accept, authorization), cut=True)
+            case status:
+                return Reply(int(status), b"bad luck\n")
 
     def reply(self, host: str, path: str, accept: str, authorization: str) -> Reply:
         """Answer one request."""
@@ -322,7 +356,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with headers and body."""
         accept = self.headers.get("Accept", "")
-        reply = self.index.reply(
+        reply = self.index.answer(
             self.host, self.path, accept, self.headers.get("Authorization", "")
         )
         size = reply.file.size if reply.file else len(reply.body)
@@ -341,10 +375,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command == "HEAD":
             return
+        if reply.cut:
+            self.close_connection = True
+            span = span[: len(span) // 2]
         if reply.file:
             self._send_file(reply.file, span)
         else:
-            self.wfile.write(reply.body)
+            self.wfile.write(reply.body[: len(span)])
 
     def _send_file(self, distribution: Distribution, span: range) -> None:
         left = len(span)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -24,6 +27,8 @@ MANAGERS = ("uv", "poetry", "pip")
 IMPATIENT = {"PIP_RETRIES": "1", "UV_HTTP_RETRIES": "0", "POETRY_REQUESTS_MAX_RETRIES": "0"}
 # The setting that the advice names for each manager.
 SETTING = {"uv": "SSL_CERT_FILE", "poetry": "REQUESTS_CA_BUNDLE", "pip": "PIP_CERT"}
+CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
+SEED = 20261121
 INSTALLED = "import importlib.metadata as m; print(m.version('torch'))"
 
 
@@ -174,3 +179,53 @@ def test_a_proxy_that_wants_a_login_is_told_and_the_advice_works(
         with tools.index.recorded() as requests:
             assert repaired(tools, project, **none, http_proxy=login)
         assert requests
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
+    tools: Tools, tmp_path: Path, record_property: Callable[[str, object], None], manager: str
+) -> None:
+    """It fails less and less, so that there is an end."""
+    url = tools.index.pytorch_url
+    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    caches = {name: str(tmp_path / name) for name in CACHES}
+    codes: list[int] = []
+    bad_luck = Counter[str]()
+    while 0 not in codes:
+        assert len(codes) < 20, bad_luck
+        with tools.index.failing_at_random(SEED + len(codes), 0.2 * 0.6 ** len(codes)) as mishaps:
+            done = bootstrap(tools, project, **caches)
+        bad_luck += mishaps
+        codes.append(done.returncode)
+        if done.returncode:
+            told(done)
+            assert not (project / ".venv/bootstrap-stamp.json").exists()
+
+    print(f"seed {SEED}: {dict(bad_luck)}, {len(codes)} runs")
+    record_property(f"runs of a {manager} bootstrap until a failing index let it end", len(codes))
+    assert bad_luck
+    assert len(codes) > 1
+    installed = tools.run(project / ".venv/bin/python", "-c", INSTALLED, cwd=project)
+    assert installed.strip().endswith("+cpu")
+    again = bootstrap(tools, project, **caches)
+    assert "Nothing to do" in again.stdout
+
+
+def test_a_damaged_file_in_poetry_s_cache_does_not_stay_in_the_way(
+    tools: Tools, tmp_path: Path
+) -> None:
+    url = tools.index.pytorch_url
+    project = render(tmp_path / "demo", package_manager="poetry", pytorch_index_url=url)
+    caches = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}
+    assert repaired(tools, project, **caches)
+    wheels = list((tmp_path / "cache").rglob("torch-*.whl"))
+    assert wheels
+    for wheel in wheels:
+        wheel.write_bytes(b"<a href='log in'>")
+    shutil.rmtree(project / ".venv")
+
+    done = bootstrap(tools, project, **caches)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Poetry's cache has a damaged file: again, with an empty cache" in done.stdout
+    assert not (project / ".tools" / "poetry-cache").exists()

@@ -9,13 +9,23 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+SCRIPTS = ".ci/run template/bootstrap.sh"
+
+
 @pytest.mark.parametrize(
-    "tool", ["ruff check", "ruff format --check", "mypy", "shellcheck .ci/run"]
+    "tool",
+    [
+        "ruff check",
+        "ruff format --check",
+        "mypy",
+        f"shellcheck {SCRIPTS}",
+        f"shfmt --diff --indent 4 {SCRIPTS}",
+    ],
 )
 def test_it_is_clean(tool: str) -> None:
     name, *arguments = tool.split()
     launcher = [sys.executable, "-m", name]
-    if name == "shellcheck":
-        launcher = [str(Path(sys.executable).with_name("shellcheck"))]
+    if name.startswith("sh"):
+        launcher = [str(Path(sys.executable).with_name(name))]
     done = subprocess.run([*launcher, *arguments], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import sysconfig
@@ -92,7 +93,8 @@ def check_path_length(machine: Machine) -> Check | None:
     import winreg
 
     place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
-    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+    allowed = 0  # where nobody has set it, there may be no such value
+    with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
         allowed = winreg.QueryValueEx(key, "LongPathsEnabled")[0]
     trouble = "" if allowed else path_trouble(sysconfig.get_path("purelib"), machine)
     if not trouble:
