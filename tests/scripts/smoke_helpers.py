@@ -136,7 +136,17 @@ class Project:
         nothing.mkdir()
         for library in ("libcuda.so.1", "libnvidia-ml.so.1"):
             (nothing / library).touch()
-        personal = ("PYTHON", "NO_COLOR", "COLUMNS", "KMP_", "CUDA_", "HSA_", "HIP_", "ROCR_")
+        personal = (
+            "PYTHON",
+            "NO_COLOR",
+            "FORCE_COLOR",
+            "COLUMNS",
+            "KMP_",
+            "CUDA_",
+            "HSA_",
+            "HIP_",
+            "ROCR_",
+        )
         inherited = {k: value for k, value in os.environ.items() if not k.startswith(personal)}
         self.env = {**inherited, "LD_LIBRARY_PATH": str(nothing), **self.env}
 
@@ -176,8 +186,8 @@ class Project:
         assert_schema(document)
         assert document["exit_code"] == done.returncode
         failed = document["summary"]["fail"]
-        assert text.startswith("FAIL  " if failed else "PASS  ")
         warned = document["summary"]["warn"] and "--strict" in arguments
+        assert text.startswith("FAIL  " if failed else "WARN  " if warned else "PASS  ")
         assert bool(failed or warned) == bool(done.returncode)
         return Outcome(done.returncode, text, stderr, document)
 

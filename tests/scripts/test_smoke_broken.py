@@ -1,7 +1,6 @@
 """The smoke test without a working torch: it says what is wrong, and never shows a traceback."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -217,53 +216,6 @@ def test_noise_on_stdout_is_no_matter(project: Project) -> None:
     assert outcome["TORCH-IMPORT"]["status"] == "pass"
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_the_console_may_have_any_encoding(project: Project, encoding: str) -> None:
-    project.add_stub_torch("raise ImportError('caf\\u00e9 \\u2014 \\u4f60')")
-    outcome = project.run(PYTHONIOENCODING=encoding)
-    assert "caf\\xe9 \\u2014 \\u4f60" in outcome.text
-    assert "caf\u00e9 \u2014 \u4f60" in outcome["TORCH-IMPORT"]["message"]
-
-
-def test_a_terminal_gets_colours_unless_it_does_not_want_them(project: Project) -> None:
-    assert "\033[31mFAIL  torch" in on_a_terminal(project)
-    assert "\033" not in on_a_terminal(project, NO_COLOR="1")
-    assert "\033" not in on_a_terminal(project, TERM="dumb")
-
-
-def on_a_terminal(project: Project, **env: str) -> str:
-    """What the smoke test writes to a terminal."""
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        project.command(), env={**project.env, "TERM": "xterm", **env}, stdout=theirs
-    )
-    os.close(theirs)
-    text = b""
-    while True:
-        try:
-            chunk = os.read(ours, 10_000)
-        except OSError:  # the other side is closed
-            break
-        text += chunk
-        if not chunk:
-            break
-    os.close(ours)
-    assert child.wait() == 1
-    return text.decode("ascii")
-
-
-def test_lines_fit_the_terminal_but_commands_stay_whole(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project", alternatives=("cu126",))
-    project.add_stub_torch(GOOD_START)
-    text = project.run("--device", "cuda", COLUMNS="72").text
-    command = "`copier update --defaults --trust -d compute_platform=cu126`"
-    assert command in text
-    for line in text.replace(command, "").splitlines()[1:]:
-        longest = max(map(len, line.split()), default=0)  # a path, which is not broken either
-        assert len(line) <= 72 or longest > 72 - 23 - len("-> Type"), line
-
-
 def test_a_warning_counts_where_it_is_asked_to(project: Project) -> None:
     strict = project.run("--only", "PY-VENV", "--strict")
     assert (strict.code, strict.ids("warn")) == (5, ["PY-VENV"])
@@ -332,7 +284,12 @@ def test_wrong_arguments_are_refused(project: Project) -> None:
     assert "there is no check 'NUM-PI', see --list" in refuse(project, "--only", "NUM-PI")
     assert "invalid choice: 'slow'" in refuse(project, "--level", "slow")
     assert "--timeout must be more than 0" in refuse(project, "--timeout", "0")
-    assert "No such file or directory" in refuse(project, "--json", "no/such/folder/x.json")
+    assert "no/such/x.json is a folder, or is in none" in refuse(
+        project, "--json", "no/such/x.json"
+    )
+    assert "scripts is a folder" in refuse(project, "--report", str(project.root / "scripts"))
+    assert "a FILE of its own" in refuse(project, "--json", "--markdown")
+    assert "a FILE of its own" in refuse(project, "--json", "x", "--report", "x")
 
 
 def test_a_platform_without_wheels_leads_to_a_build_that_has_some(project: Project) -> None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from datetime import datetime, timezone
-from pathlib import Path
+from typing import Any
 
 from . import driver_checks, full_checks, python_checks, system_checks, torch_checks
+from .bug_report import tell_others
 from .catalogue import CATALOGUE
-from .check import COLOURS, DEVICE_IDS, Check, CheckFunction, carry_out
+from .check import DEVICE_IDS, Check, CheckFunction, carry_out
 from .child import run_child, tell
 from .driver import amd_facts, ask_driver, nvidia_facts
 from .job import Job
 from .machine import Machine, installed_torch, read_machine
-from .report import exit_code, report
+from .outputs import add_outputs, output_trouble, show
+from .result import Result
 from .words import BUILDS, FAULTY, RESTORE
 
 LIMITS = {"quick": 180, "full": 600}  # seconds for torch, by level
@@ -106,6 +107,14 @@ def run_torch_checks(job: Job) -> None:
     tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
 
 
+# What a child can be asked to do.
+STAGES: dict[str, Callable[[dict[str, Any]], None]] = {
+    "torch": lambda job: run_torch_checks(Job(**job)),
+    "driver": lambda job: tell(ask_driver()),
+    "others": lambda job: tell_others(),
+}
+
+
 def run(machine: Machine, options: argparse.Namespace) -> int:
     """Look, check, report; returns the exit code."""
     device, limit = options.device, options.timeout or LIMITS[options.level]
@@ -119,25 +128,10 @@ def run(machine: Machine, options: argparse.Namespace) -> int:
     if machine.accelerator == "rocm":
         machine.driver = amd_facts()
     checks = carry_out_all(machine, choose(options.level, options.only), limit)
-    seconds, code = round(time.monotonic() - begin, 3), exit_code(checks, options.strict)
-    document = {
-        "schema": "smoke/1",
-        "level": options.level,
-        "device": "cuda" if machine.accelerator == "rocm" else machine.accelerator,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": seconds,
-        "exit_code": code,
-        "summary": {status: sum(one.status == status for one in checks) for status in COLOURS},
-        "host": {"os": platform.platform(), "python": platform.python_version()},
-        "checks": [{"id": one.id, **asdict(one)} for one in checks],
-    }
-    text = json.dumps(document, indent=2)
-    if options.json not in ("", "-"):
-        Path(options.json).write_text(text + "\n", encoding="utf-8")
-    if options.json != "-":
-        text = report(machine, checks, seconds)
-    print(text.encode("ascii", "backslashreplace").decode())
-    return code
+    seconds = round(time.monotonic() - begin, 3)
+    result = Result(machine, checks, options.level, options.strict, started, seconds)
+    show(result, options, limit)
+    return result.exit_code()
 
 
 def main(description: str) -> None:
@@ -147,7 +141,7 @@ def main(description: str) -> None:
     devices = ["auto", "cpu", "cuda", "mps", "xpu"]
     devices_help = "default: what the build is for; auto: that, or the CPU where there is none"
     add("--device", choices=devices, default="", help=devices_help)
-    add("--json", nargs="?", const="-", default="", metavar="FILE", help="without FILE: to stdout")
+    add_outputs(parser)
     add("--level", choices=list(LIMITS), default="quick", help="full: all checks; default quick")
     add("--only", action="append", default=[], metavar="ID", help="this check; may be repeated")
     add("--strict", action="store_true", help="exit with 5 if there is a warning")
@@ -159,7 +153,7 @@ def main(description: str) -> None:
     arguments = parser.parse_args()
     if arguments.child:
         stage, job = arguments.child
-        run_torch_checks(Job(**json.loads(job))) if stage == "torch" else tell(ask_driver())
+        STAGES[stage](json.loads(job))
         return
     if arguments.list:
         print(listing())
@@ -173,6 +167,8 @@ def main(description: str) -> None:
             parser.error(f"--only: there is no check {name!a}, see --list")
     if arguments.timeout is not None and not arguments.timeout > 0:
         parser.error("--timeout must be more than 0 seconds")
+    if trouble := output_trouble(arguments):
+        parser.error(ascii(trouble)[1:-1])
     try:
         machine = read_machine(BUILDS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -183,4 +179,5 @@ def main(description: str) -> None:
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted.\n")
     except OSError as error:
-        parser.exit(2, f"{str(error)!a}\n")
+        remedy = "Make room on the disk, or name a FILE that you may write."
+        parser.exit(2, f"This could not go on: {str(error)!a}.\n-> {remedy}\n")
