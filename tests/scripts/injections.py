@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from scripts.smoke_helpers import HERE, Project
+from scripts.smoke_helpers import HERE, Project, load_package
 from scripts.torch_helpers import patch_torch
 from scripts.worlds import world
 
@@ -35,6 +35,11 @@ FAULTY = "the hardware is faulty."
 NO_WORKERS = "or use `num_workers=0`."
 NOT_A_NUMBER = "true = {0}\n{0} = lambda *a, **k: true(*a, **k) * float('nan')"
 HANGS = "import time; time.sleep(99)"
+
+
+def before_torch() -> list[str]:
+    """Arguments for all checks that do without torch."""
+    return [word for name in load_package("command").MACHINE_CHECKS for word in ("--only", name)]
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,10 @@ from pathlib import Path
 import pytest
 
 from scripts.faults import FAULTS
-from scripts.injections import Injection
-from scripts.smoke_helpers import Project, fake_driver, load_package, needs_namespaces
+from scripts.injections import Injection, before_torch
+from scripts.smoke_helpers import Project, fake_driver, needs_namespaces
 from scripts.torch_helpers import patch_torch, real_project
 
-BEFORE_TORCH = [
-    word for name in load_package("command").MACHINE_CHECKS for word in ("--only", name)
-]
 MARKS = [
     pytest.mark.network,
     pytest.mark.slow,
@@ -55,7 +52,7 @@ def test_a_fault_is_named_with_its_remedy_and_nothing_else_is(
     project = broken(fault, tmp_path, lambda: request.getfixturevalue("torch_venv"))
     if fault.driver:
         project.env["LD_LIBRARY_PATH"] = str(request.getfixturevalue("driver"))
-    arguments = [*fault.arguments, *([] if fault.torch else BEFORE_TORCH)]
+    arguments = [*fault.arguments, *([] if fault.torch else before_torch())]
     outcome = project.run(*arguments, **fault.env)
     wrong = [one for one in outcome.document["checks"] if one["status"] in ("warn", "fail")]
     # How much /dev/shm there is, is for this machine to say, unless that is the fault.

@@ -10,6 +10,6 @@ search this folder for its id; to add one, write such a function beside its like
     full_checks     the same, for `--level full` only
 
 Its id, with symptom, cause and remedy, belongs into catalogue.py. The checks are carried out in the
-order of their files, and the files in the order that command.py names. What they come to is a Result;
-report.py shows it to people, outputs.py names all other forms.
+order of their files, and the files in the order that command.py names. What they come to is a
+Result: report.py shows it to people, outputs.py names all other forms.
 """

@@ -11,6 +11,13 @@ from .words import COMPAT, FABRIC, REBOOT, RELOAD, UNSET, VISIBLE
 CHECKS: dict[str, CheckFunction] = {}
 
 
+def no_device(machine: Machine, problem: str, remedy: str) -> Check:
+    """There is no device: nothing is wrong where the CPU will do, as on most machines of a CI."""
+    if machine.fallback():
+        return Check("skip", f"{problem} The CPU will do.")
+    return Check("fail", problem, remedy)
+
+
 @check(CHECKS, "DRV-LIBCUDA")
 def check_libcuda(machine: Machine) -> Check | None:
     """Is there an NVIDIA driver that answers? If not, why?"""
@@ -36,7 +43,7 @@ def check_libcuda(machine: Machine) -> Check | None:
     else:
         problem = "There is no NVIDIA driver, and no sign of an NVIDIA GPU."
         remedy = f"Install {driver}; without a GPU, {machine.without_gpu()}."
-    return Check("warn" if machine.fallback() else "fail", problem, remedy)
+    return no_device(machine, problem, remedy)
 
 
 @check(CHECKS, "DRV-OLD")
@@ -161,7 +168,7 @@ def check_cuda(machine: Machine) -> Check | None:
         return Check("fail", problem, remedy)
     problem = "There is an NVIDIA driver, but it finds no GPU."
     remedy = f"Type `nvidia-smi` to see why; without a GPU, {machine.without_gpu()}."
-    return Check("warn" if machine.fallback() else "fail", problem, remedy)
+    return no_device(machine, problem, remedy)
 
 
 @check(CHECKS, "DRV-ARCH")
@@ -201,4 +208,4 @@ def check_kfd(machine: Machine) -> Check | None:
         missing = "render node in /dev/dri" if facts["kfd"] else "/dev/kfd"
         problem = f"There is no {missing}: no AMD GPU, or no driver for it."
         remedy = f"Install AMD's driver amdgpu; without a GPU, {machine.without_gpu()}"
-    return Check("warn" if machine.fallback() else "fail", problem, f"{remedy}.")
+    return no_device(machine, problem, f"{remedy}.")
