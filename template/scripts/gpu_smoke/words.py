@@ -23,6 +23,8 @@ FABRIC = "Type `sudo systemctl restart nvidia-fabricmanager`."
 COMPAT = "Take the compat folder out of LD_LIBRARY_PATH."
 RESTORE = "Type `git checkout HEAD -- scripts/torch_builds.json`."
 FAULTY = f"Type `{BOOTSTRAP} --recreate`, and reboot; if it stays, the hardware is faulty."
+REDISTRIBUTABLE = "Install https://aka.ms/vc14/vc_redist.x64.exe; without the right to, add the "
+REDISTRIBUTABLE += "package msvc-runtime to the project, and activate .venv."
 NAMES = {"cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "mps": "MPS", "xpu": "XPU"}
 
 
