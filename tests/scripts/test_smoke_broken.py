@@ -176,7 +176,7 @@ def test_an_import_that_fails_is_explained(
         ("import os; os.abort()", "TORCH-IMPORT", "none", "crashed (Aborted)"),
         (
             "import os, sys; sys.stderr.write('OMP: Error #15\\n'); os.kill(os.getpid(), 11)",
-            "TORCH-IMPORT",
+            "LIB-OMP",
             "none",
             "crashed (Segmentation fault), saying `OMP: Error #15`",
         ),
@@ -208,7 +208,8 @@ def test_a_crash_or_a_hang_is_told_with_the_last_finished_check(
     assert outcome[name]["data"]["last_finished"] == last
     if "not answer" in said:
         assert "--timeout 16" in outcome[name]["remedy"]
-    assert outcome.ids("skip") == QUICK[QUICK.index(name) + 1 :]
+    after = QUICK[QUICK.index("DEV-OPEN" if name == "DEV-OPEN" else "TORCH-IMPORT") + 1 :]
+    assert outcome.ids("skip") == [one for one in after if one != name]
 
 
 def test_noise_on_stdout_is_no_matter(project: Project) -> None:

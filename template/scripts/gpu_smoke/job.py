@@ -19,8 +19,20 @@ class Job:
     accelerator: str
     fallback: bool
     names: list[str]  # the checks to carry out
+    way_out: str = ""  # to a build for the GPUs that are here
+    mig: bool = False  # whether a GPU is split into instances
+    limit: float = 600  # seconds, for all checks
+    peaks: list[dict[str, float]] = field(default_factory=list)  # of each GPU, see peak_of
     torch: Any = None
     devices: list[str] = field(default_factory=list)
+
+
+def synchronize(job: Job, device: str) -> None:
+    """Wait until a device has done all that it was told."""
+    kind, _, index = device.partition(":")
+    wait = getattr(getattr(job.torch, kind), "synchronize", None)
+    if wait and kind != "cpu":
+        wait() if kind == "mps" else wait(int(index))
 
 
 def relative_error(result: Tensor, reference: Tensor) -> float:

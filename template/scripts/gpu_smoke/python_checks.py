@@ -91,7 +91,7 @@ def check_torch_build(machine: Machine) -> Check | None:
         return Check("fail", problem, repair())
     if machine.accelerator not in accelerators(torch):
         problem = f"torch {have} is not built for {NAMES[machine.accelerator]}."
-        return Check("fail", problem, f"To change that, {machine.way_out()}.")
+        return Check("fail", problem, f"To change that, {machine.way_out(machine.accelerator)}.")
     if machine.accelerator == "cpu" and gpu:
         problem = f"torch {have} cannot use the {gpu['name']} of this machine."
         remedy = f"To use it, {machine.way_out()}; else test with `--device cpu`."

@@ -1,4 +1,4 @@
-"""Which DLLs a DLL needs, read from its file: Windows itself only says that "one of them" is missing.
+"""Which DLLs a DLL needs, read from its file: Windows only says that "one of them" is missing.
 
 The format is Microsoft's "PE Format": DOS header, COFF header, optional header with the data
 directories, sections, and in one of them the table of imports.
@@ -84,7 +84,7 @@ def missing(folder: Path, search: Iterable[Path]) -> list[tuple[str, str]]:
     names = {one.name.lower() for one in folder.glob("*.dll")}
     for place in search:
         if place.is_dir():
-            names |= {one.lower() for one in os.listdir(place) if one.lower().endswith(".dll")}
+            names |= {one.name.lower() for one in place.iterdir() if one.suffix.lower() == ".dll"}
     found = []
     for path in sorted(folder.glob("*.dll")):
         try:
