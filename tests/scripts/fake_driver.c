@@ -38,7 +38,15 @@ int cuDeviceGetName(char *name, int length, int device) {
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     int found[16];
     if (device < 100 || device >= 100 + capabilities(found)) return 101;
-    return *value = attribute == 75 ? found[device - 100] / 10 : found[device - 100] % 10, 0;
+    switch (attribute) {
+    case 75: return *value = found[device - 100] / 10, 0;
+    case 76: return *value = found[device - 100] % 10, 0;
+    case 16: return *value = 132, 0; /* the figures of an H200 */
+    case 13: return *value = 1980000, 0;
+    case 36: return *value = 3201000, 0;
+    case 37: return *value = 6144, 0;
+    }
+    return 1; /* invalid value */
 }
 
 int nvmlInit_v2(void) { return atoi(text("FAKE_NVML", "0")); }

@@ -124,7 +124,7 @@ def collect_torch_checks(
         "accelerator": machine.accelerator,
         "fallback": machine.fallback(),
         "names": names,
-        "way_out": machine.way_out(),
+        "way_out": machine.way_out() if machine.accelerator == "cuda" else machine.on_cpu(),
         "mig": bool(machine.driver.get("mig")),
         "limit": limit,
         "peaks": machine.peaks(),
