@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,7 +54,8 @@ def run_child(
         output.seek(0)
         errors.seek(0)
         lines = output.read().decode("utf-8", "replace").splitlines()
-        said = errors.read().decode("utf-8", "replace").strip().splitlines()
+        text = errors.read().decode("utf-8", "replace")
+    said = [line.strip() for line in text.splitlines() if re.search("[A-Za-z]", line)]
     rows = []
     for line in lines:
         if line.startswith(MARK):
