@@ -58,6 +58,10 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     if (index >= (unsigned)atoi(text("FAKE_SEEN", "1"))) return 2;
     return *handle = (void *)((char *)0x7fff00000000 + index), 0;
 }
+int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
+    int index = (int)((char *)handle - (char *)0x7fff00000000);
+    return snprintf(uuid, length, "GPU-5a%d8ce01-test", index), 0;
+}
 int nvmlDeviceGetMigMode(void *handle, unsigned *mode, unsigned *pending) {
     if (handle < (void *)0x7fff00000000 || !getenv("FAKE_MIG")) return 3; /* not supported */
     return *mode = *pending = atoi(text("FAKE_MIG", "0")), 0;

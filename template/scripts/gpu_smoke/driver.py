@@ -77,17 +77,21 @@ def ask_driver() -> dict[str, Any]:
             nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
             nvml.nvmlSystemGetDriverVersion(text, 100)
             facts["nvml_count"], facts["driver_version"] = number.value, text.value.decode()
-            facts["mig"] = sum(mig_is_on(nvml, index) for index in range(number.value))
+            facts["uuids"], facts["mig"] = [], 0
+            for index in range(number.value):
+                handle = ctypes.c_void_p()
+                if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
+                    if not nvml.nvmlDeviceGetUUID(handle, text, 100):
+                        facts["uuids"].append(text.value.decode())
+                    facts["mig"] += mig_is_on(nvml, handle)
     return facts
 
 
-def mig_is_on(nvml: ctypes.CDLL, index: int) -> bool:
+def mig_is_on(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> bool:
     """Whether a GPU is split into instances; most GPUs cannot be, and return an error."""
-    handle, mode, pending = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_uint()
+    mode, pending = ctypes.c_uint(), ctypes.c_uint()
     if not hasattr(nvml, "nvmlDeviceGetMigMode"):
         return False  # a driver from before MIG
-    if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
-        return False
     error = nvml.nvmlDeviceGetMigMode(handle, ctypes.byref(mode), ctypes.byref(pending))
     return not error and mode.value == 1
 

@@ -86,18 +86,18 @@ def take_part(job: dict[str, Any]) -> None:
         tell({"error": f"no answer within {job['limit']:g} s"})
         os._exit(1)
 
-    clock = threading.Timer(job["limit"], give_up)  # torch and NCCL may wait for ever
-    clock.daemon = True
-    clock.start()
     try:
-        busbw = sum_up(importlib.import_module("torch"), job, rank, size)
+        torch = importlib.import_module("torch")
+        clock = threading.Timer(job["limit"], give_up)  # torch and NCCL may wait for ever
+        clock.daemon = True
+        clock.start()
+        tell({"busbw": sum_up(torch, job, rank, size)})
+        clock.cancel()
     except Exception as error:
         # NCCL's own words come after torch's, which are the same for many causes.
         reason = str(error).partition("Last error:")[2].strip().partition("\n")[0]
         tell({"error": one_line(error) + (f" ({reason})" if reason else "")})
         os._exit(1)
-    tell({"busbw": busbw})
-    clock.cancel()
 
 
 def sum_up(torch: Any, job: dict[str, Any], rank: int, size: int) -> float:  # noqa: ANN401
