@@ -246,6 +246,16 @@ def test_a_missing_driver_has_five_causes(
         assert remedy in found.remedy
 
 
+def test_an_amd_gpu_leads_from_cuda_to_the_nearest_rocm_build() -> None:
+    others = {name: {"accelerator": name[:4], "release": "2.14.1"} for name in ("rocm7.2", "rocm7")}
+    nothing = {"ended": "", "wsl": False, "container": False, "card": False}
+    check = load_package("driver_checks").check_libcuda
+    found = check(machine(driver={**nothing, "amd": True}, alternatives=others))
+    assert f"for the AMD GPU of this machine, type {MOVE.format('rocm7.2')}" in found.remedy
+    found = check(machine(driver={**nothing, "amd": False}, alternatives=others))
+    assert "rocm" not in found.remedy
+
+
 def test_no_driver_is_a_failure_where_cuda_is_asked_for(tmp_path: Path) -> None:
     project = Project(tmp_path / "project", "cu130")
     project.add_stub_torch(NO_CUDA)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.smoke_helpers import NOT_HERE, QUICK, Project, needs_namespaces
+from scripts.smoke_helpers import NOT_HERE, QUICK, Project, load_package, needs_namespaces
 from scripts.torch_helpers import patch_torch
 
 pytestmark = [
@@ -67,14 +67,22 @@ def test_a_single_check_runs_with_what_it_needs(healthy: Project) -> None:
 
 
 def test_compiling_without_a_compiler_is_worth_a_warning(healthy: Project) -> None:
-    patch_torch(
-        healthy, "def no(f): raise RuntimeError('Failed to find C compiler')\ntorch.compile = no"
-    )
-    outcome = healthy.run("--only", "COMPILE")
-    assert (outcome.code, outcome.ids("warn")) == (0, ["COMPILE"])
-    assert "Failed to find C compiler" in outcome["COMPILE"]["message"]
-    assert "build-essential python3-dev" in outcome["COMPILE"]["remedy"]
-    assert healthy.run("--only", "COMPILE", "--strict").code == 5
+    healthy.env["PATH"] = str(healthy.root)
+    outcome = healthy.run("--only", "COMPILE", "--strict")
+    assert (outcome.code, outcome.ids("warn")) == (5, ["COMPILE"])
+    assert "torch.compile does not work; it says " in outcome["COMPILE"]["message"]
+    assert "build-essential`, or do without torch" in outcome["COMPILE"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("Cannot find a working triton installation.", "./bootstrap.sh"),
+        ("fatal error: Python.h: No such file or directory", "`sudo apt install "),
+    ],
+)
+def test_what_torch_compile_lacks_has_its_remedy(said: str, remedy: str) -> None:
+    assert remedy in load_package("full_checks").compile_remedy(said)
 
 
 def test_workers_without_shared_memory_fail_with_the_way_out(healthy: Project) -> None:

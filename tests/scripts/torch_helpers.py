@@ -78,15 +78,22 @@ def properties(device):
     index = int(str(device).rpartition(":")[2])
     major, minor = divmod(int(capabilities[index]), 10)
     return types.SimpleNamespace(major=major, minor=minor, gcnArchName="gfx90a:sramecc+:xnack-")
-torch.cuda.get_device_properties = properties
-torch.cuda.get_device_capability = lambda d: (properties(d).major, properties(d).minor)
-torch.cuda.device_count = lambda: len(capabilities)
-torch.accelerator.device_count = lambda: len(capabilities)
-torch.cuda.get_device_name = lambda device: "NVIDIA Test " + str(device)[-1]
-torch.cuda.get_arch_list = lambda: ["sm_75", "sm_80", "sm_90", "compute_90"]
-torch.cuda.mem_get_info = lambda device: (70 * 2**30, 80 * 2**30)
-torch.cuda.synchronize = lambda device: None
-torch.cuda.set_device = lambda device: None
+def replace(module, **functions):
+    for name, function in functions.items():
+        getattr(module, name)  # which the real torch must have
+        setattr(module, name, function)
+replace(
+    torch.cuda,
+    get_device_properties=properties,
+    get_device_capability=lambda d: (properties(d).major, properties(d).minor),
+    device_count=lambda: len(capabilities),
+    get_device_name=lambda device: "NVIDIA Test " + str(device)[-1],
+    get_arch_list=lambda: ["sm_75", "sm_80", "sm_90", "compute_90"],
+    mem_get_info=lambda device: (70 * 2**30, 80 * 2**30),
+    synchronize=lambda device: None,
+    set_device=lambda device: None,
+)
+replace(torch.accelerator, device_count=lambda: len(capabilities))
 scaler = torch.amp.GradScaler
 torch.amp.GradScaler = lambda: scaler("cpu")
 """

@@ -44,6 +44,7 @@ def nvidia_facts(limit: float) -> dict[str, Any]:
     rows, ended = run_child("driver", {}, limit)
     return {
         "card": any(cards),
+        "amd": os.access("/dev/kfd", os.R_OK | os.W_OK),
         "container": in_container(),
         "wsl": Path("/dev/dxg").exists(),
         "ended": ended,

@@ -76,7 +76,10 @@ class Machine:
         return self.move_to("cpu") if "cpu" in self.alternatives else "test with `--device cpu`"
 
     def without_gpu(self) -> str:
-        """What to do on a machine without a GPU."""
+        """What to do on a machine without a GPU of NVIDIA's."""
+        amd = (name for name, one in self.alternatives.items() if one["accelerator"] == "rocm")
+        if self.driver.get("amd") and (name := next(amd, "")):
+            return f"for the AMD GPU of this machine, {self.move_to(name)}"
         other = f", or {self.move_to('cpu')}" if "cpu" in self.alternatives else ""
         return f"test with `--device auto`{other}"
 
