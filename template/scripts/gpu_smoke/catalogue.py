@@ -47,8 +47,7 @@ CATALOGUE = {
         RECREATE,
     ),
     "TORCH-DLL": (
-        "[WinError 126] The specified module could not be found. Error loading c10.dll or one of "
-        "its dependencies",
+        '[WinError 126] Error loading "fbgemm.dll" or one of its dependencies',
         "A DLL that torch needs is missing on Windows, mostly of the Visual C++ runtime.",
         REDISTRIBUTABLE,
     ),
@@ -204,8 +203,7 @@ CATALOGUE = {
     "NUM-SDPA": ("wrong or NaN results of attention", NUMBERS, FAULTY),
     "TRAIN-STEPS": ("the loss does not fall", NUMBERS, FAULTY),
     "PKG-NUMPY": (
-        "A module that was compiled using NumPy 1.x cannot be run in NumPy 2.0.0; "
-        "Numpy is not available",
+        "A module that was compiled using NumPy 1.x cannot be run; Numpy is not available",
         "torch or another package was compiled for NumPy 1.",
         "Update the package that is named; for an old torch, require `numpy<2`.",
     ),

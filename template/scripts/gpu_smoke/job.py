@@ -10,6 +10,7 @@ from .words import FAULTY
 
 Tensor = Any  # torch.Tensor, but only the child imports torch
 Dtype = Any  # torch.dtype
+Torch = Any  # the module
 
 
 @dataclass
@@ -23,7 +24,7 @@ class Job:
     mig: bool = False  # whether a GPU is split into instances
     limit: float = 600  # seconds, for all checks
     peaks: list[dict[str, float]] = field(default_factory=list)  # of each GPU, see peak_of
-    torch: Any = None
+    torch: Torch = None
     devices: list[str] = field(default_factory=list)
 
 

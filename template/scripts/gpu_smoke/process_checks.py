@@ -11,7 +11,7 @@ from typing import Any
 
 from .check import Check, CheckFunction, check, one_line
 from .child import run_child, tell
-from .job import Job, Tensor
+from .job import Dtype, Job, Tensor, Torch
 from .windows_dlls import NEWER
 from .words import FAULTY, PEER, WINDOWS, in_container
 
@@ -100,14 +100,14 @@ def take_part(job: dict[str, Any]) -> None:
         os._exit(1)
 
 
-def sum_up(torch: Any, job: dict[str, Any], rank: int, size: int) -> float:  # noqa: ANN401
+def sum_up(torch: Torch, job: dict[str, Any], rank: int, size: int) -> float:
     """Sum exactly in int64 and float32; returns the bus bandwidth in GB/s, as nccl-tests count."""
     distributed, device = torch.distributed, job["devices"][rank]
     if device.startswith("cuda"):
         torch.cuda.set_device(device)
     distributed.init_process_group(job["backend"], timeout=timedelta(seconds=job["limit"]))
 
-    def reduced(dtype: Any, elements: int) -> Tensor:  # noqa: ANN401
+    def reduced(dtype: Dtype, elements: int) -> Tensor:
         tensor = torch.full((elements,), rank + 1, dtype=dtype, device=device)
         distributed.all_reduce(tensor)
         return tensor
