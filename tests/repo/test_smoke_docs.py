@@ -13,7 +13,7 @@ def ids() -> set[str]:
     command, driver = load("command"), load("driver_checks")
     named = {*command.MACHINE_CHECKS, *command.TORCH_CHECKS}
     causes = [*driver.CUDA_ERRORS.values(), *driver.NVML_ERRORS.values()]
-    return named | {cause[0] for cause in causes} | {"TORCH-EXIT"}
+    return named | {cause[0] for cause in causes} | {"TORCH-EXIT", "TORCH-NVJITLINK"}
 
 
 def test_the_catalogue_has_every_id_once_and_no_other() -> None:
@@ -22,9 +22,11 @@ def test_the_catalogue_has_every_id_once_and_no_other() -> None:
 
 def test_no_id_in_the_code_has_been_forgotten() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*_checks.py"))
-    written = re.findall(r'"((?:PY|TORCH|PKG|ENV|SYS|DRV|CUDA|ROCM|DEV|NUM|LIB)-[A-Z]+)"', text)
+    written = re.findall(
+        r'"((?:PY|TORCH|PKG|ENV|SYS|DRV|CUDA|ROCM|XPU|DEV|NUM|LIB|PERF)-[A-Z0-9]+)"', text
+    )
     assert set(written) <= ids()
-    assert len(set(written)) > 25
+    assert len(set(written)) > 40
 
 
 def test_the_page_is_what_the_catalogue_makes() -> None:

@@ -27,12 +27,16 @@ TORCH = "2.13.0"
 QUICK = [
     "TORCH-IMPORT",
     "DEV-OPEN",
+    "DEV-MEM",
     "NUM-MATMUL",
     "NUM-CONV",
     "NUM-GRAD",
     "TRAIN-STEPS",
+    "PKG-NUMPY",
     "LIB-MAPS",
+    "LIB-OMP",
 ]
+NOT_HERE = ("DEV-MEM", "PKG-NUMPY")  # of these, where there is neither a GPU nor NumPy
 CARDS = [path.read_text(encoding="ascii") for path in Path("/sys/bus/pci/devices").glob("*/vendor")]
 without_gpu = pytest.mark.skipif("0x10de\n" in CARDS, reason="this machine has an NVIDIA card")
 

@@ -155,6 +155,8 @@ def test_a_companion_must_be_the_partner(tmp_path: Path, installed: str, status:
         ("import ctypes; ctypes.CDLL('libnowhere.so')", "libnowhere.so", "--recreate"),
         ("raise ImportError('x.so: undefined symbol: f')", "undefined symbol", "LD_LIBRARY_PATH"),
         ("raise OSError('[WinError 126] c10.dll')", "c10.dll", "vc_redist"),
+        ("raise OSError('[WinError 1114] c10.dll')", "c10.dll", "vc_redist"),
+        ("raise OSError('[WinError 127] c10.dll')", "c10.dll", "out of PATH."),
         ("raise ValueError()", "ValueError: no message", "--recreate"),
     ],
 )
@@ -169,13 +171,35 @@ def test_an_import_that_fails_is_explained(
     assert remedy in outcome["TORCH-IMPORT"]["remedy"]
 
 
+def test_a_library_that_is_missing_is_named_with_its_package(project: Project) -> None:
+    project.add_stub_torch(f"raise ImportError({NO_LIBRARY!r})")
+    info = project.root / "site" / "nvidia_cudnn_cu13-9.20.0.48.dist-info"
+    info.mkdir()
+    about = "Metadata-Version: 2.1\nName: nvidia-cudnn-cu13\nVersion: 9.20.0.48\n"
+    (info / "METADATA").write_text(about, encoding="utf-8")
+    (info / "RECORD").write_text("nvidia/cudnn/lib/libcudnn.so.9,,\n", encoding="utf-8")
+    problem = project.run()["TORCH-IMPORT"]["message"]
+    assert problem.endswith(
+        "it belongs to the package nvidia-cudnn-cu13 9.20.0.48, which is not whole."
+    )
+
+
+def test_the_libnvjitlink_of_another_cuda_has_an_id_of_its_own(project: Project) -> None:
+    said = "libcusparse.so.12: undefined symbol: __nvJitLinkComplete_12_4, version libnvJitLink"
+    project.add_stub_torch(f"raise ImportError({said!r})")
+    outcome = project.run()
+    assert (outcome.code, outcome.ids("fail")) == (1, ["TORCH-NVJITLINK"])
+    assert "`unset LD_LIBRARY_PATH`" in outcome["TORCH-NVJITLINK"]["remedy"]
+    assert outcome.ids("skip") == QUICK[1:]
+
+
 @pytest.mark.parametrize(
     ("code", "name", "last", "said"),
     [
         ("import os; os.abort()", "TORCH-IMPORT", "none", "crashed (Aborted)"),
         (
             "import os, sys; sys.stderr.write('OMP: Error #15\\n'); os.kill(os.getpid(), 11)",
-            "TORCH-IMPORT",
+            "LIB-OMP",
             "none",
             "crashed (Segmentation fault), saying `OMP: Error #15`",
         ),
@@ -207,7 +231,8 @@ def test_a_crash_or_a_hang_is_told_with_the_last_finished_check(
     assert outcome[name]["data"]["last_finished"] == last
     if "not answer" in said:
         assert "--timeout 16" in outcome[name]["remedy"]
-    assert outcome.ids("skip") == QUICK[QUICK.index(name) + 1 :]
+    after = QUICK[QUICK.index("DEV-OPEN" if name == "DEV-OPEN" else "TORCH-IMPORT") + 1 :]
+    assert outcome.ids("skip") == [one for one in after if one != name]
 
 
 def test_noise_on_stdout_is_no_matter(project: Project) -> None:

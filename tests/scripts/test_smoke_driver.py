@@ -86,6 +86,34 @@ def test_what_cuda_returns_has_a_name_and_a_remedy(
     assert outcome.text.index("DEV-OPEN      ") < outcome.text.index(f"{name}  ")
 
 
+@pytest.mark.parametrize(
+    ("visible", "gpus", "status"),
+    [
+        ("9", "", "fail"),
+        ("0,2,1", "90", "warn"),
+        ("GPU-5a18", "90", ""),
+        ("GPU-5a28", "", "fail"),
+        ("cuda:0", "", "fail"),
+        ("1, 0", "90 90", ""),
+        ("0,-1,9", "90", ""),
+        ("MIG-1f2e", "90", ""),
+    ],
+)
+def test_every_gpu_that_cuda_visible_devices_names_must_be_there(
+    tmp_path: Path, driver: Path, visible: str, gpus: str, status: str
+) -> None:
+    env = {"FAKE_GPUS": gpus, "FAKE_SEEN": "2", "CUDA_VISIBLE_DEVICES": visible}
+    outcome = cuda_project(tmp_path, driver).run("--only", "CUDA-VISIBLE", **env)
+    assert outcome.code == (3 if status == "fail" else 0)
+    assert outcome.ids("fail" if status == "fail" else "warn") == ["CUDA-VISIBLE"] * bool(status)
+    if status:
+        check = outcome["CUDA-VISIBLE"]
+        assert f"names {check['data']['entry']!r}, but this machine has 2" in check["message"]
+        assert check["remedy"].startswith("Type `unset CUDA_VISIBLE_DEVICES`, or take a number")
+    outcome = cuda_project(tmp_path / "all", driver).run(**env)
+    assert outcome.ids("fail")[:-1] == ["CUDA-VISIBLE"] * (status == "fail")  # then DEV-OPEN
+
+
 @without_gpu
 def test_a_driver_without_any_gpu_fails_unless_the_cpu_will_do(
     tmp_path: Path, driver: Path
@@ -216,6 +244,16 @@ def test_a_missing_driver_has_five_causes(
         assert found.status == status
         assert said in found.message
         assert remedy in found.remedy
+
+
+def test_an_amd_gpu_leads_from_cuda_to_the_nearest_rocm_build() -> None:
+    others = {name: {"accelerator": name[:4], "release": "2.14.1"} for name in ("rocm7.2", "rocm7")}
+    nothing = {"ended": "", "wsl": False, "container": False, "card": False}
+    check = load_package("driver_checks").check_libcuda
+    found = check(machine(driver={**nothing, "amd": True}, alternatives=others))
+    assert f"for the AMD GPU of this machine, type {MOVE.format('rocm7.2')}" in found.remedy
+    found = check(machine(driver={**nothing, "amd": False}, alternatives=others))
+    assert "rocm" not in found.remedy
 
 
 def test_no_driver_is_a_failure_where_cuda_is_asked_for(tmp_path: Path) -> None:

@@ -11,6 +11,28 @@ from typing import Any
 from .child import run_child
 from .words import WINDOWS, in_container
 
+# Of cuda.h: COMPUTE_CAPABILITY_MAJOR and _MINOR, MULTIPROCESSOR_COUNT, CLOCK_RATE (kHz),
+# MEMORY_CLOCK_RATE (kHz), GLOBAL_MEMORY_BUS_WIDTH (bits).
+ATTRIBUTES = (75, 76, 16, 13, 36, 37)
+# Products of float16 or bfloat16 that the tensor cores of a multiprocessor add up in float32, in
+# one clock, by compute capability. 8.0, 9.0, 10.0: torch/cuda/_device_limits.py. 7.0: V100's data
+# sheet (125 TFLOP/s of 80 at 1.53 GHz). The others: NVIDIA's white papers on GA102, Ada and RTX
+# Blackwell for GeForce (71 of 82 at 1.695 GHz, 165 of 128 at 2.52, 209 of 170 at 2.41);
+# professional cards reach twice that. Not 7.5: some of those GPUs have no tensor cores.
+PRODUCTS = {"7.0": 512, "8.0": 1024, "8.6": 256, "8.9": 256, "9.0": 2048, "10.0": 4096, "12.0": 256}
+
+
+def peak_of(
+    capability: str, processors: int, clock: int, memory_clock: int, bus: int
+) -> dict[str, float]:
+    """What a GPU is made for, where that is known: TFLOP/s in half precision, GB/s of its memory.
+
+    Clocks in kHz, the memory bus in bits; its memory moves data twice a clock.
+    """
+    tflops = 2 * PRODUCTS.get(capability, 0) * processors * clock / 1e9
+    bandwidth = 2 * bus / 8 * memory_clock / 1e6
+    return {name: peak for name, peak in (("tflops", tflops), ("gb_s", bandwidth)) if peak}
+
 
 def nvidia_facts(limit: float) -> dict[str, Any]:
     """What this machine shows of NVIDIA. A child asks the driver, since that too can hang."""
@@ -22,6 +44,7 @@ def nvidia_facts(limit: float) -> dict[str, Any]:
     rows, ended = run_child("driver", {}, limit)
     return {
         "card": any(cards),
+        "amd": os.access("/dev/kfd", os.R_OK | os.W_OK),
         "container": in_container(),
         "wsl": Path("/dev/dxg").exists(),
         "ended": ended,
@@ -36,16 +59,18 @@ def ask_driver() -> dict[str, Any]:
     with suppress(OSError):  # no such library
         cuda = ctypes.CDLL("nvcuda.dll" if WINDOWS else "libcuda.so.1")
         cuda.cuDriverGetVersion(ctypes.byref(number))
-        facts["cuda"], facts["gpus"] = number.value, []
+        facts["cuda"], facts["gpus"], facts["peaks"] = number.value, [], []
         facts["init"] = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(number))
         for ordinal in range(0 if facts["init"] else number.value):
             cuda.cuDeviceGet(ctypes.byref(device), ordinal)
-            capability = []
-            for attribute in (75, 76):  # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
-                cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
-                capability.append(str(number.value))
+            values = []
+            for attribute in ATTRIBUTES:
+                unknown = cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
+                values.append(0 if unknown else number.value)
+            capability = f"{values[0]}.{values[1]}"
             cuda.cuDeviceGetName(text, 100, device)
-            facts["gpus"] += [{"name": text.value.decode(), "capability": ".".join(capability)}]
+            facts["gpus"] += [{"name": text.value.decode(), "capability": capability}]
+            facts["peaks"] += [peak_of(capability, *values[2:])]
     with suppress(OSError):
         nvml = ctypes.CDLL("nvml.dll" if WINDOWS else "libnvidia-ml.so.1")
         facts["nvml"] = nvml.nvmlInit_v2()
@@ -53,17 +78,21 @@ def ask_driver() -> dict[str, Any]:
             nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
             nvml.nvmlSystemGetDriverVersion(text, 100)
             facts["nvml_count"], facts["driver_version"] = number.value, text.value.decode()
-            facts["mig"] = sum(mig_is_on(nvml, index) for index in range(number.value))
+            facts["uuids"], facts["mig"] = [], 0
+            for index in range(number.value):
+                handle = ctypes.c_void_p()
+                if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
+                    if not nvml.nvmlDeviceGetUUID(handle, text, 100):
+                        facts["uuids"].append(text.value.decode())
+                    facts["mig"] += mig_is_on(nvml, handle)
     return facts
 
 
-def mig_is_on(nvml: ctypes.CDLL, index: int) -> bool:
+def mig_is_on(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> bool:
     """Whether a GPU is split into instances; most GPUs cannot be, and return an error."""
-    handle, mode, pending = ctypes.c_void_p(), ctypes.c_uint(), ctypes.c_uint()
+    mode, pending = ctypes.c_uint(), ctypes.c_uint()
     if not hasattr(nvml, "nvmlDeviceGetMigMode"):
         return False  # a driver from before MIG
-    if nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
-        return False
     error = nvml.nvmlDeviceGetMigMode(handle, ctypes.byref(mode), ctypes.byref(pending))
     return not error and mode.value == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from .check import Check, CheckFunction, check
 from .machine import Machine, numbers, runs_on
@@ -139,6 +140,34 @@ def check_instances(machine: Machine) -> Check | None:
     return Check("warn", problem, remedy, {"mig": facts["mig"]})
 
 
+def wrong_entry(facts: dict[str, Any]) -> str:
+    """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
+    for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
+        if "nvml_count" not in facts or entry.startswith(("-", "MIG-")):
+            return ""  # a negative number ends the list
+        if entry.startswith("GPU-"):
+            known = any(one.startswith(entry) for one in facts["uuids"])
+        else:
+            known = entry.isdecimal() and int(entry) < facts["nvml_count"]
+        if not known:
+            return entry
+    return ""
+
+
+@check(CHECKS, "CUDA-VISIBLE")
+def check_visible(machine: Machine) -> Check | None:
+    """Is every GPU there that CUDA_VISIBLE_DEVICES names? CUDA ignores those after a wrong one."""
+    facts = machine.driver
+    wrong = wrong_entry(facts) if machine.accelerator == "cuda" else ""
+    if not wrong or facts.get("init") not in (0, 100, 101):
+        return None
+    problem = f"{VISIBLE}={os.environ[VISIBLE]!r} names {wrong!r}, but this machine has "
+    problem += f"{facts['nvml_count']} NVIDIA GPU(s), the first of which is 0"
+    problem += f": CUDA sees {len(facts['gpus'])}." if facts["gpus"] else "."
+    remedy = f"Type `{UNSET}`, or take a number or a GPU- name of `nvidia-smi -L`."
+    return Check("warn" if facts["gpus"] else "fail", problem, remedy, {"entry": wrong})
+
+
 @check(CHECKS, "CUDA-NODEVICE")
 def check_cuda(machine: Machine) -> Check | None:
     """Does CUDA start and show a GPU? A failure has the id of its cause."""
@@ -149,6 +178,8 @@ def check_cuda(machine: Machine) -> Check | None:
         return None  # as check_nvml says
     if not gpus and facts["init"] in (0, 100) and facts.get("mig") and not hidden():
         return None  # as check_instances says
+    if not gpus and facts["init"] in (0, 100, 101) and wrong_entry(facts):
+        return None  # as check_visible says
     if gpus:
         found = [f"{gpu['name']} of compute capability {gpu['capability']}" for gpu in gpus]
         return Check("pass", ", ".join(found), data={"gpus": gpus})

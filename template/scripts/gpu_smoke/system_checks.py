@@ -6,6 +6,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from .check import Check, CheckFunction, check
@@ -94,7 +95,8 @@ def check_path_length(machine: Machine) -> Check | None:
     import winreg
 
     place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
-    with winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+    allowed = 0
+    with suppress(FileNotFoundError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
         allowed = winreg.QueryValueEx(key, "LongPathsEnabled")[0]
     trouble = "" if allowed else path_trouble(sysconfig.get_path("purelib"), machine.release)
     if not trouble:
