@@ -159,6 +159,15 @@ FAULTS: list[Injection] = [
         FAKE_DRIVER="570.86.10",
     ),
     device(
+        "the same with a driver that is too old for every build that would do",
+        "DRV-ARCH",
+        f"update the NVIDIA driver to 580.65.06 or newer and type {MOVE.format('cu130')}.",
+        "has compute capability 12.0, but",
+        build="cu126",
+        FAKE_GPUS="120",
+        FAKE_DRIVER="520.61.05",
+    ),
+    device(
         "one of two GPUs is of compute capability 6.1",
         "DRV-ARCH",
         "Set CUDA_VISIBLE_DEVICES to the other GPUs of `nvidia-smi -L`, or type",
@@ -213,8 +222,8 @@ FAULTS: list[Injection] = [
     device(
         "cuInit returns 101",
         "CUDA-VISIBLE",
-        f"{UNSET}.",
-        "names a GPU that is not there",
+        f"{UNSET}, or take a number or a GPU- name of `nvidia-smi -L`.",
+        "names '7', but this machine has 1 NVIDIA GPU(s)",
         FAKE_INIT="101",
         CUDA_VISIBLE_DEVICES="7",
     ),

@@ -6,6 +6,7 @@ from scripts.injections import (
     FAULTY,
     GOOD_START,
     HANGS,
+    MOVE,
     NO_CUDA,
     NO_WORKERS,
     NOT_A_NUMBER,
@@ -18,10 +19,29 @@ from scripts.injections import (
     torchvision,
 )
 from scripts.smoke_helpers import TORCH
+from scripts.torch_helpers import pretend_gpus
 from scripts.worlds import world
 
 VISION = {"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"}
 CUDNN = "libcudnn.so.9: cannot open shared object file: No such file or directory"
+
+OMP = "OMP: Error #15: Initializing libiomp5.so, but found libiomp5.so already initialized.\n"
+AMD = "torch.cuda.get_device_properties = lambda i: types.SimpleNamespace(gcnArchName='gfx1031')\n"
+AMD += "torch.cuda.get_arch_list = lambda: ['gfx90a', 'gfx1030']"
+FULL = "torch.cuda.mem_get_info = lambda d: (2**29 if str(d)[-1] == '1' else 2**35, 80 * 2**30)"
+SMALL = """
+import sys
+speed = sys.modules["gpu_smoke.speed_checks"]
+speed.SIZE, speed.COPY, speed.SECONDS = 256, 2**22, 0.01
+"""
+WRONG_SUM = """
+import os
+true = torch.distributed.all_reduce
+def all_reduce(x):
+    true(x)
+    x[7] += os.environ.get("RANK") == "1"
+torch.distributed.all_reduce = all_reduce
+"""
 
 FAULTS: list[Injection] = [
     # --- torch
@@ -40,6 +60,21 @@ FAULTS: list[Injection] = [
         "undefined symbol: f",
         1,
         torch="raise ImportError('x.so: undefined symbol: f')",
+    ),
+    Injection(
+        "libnvJitLink is of another CUDA",
+        "TORCH-NVJITLINK",
+        "Type `unset LD_LIBRARY_PATH`",
+        "__nvJitLinkComplete_12_4",
+        1,
+        torch="raise ImportError('libcusparse.so.12: undefined symbol: __nvJitLinkComplete_12_4')",
+    ),
+    dies(
+        "OpenMP ends the process, since it is loaded twice",
+        "LIB-OMP",
+        "one source",
+        f"import os, sys; sys.stderr.write({OMP!r}); os.abort()",
+        "OMP: Error #15",
     ),
     dies("`import torch` aborts", "TORCH-IMPORT", FAULTY, "import os; os.abort()", "(Aborted)"),
     dies(
@@ -80,6 +115,72 @@ FAULTS: list[Injection] = [
         "counts a thousand ones as 2000.0",
         torch="real",
         patch="torch.zeros = torch.ones",
+    ),
+    Injection(
+        "the installed torch has no code for the second GPU",
+        "CUDA-ARCH",
+        f"To use it, type {MOVE.format('cu132')}.",
+        "cuda:1 has compute capability 6.1, but the installed torch is compiled for 7.5",
+        build="cu130",
+        torch="real",
+        driver=True,
+        env={"FAKE_GPUS": "90 75", "FAKE_SEEN": "2"},
+        change=lambda project: pretend_gpus(project, capabilities="90 61"),
+    ),
+    Injection(
+        "the installed torch has no code for an AMD chip",
+        "ROCM-ARCH",
+        "`export HSA_OVERRIDE_GFX_VERSION=10.3.0`",
+        "gfx1031",
+        build="rocm7.2",
+        torch="real",
+        before=world("kfd", "dri/renderD128"),
+        change=lambda project: pretend_gpus(project, AMD, "90"),
+    ),
+    Injection(
+        "Intel's driver does not start",
+        "XPU-INIT",
+        "Level Zero",
+        "Failed to initialize XPU devices",
+        also=("DEV-OPEN",),
+        build="xpu",
+        torch="real",
+        patch="def no(): raise RuntimeError('Failed to initialize XPU devices')\n"
+        "torch.xpu.device_count = torch.accelerator.device_count = no",
+    ),
+    Injection(
+        "a GPU that another process fills",
+        "DEV-MEM",
+        "`nvidia-smi` lists it",
+        "cuda:1 has 0.5 of its 80.0 GiB free.",
+        0,
+        build="cu130",
+        torch="real",
+        driver=True,
+        env={"FAKE_GPUS": "90 90", "FAKE_SEEN": "2"},
+        change=lambda project: pretend_gpus(project, FULL),
+    ),
+    Injection(
+        "a process of two sums wrongly",
+        "NCCL",
+        FAULTY,
+        "cpu got the wrong sum 4 instead of 3",
+        1,
+        torch="real",
+        patch=WRONG_SUM,
+        arguments=("--only", "NCCL"),
+    ),
+    Injection(
+        "a GPU that is slower than it is made for",
+        "PERF-TFLOPS",
+        "nvidia-smi -q -d PERFORMANCE",
+        "that it is made for",
+        0,
+        build="cu130",
+        torch="real",
+        driver=True,
+        arguments=("--only", "PERF-TFLOPS"),
+        change=lambda project: pretend_gpus(project, SMALL, "90"),
     ),
     numbers(
         "a matrix product is NaN",

@@ -9,8 +9,14 @@ import pytest
 from scripts.faults import FAULTS
 from scripts.injections import Injection, before_torch
 from scripts.smoke_helpers import Project, fake_driver, needs_namespaces
-from scripts.torch_helpers import patch_torch, real_project
+from scripts.torch_helpers import doctor, patch_torch, real_project
 
+VERSION_LINES = {  # of torch/version.py
+    "cu126": {"cuda": "12.6"},
+    "cu130": {"cuda": "13.0"},
+    "rocm7.2": {"hip": "7.2.53211", "cuda": ""},
+    "xpu": {"xpu": "20250301"},
+}
 MARKS = [
     pytest.mark.network,
     pytest.mark.slow,
@@ -28,10 +34,13 @@ def broken(fault: Injection, root: Path, torch_venv: Callable[[], Path]) -> Proj
     """A project with this fault, and no other."""
     if fault.torch == "real":
         project = real_project(root, torch_venv(), fault.build)
+        if lines := VERSION_LINES.get(fault.build):
+            doctor(project, torch_venv(), **lines)
     else:
         project = Project(root / "project", fault.build)
-        lines = {"hip": "7.2.53211", "cuda": ""} if fault.build.startswith("rocm") else {}
-        lines |= {"cuda": ""} if fault.installed.endswith("+cpu") else {}
+        lines = VERSION_LINES.get(fault.build, {})
+        if fault.installed.endswith("+cpu"):
+            lines = {"cuda": ""}
         project.add_stub_torch(fault.torch, fault.installed, **lines)
     if fault.patch:
         patch_torch(project, fault.patch)

@@ -47,7 +47,11 @@ def report(result: Result, colours: bool, columns: int = 0) -> str:
     if colours and WINDOWS:
         os.system("")  # makes an old console understand colours
     columns = min(columns or shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
-    indent = 23 if columns >= NARROWEST else 4
+    rows = with_status(result.checks, "pass", "skip", "warn")
+    # The first cause of failure comes last: it is what stays before people's eyes.
+    rows = merged([*rows, *reversed(with_status(result.checks, "fail"))])
+    longest = max(len(one.id) for one in rows)
+    indent = 10 + max(longest, 13) if columns >= NARROWEST else 4
     width = max(columns - indent, 20)
 
     def paint(code: int | str, text: str) -> str:
@@ -59,13 +63,11 @@ def report(result: Result, colours: bool, columns: int = 0) -> str:
     if top.startswith("FAIL"):
         lines += [paint(dim, row) for row in wrap(MORE, columns)]
     lines.append("")
-    rows = with_status(result.checks, "pass", "skip", "warn")
-    # The first cause of failure comes last: it is what stays before people's eyes.
-    for one in merged([*rows, *reversed(with_status(result.checks, "fail"))]):
+    for one in rows:
         status = one.status.upper() if one.status in ("warn", "fail") else one.status
         head, text = f"  {paint(COLOURS[one.status], status)}  {one.id}", wrap(one.message, width)
         if columns >= NARROWEST:
-            head += " " * (15 - len(one.id)) + text.pop(0)
+            head += " " * (indent - 8 - len(one.id)) + text.pop(0)
         todo = wrap(one.remedy and f"-> {one.remedy}", width)
         if one.status == "fail":
             todo = [paint(BOLD, row) for row in todo]
