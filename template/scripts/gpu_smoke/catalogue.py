@@ -117,7 +117,7 @@ CATALOGUE = {
         "Type `unset CUDA_VISIBLE_DEVICES`, then `nvidia-smi`.",
     ),
     "CUDA-VISIBLE": (
-        "CUDA error: invalid device ordinal",
+        "Error 101: invalid device ordinal; CUDA error: invalid device ordinal",
         "CUDA_VISIBLE_DEVICES names a GPU that is not there.",
         "Type `unset CUDA_VISIBLE_DEVICES`.",
     ),
@@ -142,7 +142,8 @@ CATALOGUE = {
         "Take the compat folder out of LD_LIBRARY_PATH.",
     ),
     "CUDA-UNKNOWN": (
-        "CUDA unknown error - this may be due to an incorrectly set up environment",
+        "CUDA unknown error - this may be due to an incorrectly set up environment; CUDA driver "
+        "initialization failed; Error 2: out of memory, from cudaGetDeviceCount()",
         "The module nvidia_uvm is missing or stale, as after a suspend.",
         RELOAD,
     ),
