@@ -97,11 +97,13 @@ class TestSeveralGpus:
         pretend_gpus(gpus, SMALL)
         only = [word for name in ("TFLOPS", "BW", "H2D") for word in ("--only", f"PERF-{name}")]
         outcome = gpus.run(*only)
-        assert (outcome.code, outcome.ids("warn")) == (0, ["PERF-TFLOPS", "PERF-BW"])
+        assert outcome.code == 0
+        assert outcome.ids("warn")[:2] == ["PERF-TFLOPS", "PERF-BW"]  # PCI Express it may reach
         assert "% of the 1.07e+03 that it is made for" in outcome["PERF-TFLOPS"]["message"]
         assert "nvidia-smi -q -d PERFORMANCE" in outcome["PERF-BW"]["remedy"]
         assert outcome["PERF-BW"]["data"]["peaks"] == {"cuda:0": 4916.736, "cuda:1": 4916.736}
         assert set(outcome["PERF-H2D"]["data"]["reached"]) == {"cuda:0", "cuda:1"}
+        assert outcome["PERF-H2D"]["data"]["peaks"] == {"cuda:0": 63.008, "cuda:1": 63.008}
         assert gpus.run(*only, FAKE_MIG="1").ids("warn") == []  # a part of a GPU: not known
 
 

@@ -136,7 +136,8 @@ def check_instances(machine: Machine) -> Check | None:
 def wrong_entry(facts: dict[str, Any]) -> str:
     """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
     for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
-        if "nvml_count" not in facts or entry.startswith(("-", "MIG-")):
+        unsure = len(facts.get("uuids", [])) != facts.get("nvml_count", -1)
+        if unsure or entry.startswith(("-", "MIG-")):
             return ""  # a negative number ends the list
         if entry.startswith("GPU-"):
             known = any(one.startswith(entry) for one in facts["uuids"])
