@@ -107,6 +107,23 @@ def test_each_missing_dll_has_its_remedy(
         assert found is None
 
 
+@pytest.mark.parametrize(
+    ("imported", "status", "remedy"),
+    [("pass", "pass", ""), ("fail", "fail", "Install it."), ("", "fail", "Install it.")],
+)
+def test_what_windows_found_after_all_is_not_missing(
+    imported: str, status: str, remedy: str
+) -> None:
+    check = load_package("check").Check
+    found = [check("fail", "c10.dll needs x.dll, which is nowhere.", "Install it.", id="TORCH-DLL")]
+    if imported:
+        found.append(check(imported, "`import torch` ended.", "Reboot.", id="TORCH-IMPORT"))
+    load_package("command").name_causes(found)
+    assert (found[0].status, found[0].remedy) == (status, remedy)
+    if imported == "fail":
+        assert found[1].remedy == "This follows from TORCH-DLL."
+
+
 @pytest.mark.parametrize("length", [0, 1, 60, 64, 100, 200, 300, 520])
 def test_a_damaged_dll_is_told_as_such(tmp_path: Path, length: int) -> None:
     (tmp_path / "torch_cpu.dll").write_bytes(image("kernel32.dll")[:length])

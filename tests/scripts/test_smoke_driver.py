@@ -200,6 +200,9 @@ def test_a_gpu_without_code_leads_to_the_build_that_has_it(
         ("121", {}, "pass"),  # runs the code for 12.0
         ("110", {}, "fail"),  # 11.0 cannot run the code for 10.0
         ("72", {}, "fail"),  # 7.5 is too new for it
+        ("87", {}, "fail"),  # a Jetson, which runs neither the code for 8.0 nor for 8.6
+        ("87", {"gpu_architectures": ["8.0", "8.7"]}, "pass"),
+        ("89", {"gpu_architectures": ["8.7"]}, "fail"),
         ("130", {"ptx": "12.0"}, "pass"),
         ("90", {"ptx": "12.0", "gpu_architectures": ["12.0"]}, "fail"),
     ],
