@@ -20,8 +20,6 @@ ATTRIBUTES = (75, 76, 16, 13, 36, 37)
 # Blackwell for GeForce (71 of 82 at 1.695 GHz, 165 of 128 at 2.52, 209 of 170 at 2.41);
 # professional cards reach twice that. Not 7.5: some of those GPUs have no tensor cores.
 PRODUCTS = {"7.0": 512, "8.0": 1024, "8.6": 256, "8.9": 256, "9.0": 2048, "10.0": 4096, "12.0": 256}
-
-
 # GB/s of a lane of PCI Express each way, by generation: GT/s less the encoding, as PCI-SIG says.
 LANES = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
 
