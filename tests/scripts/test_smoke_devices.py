@@ -137,7 +137,6 @@ class TestOtherMakers:
             ("gfx1031", "gfx90a gfx1030", "`export HSA_OVERRIDE_GFX_VERSION=10.3.0`"),
             ("gfx1103", "gfx90a gfx1100", "`export HSA_OVERRIDE_GFX_VERSION=11.0.0`"),
             ("gfx1031", "gfx90a", MOVE.format("cpu")),
-            ("gfx803", "gfx90a gfx1030", MOVE.format("cpu")),
             ("gfx90a:sramecc+:xnack-", "gfx90a", ""),
         ],
     )
@@ -196,7 +195,7 @@ class TestOtherMakers:
         (True, False, False, False, "fail", "built for MPS, but macOS", "macOS 14 or newer"),
         (True, False, False, True, "warn", "so the CPU is tested.", "macOS 14 or newer"),
         (False, False, True, False, "fail", "Rosetta translates it.", "for arm64."),
-        (False, False, False, False, "fail", "built without MPS.", "./bootstrap.sh"),
+        (False, False, False, False, "fail", "built without MPS.", "Type `"),
     ],
 )
 def test_why_macos_offers_no_gpu_is_named(

@@ -97,6 +97,7 @@ def test_what_cuda_returns_has_a_name_and_a_remedy(
         ("1, 0", "90 90", ""),
         ("0,-1,9", "90", ""),
         ("MIG-1f2e", "90", ""),
+        ("7", "90", ""),  # CUDA has found it, whatever NVML counts
     ],
 )
 def test_every_gpu_that_cuda_visible_devices_names_must_be_there(

@@ -153,7 +153,8 @@ def check_visible(machine: Machine) -> Check | None:
     """Is every GPU there that CUDA_VISIBLE_DEVICES names? CUDA ignores those after a wrong one."""
     facts = machine.driver
     wrong = wrong_entry(facts) if machine.accelerator == "cuda" else ""
-    if not wrong or facts.get("init") not in (0, 100, 101):
+    every = len(facts.get("gpus", [])) == os.environ.get(VISIBLE, "").count(",") + 1
+    if not wrong or every or facts.get("init") not in (0, 100, 101):
         return None
     problem = f"{VISIBLE}={os.environ[VISIBLE]!r} names {wrong!r}, but this machine has "
     problem += f"{facts['nvml_count']} NVIDIA GPU(s), the first of which is 0"
