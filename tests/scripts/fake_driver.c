@@ -49,6 +49,10 @@ int cuDeviceGetAttribute(int *value, int attribute, int device) {
     return 1; /* invalid value */
 }
 
+int cuDeviceGetPCIBusId(char *bus, int length, int device) {
+    return snprintf(bus, length, "0000:%02x:00.0", device - 100), 0;
+}
+
 int nvmlInit_v2(void) { return atoi(text("FAKE_NVML", "0")); }
 int nvmlDeviceGetCount_v2(unsigned *count) { return *count = atoi(text("FAKE_SEEN", "1")), 0; }
 int nvmlSystemGetDriverVersion(char *version, unsigned length) {
@@ -57,6 +61,16 @@ int nvmlSystemGetDriverVersion(char *version, unsigned length) {
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     if (index >= (unsigned)atoi(text("FAKE_SEEN", "1"))) return 2;
     return *handle = (void *)((char *)0x7fff00000000 + index), 0;
+}
+int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, void **handle) {
+    unsigned index = 99;
+    return sscanf(bus, "0000:%x:00.0", &index) == 1 ? nvmlDeviceGetHandleByIndex_v2(index, handle) : 2;
+}
+int nvmlDeviceGetMaxPcieLinkGeneration(void *handle, unsigned *generation) {
+    return *generation = 5, handle < (void *)0x7fff00000000 ? 2 : 0;
+}
+int nvmlDeviceGetMaxPcieLinkWidth(void *handle, unsigned *width) {
+    return *width = 16, handle < (void *)0x7fff00000000 ? 2 : 0;
 }
 int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
     int index = (int)((char *)handle - (char *)0x7fff00000000);

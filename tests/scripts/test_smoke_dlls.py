@@ -11,6 +11,7 @@ import pytest
 from scripts.smoke_helpers import load_package
 
 dlls = load_package("windows_dlls")
+BOOTSTRAP = f"Type `{load_package('words').BOOTSTRAP}`."
 # What Windows itself brings; it does not run here.
 SYSTEM = ("kernel32.dll", "advapi32.dll", "ole32.dll", "oleaut32.dll")
 RUNTIME_WHEEL = "msvc-runtime==14.44.35112"
@@ -87,7 +88,7 @@ def image(*names: str) -> bytes:
     ("names", "said", "remedy"),
     [
         (["c10.dll"], "torch_cpu.dll needs c10.dll, which", "virus scanner leave .venv alone."),
-        (["python311.dll", "KERNEL32.dll"], "needs python311.dll, which", "Type `./bootstrap.sh`."),
+        (["python311.dll", "KERNEL32.dll"], "needs python311.dll, which", BOOTSTRAP),
         (["MSVCP140_ATOMIC_WAIT.dll", "uv.dll"], "on this machine, as are 1 more.", "vc_redist"),
         (["libomp140.x86_64.dll"], "needs libomp140", "-d torch_version=latest`"),
         (["nvcuda.dll", "api-ms-win-crt-math-l1-1-0.dll", "kernel32.dll"], "", ""),
@@ -107,11 +108,28 @@ def test_each_missing_dll_has_its_remedy(
         assert found is None
 
 
+@pytest.mark.parametrize(
+    ("imported", "status", "remedy"),
+    [("pass", "pass", ""), ("fail", "fail", "Install it."), ("", "fail", "Install it.")],
+)
+def test_what_windows_found_after_all_is_not_missing(
+    imported: str, status: str, remedy: str
+) -> None:
+    check = load_package("check").Check
+    found = [check("fail", "c10.dll needs x.dll, which is nowhere.", "Install it.", id="TORCH-DLL")]
+    if imported:
+        found.append(check(imported, "`import torch` ended.", "Reboot.", id="TORCH-IMPORT"))
+    load_package("command").name_causes(found)
+    assert (found[0].status, found[0].remedy) == (status, remedy)
+    if imported == "fail":
+        assert found[1].remedy == "This follows from TORCH-DLL."
+
+
 @pytest.mark.parametrize("length", [0, 1, 60, 64, 100, 200, 300, 520])
 def test_a_damaged_dll_is_told_as_such(tmp_path: Path, length: int) -> None:
     (tmp_path / "torch_cpu.dll").write_bytes(image("kernel32.dll")[:length])
     problem, remedy = dlls.trouble(tmp_path, [])
     assert problem == f"torch_cpu.dll in {tmp_path} is damaged."
-    assert "bootstrap" in remedy
+    assert remedy == BOOTSTRAP
     (tmp_path / "torch_cpu.dll").write_bytes(b"\x7fELF".ljust(9999, b"\0"))
     assert "is damaged" in dlls.trouble(tmp_path, [])[0]

@@ -62,6 +62,7 @@ def test_a_good_driver_and_gpu_pass(tmp_path: Path, driver: Path) -> None:
         ("1, 0", "90 90", ""),
         ("0,-1,9", "90", ""),
         ("MIG-1f2e", "90", ""),
+        ("7", "90", ""),  # CUDA has found it, whatever NVML counts
     ],
 )
 def test_every_gpu_that_cuda_visible_devices_names_must_be_there(
@@ -99,6 +100,9 @@ def test_a_driver_without_any_gpu_fails_unless_the_cpu_will_do(
         ("121", {}, "pass"),  # runs the code for 12.0
         ("110", {}, "fail"),  # 11.0 cannot run the code for 10.0
         ("72", {}, "fail"),  # 7.5 is too new for it
+        ("87", {}, "fail"),  # a Jetson, which runs neither the code for 8.0 nor for 8.6
+        ("87", {"gpu_architectures": ["8.0", "8.7"]}, "pass"),
+        ("89", {"gpu_architectures": ["8.7"]}, "fail"),
         ("130", {"ptx": "12.0"}, "pass"),
         ("90", {"ptx": "12.0", "gpu_architectures": ["12.0"]}, "fail"),
     ],

@@ -20,6 +20,8 @@ ATTRIBUTES = (75, 76, 16, 13, 36, 37)
 # Blackwell for GeForce (71 of 82 at 1.695 GHz, 165 of 128 at 2.52, 209 of 170 at 2.41);
 # professional cards reach twice that. Not 7.5: some of those GPUs have no tensor cores.
 PRODUCTS = {"7.0": 512, "8.0": 1024, "8.6": 256, "8.9": 256, "9.0": 2048, "10.0": 4096, "12.0": 256}
+# GB/s of a lane of PCI Express each way, by generation: GT/s less the encoding, as PCI-SIG says.
+LANES = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
 
 
 def peak_of(
@@ -55,37 +57,57 @@ def nvidia_facts(limit: float) -> dict[str, Any]:
 def ask_driver() -> dict[str, Any]:
     """Ask libcuda and NVML: their return codes are the causes that torch's messages hide."""
     facts: dict[str, Any] = {}
-    number, device, text = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(100)
-    with suppress(OSError):  # no such library
-        cuda = ctypes.CDLL("nvcuda.dll" if WINDOWS else "libcuda.so.1")
-        cuda.cuDriverGetVersion(ctypes.byref(number))
-        facts["cuda"], facts["gpus"], facts["peaks"] = number.value, [], []
-        facts["init"] = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(number))
-        for ordinal in range(0 if facts["init"] else number.value):
-            cuda.cuDeviceGet(ctypes.byref(device), ordinal)
-            values = []
-            for attribute in ATTRIBUTES:
-                unknown = cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
-                values.append(0 if unknown else number.value)
-            capability = f"{values[0]}.{values[1]}"
-            cuda.cuDeviceGetName(text, 100, device)
-            facts["gpus"] += [{"name": text.value.decode(), "capability": capability}]
-            facts["peaks"] += [peak_of(capability, *values[2:])]
-    with suppress(OSError):
-        nvml = ctypes.CDLL("nvml.dll" if WINDOWS else "libnvidia-ml.so.1")
-        facts["nvml"] = nvml.nvmlInit_v2()
-        if not facts["nvml"]:
-            nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
-            nvml.nvmlSystemGetDriverVersion(text, 100)
-            facts["nvml_count"], facts["driver_version"] = number.value, text.value.decode()
-            facts["uuids"], facts["mig"] = [], 0
-            for index in range(number.value):
-                handle = ctypes.c_void_p()
-                if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
-                    if not nvml.nvmlDeviceGetUUID(handle, text, 100):
-                        facts["uuids"].append(text.value.decode())
-                    facts["mig"] += mig_is_on(nvml, handle)
+    for ask in (ask_cuda, ask_nvml):
+        with suppress(OSError, AttributeError):  # no such library, or not all of it
+            ask(facts)
     return facts
+
+
+def ask_cuda(facts: dict[str, Any]) -> None:
+    """What libcuda knows: GPUs are in the order in which torch sees them."""
+    cuda = ctypes.CDLL("nvcuda.dll" if WINDOWS else "libcuda.so.1")
+    number, device, text = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(100)
+    cuda.cuDriverGetVersion(ctypes.byref(number))
+    facts["cuda"], facts["gpus"], facts["peaks"], facts["buses"] = number.value, [], [], []
+    facts["init"] = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(number))
+    for ordinal in range(0 if facts["init"] else number.value):
+        cuda.cuDeviceGet(ctypes.byref(device), ordinal)
+        values = []
+        for attribute in ATTRIBUTES:
+            unknown = cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
+            values.append(0 if unknown else number.value)
+        capability = f"{values[0]}.{values[1]}"
+        cuda.cuDeviceGetName(text, 100, device)
+        facts["gpus"] += [{"name": text.value.decode(), "capability": capability}]
+        facts["peaks"] += [peak_of(capability, *values[2:])]
+        cuda.cuDeviceGetPCIBusId(text, 100, device)
+        facts["buses"] += [text.value.decode()]
+
+
+def ask_nvml(facts: dict[str, Any]) -> None:
+    """What NVML knows: GPUs are those of the machine, whatever CUDA_VISIBLE_DEVICES says."""
+    nvml = ctypes.CDLL("nvml.dll" if WINDOWS else "libnvidia-ml.so.1")
+    number, handle = ctypes.c_int(), ctypes.c_void_p()
+    text = ctypes.create_string_buffer(100)
+    facts["nvml"] = nvml.nvmlInit_v2()
+    if facts["nvml"]:
+        return
+    nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
+    nvml.nvmlSystemGetDriverVersion(text, 100)
+    facts["nvml_count"], facts["driver_version"] = number.value, text.value.decode()
+    facts["uuids"], facts["mig"] = [], 0
+    for index in range(number.value):
+        if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
+            facts["mig"] += mig_is_on(nvml, handle)
+            if not nvml.nvmlDeviceGetUUID(handle, text, 100):
+                facts["uuids"].append(text.value.decode())
+    for peak, bus in zip(facts.get("peaks", []), facts.get("buses", []), strict=False):
+        if not nvml.nvmlDeviceGetHandleByPciBusId_v2(bus.encode(), ctypes.byref(handle)):
+            lanes, generation = ctypes.c_uint(), ctypes.c_uint()
+            unknown = nvml.nvmlDeviceGetMaxPcieLinkWidth(handle, ctypes.byref(lanes))
+            unknown |= nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle, ctypes.byref(generation))
+            speed = LANES.get(generation.value, 0) * lanes.value
+            peak |= {"host": speed} if speed and not unknown else {}
 
 
 def mig_is_on(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> bool:

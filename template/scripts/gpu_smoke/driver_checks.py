@@ -143,7 +143,8 @@ def check_instances(machine: Machine) -> Check | None:
 def wrong_entry(facts: dict[str, Any]) -> str:
     """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
     for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
-        if "nvml_count" not in facts or entry.startswith(("-", "MIG-")):
+        unsure = len(facts.get("uuids", [])) != facts.get("nvml_count", -1)
+        if unsure or entry.startswith(("-", "MIG-")):
             return ""  # a negative number ends the list
         if entry.startswith("GPU-"):
             known = any(one.startswith(entry) for one in facts["uuids"])
@@ -159,7 +160,8 @@ def check_visible(machine: Machine) -> Check | None:
     """Is every GPU there that CUDA_VISIBLE_DEVICES names? CUDA ignores those after a wrong one."""
     facts = machine.driver
     wrong = wrong_entry(facts) if machine.accelerator == "cuda" else ""
-    if not wrong or facts.get("init") not in (0, 100, 101):
+    every = len(facts.get("gpus", [])) == os.environ.get(VISIBLE, "").count(",") + 1
+    if not wrong or every or facts.get("init") not in (0, 100, 101):
         return None
     problem = f"{VISIBLE}={os.environ[VISIBLE]!r} names {wrong!r}, but this machine has "
     problem += f"{facts['nvml_count']} NVIDIA GPU(s), the first of which is 0"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def loaded_libraries() -> list[str]:
-    """The paths of all shared libraries of this process, sorted; [] where no system call tells."""
+    """The paths of all shared libraries of this process, sorted."""
     if sys.platform == "win32":
         return sorted(windows_modules())
     if sys.platform == "darwin":

@@ -97,12 +97,22 @@ def numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
+# The GPUs of Jetson boards run no code but their own: DEVICE_REQUIREMENT in torch/cuda/__init__.py.
+JETSON = ("5.3", "6.2", "7.2", "8.7", "10.1")
+
+
 def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
     """Whether wheels have a binary for a GPU's major version, or PTX to compile."""
-    capability = numbers(gpu["capability"])
-    binaries = [numbers(text) for text in wheels["gpu_architectures"]]
-    fits = any(binary[0] == capability[0] and binary <= capability for binary in binaries)
-    return fits or not binaries or bool(wheels["ptx"] and numbers(wheels["ptx"]) <= capability)
+    mine, binaries = gpu["capability"], wheels["gpu_architectures"]
+    capability = numbers(mine)
+
+    def fits(binary: str) -> bool:
+        if mine in JETSON or binary in JETSON:
+            return binary == mine or (binary, mine) == ("10.1", "11.0")
+        return numbers(binary)[0] == capability[0] and numbers(binary) <= capability
+
+    compiled = wheels["ptx"] and numbers(wheels["ptx"]) <= capability
+    return not binaries or any(map(fits, binaries)) or bool(compiled)
 
 
 def python_fits(requires: str) -> bool:

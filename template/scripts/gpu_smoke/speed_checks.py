@@ -18,7 +18,7 @@ SIZES = {"cpu": 1024, "mps": 4096}  # of matrices for PERF-TFLOPS
 SIZE = 8192  # the same, of other devices: smaller ones do not fill a large GPU
 COPY = 256 * 2**20  # bytes: more than any cache holds
 SECONDS = 0.2  # to measure each device
-SHARES = {"tflops": 0.25, "gb_s": 0.4}  # of the peak: less is worth a warning
+SHARES = {"tflops": 0.25, "gb_s": 0.4, "host": 0.4}  # of the peak: less is worth a warning
 
 
 def seconds_of(job: Job, device: str, work: Callable[[], object]) -> float:
@@ -51,7 +51,7 @@ def measure(job: Job, peak: str, words: str, work: Callable[[str], float]) -> Ch
     text = f"{slowest} reaches {reached[slowest]:.3g} {words}"
     if slowest in share:
         text += f", {share[slowest]:.0%} of the {peaks[slowest]:.3g} that it is made for"
-    if share.get(slowest, 1) < SHARES.get(peak, 0):
+    if share.get(slowest, 1) < SHARES[peak]:
         return Check("warn", f"{text}.", SLOW, data)
     return Check("pass", text + ", the slowest" * (len(reached) > 1), data=data)
 
