@@ -84,6 +84,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         total.update({name: int(str(times)) for name, times in noted.items()})
     if diagnoses:
         terminalreporter.section(f"injected -> diagnosed: {len(diagnoses)}")
+        diagnoses.sort(key=lambda one: one.rpartition("-> ")[2])
         terminalreporter.write_line("\n".join(diagnoses))
     if total:
         terminalreporter.write_line(", ".join(f"{n} {name}" for name, n in total.items()))

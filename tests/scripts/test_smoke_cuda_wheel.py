@@ -1,6 +1,6 @@
 """The smoke test with the real CUDA wheel, which a fake driver makes say its own errors.
 
-Not run by default, since it downloads 2.5 GB and takes 4.5 GB of disk while it runs:
+Not run by default, since it takes 4.5 GB of disk while it runs, and some three minutes:
 
     SMOKE_CUDA_WHEEL=1 python -m pytest -n 0 tests/scripts/test_smoke_cuda_wheel.py
 """
