@@ -147,7 +147,7 @@ def test_markdown_is_one_table_whatever_torch_says(project: Project) -> None:
     printable = failed["message"].replace("\x1b", "\\x1b").replace("  ", " ")
     assert rows[0][1:] == ["TORCH-IMPORT", printable, failed["remedy"].replace("`", "")]
     assert "<img>" not in text
-    assert rows[1][1] == "6 checks"
+    assert rows[1][1].endswith(" checks")
     assert rows[1][2].startswith("not run, since TORCH-IMPORT failed: DEV-OPEN, NUM-MATMUL, ")
 
 

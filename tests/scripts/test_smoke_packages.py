@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.smoke_helpers import Project
+from scripts.injections import asks_for
+from scripts.smoke_helpers import TORCH, Project
 from scripts.torch_helpers import patch_torch
 
 pytestmark = [
@@ -17,6 +18,8 @@ pytestmark = [
     pytest.mark.skipif("sys.platform != 'linux'", reason="needs the Linux wheel of torch"),
 ]
 INTEL = "intel-openmp==2021.4.0"  # 10 MB
+VISION = "torchvision==0.26.0"  # for torch 2.11, 8 MB
+PILLOW = "pillow>=11,<13"  # which it imports
 NUMPY = "numpy>=2,<3"
 OLD = "bottleneck==1.3.7"  # compiled for NumPy 1, 0.4 MB
 
@@ -26,7 +29,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a folder for each of these packages, as pip would install them."""
     folder = tmp_path_factory.mktemp("packages")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
-    command += ["--only-binary=:all:", f"--dest={folder}", INTEL, NUMPY, OLD]
+    command += ["--only-binary=:all:", f"--dest={folder}", INTEL, NUMPY, OLD, VISION, PILLOW]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip(f"old packages cannot be downloaded: {done.stderr.splitlines()[-1:]}")
@@ -91,3 +94,23 @@ def test_two_real_openmp_runtimes_are_named_before_and_after_they_end_the_proces
     problem = "PyTorch crashed (Aborted), saying `OMP: Error #15: Initializing libiomp5.so, but "
     assert outcome["LIB-OMP"]["message"].startswith(problem)
     assert "KMP_DUPLICATE_LIB_OK=TRUE, which may compute wrong" in outcome["LIB-OMP"]["remedy"]
+
+
+def test_a_real_torchvision_for_another_torch_is_named_before_and_after_it_breaks(
+    healthy: Project, packages: Path
+) -> None:
+    add(healthy, packages, "numpy", "pillow", "torchvision")
+    command = [healthy.executable, "-c", "import torchvision"]  # which is what users see
+    seen = subprocess.run(command, env=healthy.env, capture_output=True, text=True, check=False)
+    said = "operator torchvision::nms does not exist"
+    assert said in seen.stderr
+    outcome = healthy.run("--only", "VISION-NMS")
+    assert (outcome.code, outcome.ids("fail")) == (1, ["VISION-NMS"])
+    assert said in outcome["VISION-NMS"]["message"]
+    assert outcome["VISION-NMS"]["remedy"] == "Type `./bootstrap.sh --recreate`."
+
+    asks_for(packages={"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"})(healthy)
+    outcome = healthy.run("--only", "PKG-VISION")
+    assert (outcome.code, outcome.ids("fail")) == (1, ["PKG-VISION"])
+    wrong = f"torch {TORCH}+cpu goes with torchvision 0.28.0+cpu, but 0.26.0 is installed."
+    assert outcome["PKG-VISION"]["message"] == wrong

@@ -30,10 +30,12 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
 
 
-def wrap(text: str, width: int) -> list[str]:
+def wrap(text: str, width: int, then: str = "") -> list[str]:
     """Lines of that width, but never broken inside `a command`, which is to be copied."""
     text = re.sub("`[^`]*`", lambda command: command[0].replace(" ", "\0"), printable(text))
-    rows = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+    wrapper = textwrap.TextWrapper(width, subsequent_indent=then)
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    rows = wrapper.wrap(text)
     return [row.replace("\0", " ") for row in rows]
 
 
@@ -50,6 +52,7 @@ def report(result: Result, colours: bool, columns: int = 0) -> str:
     rows = with_status(result.checks, "pass", "skip", "warn")
     # The first cause of failure comes last: it is what stays before people's eyes.
     rows = merged([*rows, *reversed(with_status(result.checks, "fail"))])
+    trouble = next((one for one in rows if one.status in ("warn", "fail")), None)
     longest = max(len(one.id) for one in rows)
     indent = 10 + max(longest, 13) if columns >= NARROWEST else 4
     width = max(columns - indent, 20)
@@ -59,11 +62,15 @@ def report(result: Result, colours: bool, columns: int = 0) -> str:
 
     top = result.verdict()
     dim, colour = COLOURS["skip"], COLOURS[top[:4].lower()]
-    lines = [f"{paint(f'1;{colour}', printable(top))}  {paint(dim, result.cost())}"]
+    verdict = wrap(top, columns, "      ") if colours else [printable(top)]
+    lines = [paint(f"1;{colour}", row) for row in verdict]
+    lines[-1] += f"  {paint(dim, result.cost())}"
     if top.startswith("FAIL"):
         lines += [paint(dim, row) for row in wrap(MORE, columns)]
     lines.append("")
     for one in rows:
+        if one is trouble and one is not rows[0]:
+            lines.append("")
         status = one.status.upper() if one.status in ("warn", "fail") else one.status
         head, text = f"  {paint(COLOURS[one.status], status)}  {one.id}", wrap(one.message, width)
         if columns >= NARROWEST:

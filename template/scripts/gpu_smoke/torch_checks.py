@@ -135,7 +135,8 @@ def check_loaded_libraries(job: Job) -> Check:
     loaded = [path for path in loaded_libraries() if NVIDIA.match(Path(path).name)]
     foreign = [path for path in loaded if not any(Path(path).is_relative_to(one) for one in own)]
     if not foreign:
-        return Check("pass", f"{len(loaded)} libraries of NVIDIA, all of this environment")
+        what = f"{len(loaded)} libraries of NVIDIA, all of this environment"
+        return Check("pass", what if loaded else "no library of NVIDIA is loaded")
     problem = f"{foreign[0]} is loaded, which is not of this environment."
     remedy = "Take its folder out of LD_LIBRARY_PATH and /etc/ld.so.conf.d, or remove it."
     if WINDOWS:
