@@ -47,7 +47,7 @@ torch.distributed.is_nccl_available = lambda: True
         (WRONG.format("float32"), "cpu got the wrong sum 4 instead of 3", "hardware is faulty."),
         (WRONG.format("int64"), "cpu got the wrong sum 4 instead of 3", "hardware is faulty."),
         (REFUSE, "RuntimeError: Connection refused", "no firewall stand between processes."),
-        ("if other: os.abort()", "SIGABRT", "no firewall stand between processes."),
+        ("if other: os.abort()", "SIGABRT", "hardware is faulty."),
     ],
 )
 def test_processes_that_do_not_sum_exactly_fail_with_the_reason(

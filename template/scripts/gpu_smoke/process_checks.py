@@ -50,7 +50,7 @@ def check_all_reduce(job: Job) -> Check:
 
 def remedy_of(problem: str, backend: str) -> str:
     """What to do if processes cannot do sums together."""
-    if "wrong" in problem:
+    if "wrong sum" in problem or problem.startswith("crashed"):
         return FAULTY
     if "shared memory" in problem or "No space left" in problem:
         larger = "Start the container with `--shm-size=8g`"
@@ -58,7 +58,9 @@ def remedy_of(problem: str, backend: str) -> str:
     if "libuv" in problem:
         return f"This torch cannot run torchrun on Windows: {NEWER}"
     if backend == "gloo":
-        return "Let /etc/hosts name 127.0.0.1 localhost, and no firewall stand between processes."
+        return (
+            "Let localhost be 127.0.0.1 in the hosts file, and no firewall stand between processes."
+        )
     return "Train with one GPU; `nvidia-smi -q` and `nvidia-smi topo -m` show which is in trouble."
 
 
