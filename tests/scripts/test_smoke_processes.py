@@ -104,12 +104,10 @@ def test_instances_of_a_split_gpu_are_not_asked_to_sum(gpus: Project) -> None:
     assert (outcome.code, outcome["NCCL"]["status"]) == (0, "skip")
 
 
-def test_a_small_dev_shm_and_an_old_torchrun_have_remedies_of_their_own() -> None:
+def test_a_small_dev_shm_has_a_remedy_of_its_own() -> None:
     remedy_of = load_package("process_checks").remedy_of
     said = "DistBackendError: NCCL error (Error while creating shared memory segment /dev/shm/nccl)"
     assert remedy_of(said, "nccl") in (
         "Make /dev/shm larger.",
         "Start the container with `--shm-size=8g`.",
     )
-    old = "DistStoreError: use_libuv was requested but PyTorch was built without libuv support"
-    assert "-d torch_version=latest" in remedy_of(old, "gloo")
