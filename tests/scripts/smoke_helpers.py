@@ -180,7 +180,7 @@ class Project:
             env={**self.env, **env},
             capture_output=True,
             check=False,
-            timeout=120,
+            timeout=300,  # a busy machine compiles slowly
         )
         text, stderr = done.stdout.decode("ascii"), done.stderr.decode("ascii")
         assert "Traceback" not in text + stderr

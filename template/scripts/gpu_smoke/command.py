@@ -104,10 +104,10 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
 def name_causes(checks: list[Check]) -> list[str]:
     """Let failures that follow from others say so; returns the ids of all failures."""
     found = {one.id: one for one in checks}
-    imported = found.get("TORCH-IMPORT")
-    if "TORCH-DLL" in found and imported and imported.status == "pass":  # Windows knew better
-        found["TORCH-DLL"].status, found["TORCH-DLL"].remedy = "pass", ""
-        found["TORCH-DLL"].message = "Windows finds all that torch's DLLs need"
+    dll, imported = found.get("TORCH-DLL"), found.get("TORCH-IMPORT")
+    if dll and dll.status == "fail" and imported and imported.status == "pass":
+        dll.status, dll.remedy = "pass", ""  # Windows knew better
+        dll.message = "Windows finds all that torch's DLLs need"
     failed = [one.id for one in checks if one.status == "fail"]
     causes = [name for name in failed if name.startswith(DEVICE_IDS)]
     for name in causes[1:]:

@@ -12,7 +12,6 @@ from typing import Any
 from .check import Check, CheckFunction, check, one_line
 from .child import run_child, tell
 from .job import Dtype, Job, Tensor, Torch
-from .windows_dlls import NEWER
 from .words import FAULTY, PEER, WINDOWS, in_container
 
 CHECKS: dict[str, CheckFunction] = {}
@@ -50,15 +49,15 @@ def check_all_reduce(job: Job) -> Check:
 
 def remedy_of(problem: str, backend: str) -> str:
     """What to do if processes cannot do sums together."""
-    if "wrong" in problem:
+    if "wrong sum" in problem or problem.startswith("crashed"):
         return FAULTY
     if "shared memory" in problem or "No space left" in problem:
         larger = "Start the container with `--shm-size=8g`"
         return f"{larger}." if in_container() else "Make /dev/shm larger."
-    if "libuv" in problem:
-        return f"This torch cannot run torchrun on Windows: {NEWER}"
     if backend == "gloo":
-        return "Let /etc/hosts name 127.0.0.1 localhost, and no firewall stand between processes."
+        return (
+            "Let localhost be 127.0.0.1 in the hosts file, and no firewall stand between processes."
+        )
     return "Train with one GPU; `nvidia-smi -q` and `nvidia-smi topo -m` show which is in trouble."
 
 
@@ -67,6 +66,7 @@ def all_reduce(backend: str, devices: list[str], limit: float, **env: str) -> tu
     job = {"backend": backend, "devices": devices, "limit": limit}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
     launcher.append(f"--nproc-per-node={len(devices)}")
+    # Windows' torch has no libuv: "run with USE_LIBUV=0 to disable it", says even 2.13.
     env = {"OMP_NUM_THREADS": "1", **({"USE_LIBUV": "0"} if WINDOWS else {}), **env}
     rows, ended = run_child("all-reduce", job, limit + 30, launcher, **env)
     errors = [row["error"] for row in rows if "error" in row]
