@@ -109,6 +109,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(project: Project) -> None:
     assert (done.stdout.splitlines()[1:], done.stderr) == (["1"], "")
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_swallows_a_file_but_not_the_list(project: Project) -> None:
     command = project.command("--json", "/dev/full")
     done = subprocess.run(command, env=project.env, capture_output=True, text=True, check=False)
@@ -148,7 +149,7 @@ def test_markdown_is_one_table_whatever_torch_says(project: Project) -> None:
     assert rows[0][1:] == ["TORCH-IMPORT", printable, failed["remedy"].replace("`", "")]
     assert "<img>" not in text
     assert rows[1][1].endswith(" checks")
-    assert rows[1][2].startswith("not run, since TORCH-IMPORT failed: DEV-OPEN, NUM-MATMUL, ")
+    assert rows[1][2].startswith("not run, since TORCH-IMPORT failed: DEV-OPEN, ")
 
 
 def test_escaped_texts_are_shown_as_they_were() -> None:
