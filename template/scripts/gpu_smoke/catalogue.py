@@ -20,6 +20,9 @@ MOVE = "`copier update --defaults --trust -d compute_platform=...`, as the smoke
 SLOWED = "Heat, a limit on power, or another's work slows the GPU."
 NUMBERS = "The GPU, its memory or a library is faulty."
 
+NO_START = "CUDA unknown error - this may be due to an incorrectly set up environment; CUDA driver "
+NO_START += "initialization failed; Error 2: out of memory, from cudaGetDeviceCount()"
+
 CATALOGUE = {
     "PY-VERSION": (
         "no wheel of torch installs",
@@ -142,8 +145,7 @@ CATALOGUE = {
         "Take the compat folder out of LD_LIBRARY_PATH.",
     ),
     "CUDA-UNKNOWN": (
-        "CUDA unknown error - this may be due to an incorrectly set up environment; CUDA driver "
-        "initialization failed; Error 2: out of memory, from cudaGetDeviceCount()",
+        NO_START,
         "The module nvidia_uvm is missing or stale, as after a suspend.",
         RELOAD,
     ),

@@ -17,14 +17,13 @@ from .catalogue import CATALOGUE
 HIDDEN = "<hidden>"
 SECRET = re.compile("TOKEN|PASS|SECRET|KEY(?!RING)|CREDENTIAL|AUTH|COOKIE|USERNAME", re.IGNORECASE)
 URL = r"(?P<keep>\b[a-z][a-z0-9+.-]*://)"
+TELLING = "(?:token|key|sig|secret|pass|auth)"
 OPENERS = [
     # A user and a password in a URL, also if a password has an @ or a slash, and is not a port.
     re.compile(URL + r"[^\s/@\"]*(?:@[^\s/@\"]*)*(?=@)", re.IGNORECASE),
     re.compile(URL + r"[^\s/@:]+:(?!\d{1,5}(?!\w))[^\s@'\"<>]*(?=@)", re.IGNORECASE),
     # Parameters of a URL that say what they are.
-    re.compile(
-        r"(?P<keep>[?&;][\w.-]*(?:token|key|sig|secret|pass|auth)[\w.-]*=)[^\s&;'\"]+", re.I
-    ),
+    re.compile(rf"(?P<keep>[?&;][\w.-]*{TELLING}[\w.-]*=)[^\s&;'\"]+", re.IGNORECASE),
     # Tokens of GitHub, GitLab, Hugging Face and PyPI.
     re.compile(r"(?P<keep>)\b(?:gh[opsur]_|github_pat_|glpat-|hf_|pypi-)[\w-]{16,}"),
 ]
