@@ -54,8 +54,14 @@ class Machine:
                 return name
         return ""
 
-    def way_out(self) -> str:
+    def way_out(self, wanted: str = "cuda") -> str:
         """What to do for a torch that suits the GPUs and the driver that are here."""
+        if wanted != "cuda":
+            others = (
+                name for name, one in self.alternatives.items() if one["accelerator"] == wanted
+            )
+            name = next(others, "")
+            return self.move_to(name) if name else self.on_cpu()
         ready = self.cuda_build(self.driver.get("driver_version", ""))
         name = ready or self.cuda_build()
         if ready or not name:
@@ -63,12 +69,20 @@ class Machine:
         minimum = self.alternatives[name]["minimum_driver"]
         return f"update the NVIDIA driver to {minimum} or newer and {self.move_to(name)}"
 
+    def peaks(self) -> list[dict[str, float]]:
+        """What each visible GPU is made for; [] if that is not known, as for a part of a GPU."""
+        known = self.accelerator == "cuda" and not self.driver.get("mig")
+        return list(self.driver.get("peaks", [])) if known else []
+
     def on_cpu(self) -> str:
         """What to do where no build suits the GPUs."""
         return self.move_to("cpu") if "cpu" in self.alternatives else "test with `--device cpu`"
 
     def without_gpu(self) -> str:
-        """What to do on a machine without a GPU."""
+        """What to do on a machine without a GPU of NVIDIA's."""
+        amd = (name for name, one in self.alternatives.items() if one["accelerator"] == "rocm")
+        if self.driver.get("amd") and (name := next(amd, "")):
+            return f"for the AMD GPU of this machine, {self.move_to(name)}"
         other = f", or {self.move_to('cpu')}" if "cpu" in self.alternatives else ""
         return f"test with `--device auto`{other}"
 
@@ -91,12 +105,22 @@ def numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
+# The GPUs of Jetson boards run no code but their own: DEVICE_REQUIREMENT in torch/cuda/__init__.py.
+JETSON = ("5.3", "6.2", "7.2", "8.7", "10.1")
+
+
 def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
     """Whether wheels have a binary for a GPU's major version, or PTX to compile."""
-    capability = numbers(gpu["capability"])
-    binaries = [numbers(text) for text in wheels["gpu_architectures"]]
-    fits = any(binary[0] == capability[0] and binary <= capability for binary in binaries)
-    return fits or not binaries or bool(wheels["ptx"] and numbers(wheels["ptx"]) <= capability)
+    mine, binaries = gpu["capability"], wheels["gpu_architectures"]
+    capability = numbers(mine)
+
+    def fits(binary: str) -> bool:
+        if mine in JETSON or binary in JETSON:
+            return binary == mine or (binary, mine) == ("10.1", "11.0")
+        return numbers(binary)[0] == capability[0] and numbers(binary) <= capability
+
+    compiled = wheels["ptx"] and numbers(wheels["ptx"]) <= capability
+    return not binaries or any(map(fits, binaries)) or bool(compiled)
 
 
 def python_fits(requires: str) -> bool:
