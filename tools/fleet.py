@@ -178,8 +178,8 @@ def what_happens(row: Row) -> str:
     """The last column of the table."""
     if row.state in (REFUSED, FAILED):
         return f"{row.state}: {row.reason}"
-    if row.state in (UP_TO_DATE, THERE):
-        return f"{row.state}: {row.branch}" if row.branch else row.state
+    if row.state == UP_TO_DATE:
+        return row.state
     moves = row.changed or "the same build"
     if row.state == CONFLICT:
         return f"{row.state} in {', '.join(row.conflicts)} (else: {moves})"

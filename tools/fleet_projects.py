@@ -172,21 +172,33 @@ def top_folder(project: Path) -> Path:
     return top
 
 
-def refuse_dirty(project: Path) -> None:
+def uncommitted(project: Path) -> list[str]:
+    """The files of a project that are not as they were committed, new ones with them.
+
+    Raises:
+        RefusedError: if the answers file is one of them: what it says is not what HEAD has.
+    """
+    lines = git(project, "status", "--porcelain", "--", ".").splitlines()
+    names = [line[3:] for line in lines]
+    if any(Path(name).name == ANSWERS for name in names):
+        raise RefusedError(
+            f"An update was interrupted, or is not committed yet ({ANSWERS} has changed): commit"
+            " it, or undo it with `git reset --hard` and remove its new files."
+        )
+    return names
+
+
+def refuse_dirty(names: list[str]) -> None:
     """Stop where work is not committed.
 
     Raises:
         RefusedError: with the files.
     """
-    lines = git(project, "status", "--porcelain", "--", ".").splitlines()
-    if not lines:
-        return
-    names = [line[3:] for line in lines]
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    what = "Work is not committed"
-    if ANSWERS in {Path(name).name for name in names}:
-        what = "An update is not committed, or was interrupted"
-    raise RefusedError(f"{what} ({', '.join(names[:3])}{more}): commit it, stash it or undo it.")
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise RefusedError(
+            f"Work is not committed ({', '.join(names[:3])}{more}): commit it or stash it."
+        )
 
 
 def address(template: str) -> str:

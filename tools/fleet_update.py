@@ -25,7 +25,7 @@ from typing import Any
 from copier import run_update
 from copier.errors import UnsafeTemplateError, UserMessageError
 from packaging.version import InvalidVersion, Version
-from plumbum import ProcessExecutionError
+from plumbum import ProcessExecutionError, local
 
 from fleet_projects import (
     ANSWERS,
@@ -37,9 +37,11 @@ from fleet_projects import (
     read,
     refuse_dirty,
     top_folder,
+    uncommitted,
     without_secrets,
 )
 
+SET_BY_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # where a git hook runs this
 NO_HOOKS = ["-c", f"core.hooksPath={os.devnull}"]
 UP_TO_DATE, UPDATE, CONFLICT, REFUSED, FAILED = (
     "up to date",
@@ -141,16 +143,19 @@ def begin_worker(folder: Path, variables: Mapping[str, str]) -> None:
     own = folder / f"worker-{os.getpid()}"
     own.mkdir()
     tempfile.tempdir = str(own)
-    os.environ.update(variables)
-    os.environ.update(
-        COPIER_CACHE_DIR=str(own / "cache"),  # two processes would be in each other's way
-        GIT_LFS_SKIP_SMUDGE="1",
-        GIT_TERMINAL_PROMPT="0",
-        TMPDIR=str(own),
-    )
-    os.environ.setdefault("GIT_SSH_COMMAND", "ssh -o BatchMode=yes")
-    for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where a git hook runs this
-        os.environ.pop(name, None)
+    environment = {
+        "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
+        **{name: value for name, value in os.environ.items() if name not in SET_BY_HOOKS},
+        **variables,
+        "COPIER_CACHE_DIR": str(own / "cache"),  # two processes would be in each other's way
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_TERMINAL_PROMPT": "0",
+        "TMPDIR": str(own),
+    }
+    # Copier runs git by plumbum, which took its own copy of the environment when it was imported.
+    for known in (os.environ, local.env):
+        known.clear()
+        known.update(environment)
     # What a template's own commands print would tear the progress bar.
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
@@ -182,34 +187,39 @@ def look_after(path: Path, row: Row, template: Template, trust: bool, apply: boo
 
 
 def _fill(path: Path, row: Row, template: Template, trust: bool, apply: bool) -> None:
-    recorded, top = read(path), top_folder(path)
+    recorded, top, changed = read(path), top_folder(path), uncommitted(path)
     if template.problem:
         raise RefusedError(template.problem)
     row.new_version = template.version
     if not _is_behind(recorded.commit, template):
         row.state = UP_TO_DATE
         return
-    refuse_dirty(path)
+    refuse_dirty(changed)
     subfolder = path.resolve().relative_to(top.resolve())
     parts = [template.version, *subfolder.parts]
     branch = f"template-update/{'-'.join(parts)}"
     if known := _known_branch(top, branch, subfolder, template):
         row.state, row.branch = THERE, known
+        _note_message(row, git(top, "log", "-1", "--format=%b", known))
         return
     with tempfile.TemporaryDirectory(prefix="trial-", ignore_cleanup_errors=True) as folder:
         clone = Path(folder) / "project"  # Copier shows no name of it, but a template could
         _clone(top, clone)
-        row.message = _update(clone / subfolder, template.commit, trust, recorded.template)
-        changed = re.search(r"^Changed: (.+)\.$", row.message, re.MULTILINE)
-        row.changed = changed[1] if changed else None
+        message = _update(clone / subfolder, template.commit, trust, recorded.template)
+        _note_message(row, message)
         new = built(clone / subfolder)
         row.new_torch, row.new_minimum_driver = new.torch, new.minimum_driver
         row.conflicts = _conflicts(clone)
         row.state = CONFLICT if row.conflicts else UPDATE
         if apply and not row.conflicts:
-            _commit(top, clone, f"Update the template to {template.version}\n\n{row.message}\n")
+            _commit(top, clone, f"Update the template to {template.version}\n\n{message}\n")
             _bring_back(top, clone, branch)
             row.state, row.branch = MADE, branch
+
+
+def _note_message(row: Row, message: str) -> None:
+    changed = re.search(r"^Changed: (.+)\.$", message, re.MULTILINE)
+    row.message, row.changed = message, changed[1] if changed else None
 
 
 def _is_behind(commit: str, template: Template) -> bool:
