@@ -303,7 +303,8 @@ def test_a_terminal_gets_a_bar_colors_and_lines_that_fit(
 ) -> None:
     from terminal import Terminal
 
-    command = [sys.executable, FLEET, "--trust", project("new", "new"), project("old")]
+    command: list[str | Path] = [sys.executable, FLEET, "--trust"]
+    command += [project("new", "new"), project("old")]
     if not color:
         command = ["env", "NO_COLOR=1", *map(str, command)]
     terminal = Terminal(command, (100, 40), ROOT)
