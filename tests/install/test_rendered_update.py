@@ -1,4 +1,4 @@
-"""After an update, scripts/template_update.py locks and installs the new build, on loopback."""
+"""After an update a stale .venv and lock are noticed, and the weekly script makes both anew."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from install.managers import Tools
+from install.managers import ToolFailedError, Tools
 from install.rendered import PYTHON
-from render.projects import commit, git, start
+from render.projects import commit, git, start, update
 from update.versions import clone, release_as_of
 
 pytestmark = [
@@ -45,6 +45,22 @@ def test_an_update_is_locked_installed_and_tested(
     python = project / ".venv/bin/python"
     assert tools.run(python, "-c", VERSION, cwd=project).strip() == "2.13.0+cpu"
 
+    locks = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements/torch-cpu.txt"}
+    old_lock = (project / locks[manager]).read_text(encoding="utf-8")
+    assert "2.14.1" not in old_lock
+
+    update(project)  # by hand: what is installed and locked is now stale, and is noticed
+    with pytest.raises(ToolFailedError) as failed:
+        tools.run(python, "scripts/gpu_smoke_test.py", "--only", "TORCH-BUILD", cwd=project)
+    said = " ".join(str(failed.value).split())
+    assert "torch 2.13.0+cpu (CPU) is installed, but the project asks for 2.14.1+cpu (CPU)" in said
+    assert "./bootstrap.sh" in said
+    plan = tools.run("sh", "bootstrap.sh", "--dry-run", "--no-smoke", cwd=project)
+    assert "Nothing to do" not in plan
+    assert {"uv": " lock ", "poetry": " lock ", "pip": "torch-cpu.txt"}[manager] in plan
+    git(project, "reset", "--quiet", "--hard")
+    assert "Nothing to do" in tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
+
     report = tmp_path / "report"
     copier = str(Path(sys.executable).with_name("copier"))
     command = ["scripts/template_update.py", "prepare", "--report", str(report)]
@@ -56,6 +72,6 @@ def test_an_update_is_locked_installed_and_tested(
     assert ready["draft"] is False
     assert tools.run(python, "-c", VERSION, cwd=project).strip() == "2.14.1+cpu"
     changed = git(project, "diff", "--name-only", "main", ready["branch"]).splitlines()
-    locks = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements/torch-cpu.txt"}
     assert locks[manager] in changed
+    assert "2.14.1" in (project / locks[manager]).read_text(encoding="utf-8")
     assert git(project, "status", "--porcelain") == ""
