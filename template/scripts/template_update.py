@@ -73,6 +73,12 @@ def why_copier_failed(stderr: str) -> str:
     lines = stderr.strip().splitlines() or ["no output"]
     if not any(line.startswith("Traceback ") for line in lines):
         return lines[-1]
+    fatal = [line.partition("fatal: ")[2] for line in lines if "fatal: " in line]
+    if fatal:  # git's, which Copier ran
+        return (
+            f"git cannot read the template ({fatal[-1]}). If it is private, this job needs a way to"
+            " read it: see docs/org-rollout.md of the template."
+        )
     named = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception)\b", line)]
     what = lines[named[-1] :][:2] if named else lines[-1:]
     return (

@@ -1,6 +1,6 @@
 """How many projects a second tools/fleet.py updates, against one `copier update` after the other.
 
-    python benchmarks/fleet.py [--projects 100] [--runs 3]
+    python benchmarks/fleet_updates.py [--projects 100] [--runs 3]
 
 Every figure is the wall time of real processes on fresh copies of a project with one update to
 make; the fleet also makes its branches, which `copier update` does not. A tenth of the projects is
