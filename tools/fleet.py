@@ -23,27 +23,33 @@ from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import IO
 
-from plumbum import colors
-from plumbum.cli.progress import Progress
+try:
+    from plumbum import colors
+    from plumbum.cli.progress import Progress
 
-from fleet_projects import RefusedError, built, find, read
-from fleet_update import (
-    ATTENTION,
-    CONFLICT,
-    FAILED,
-    MADE,
-    REFUSED,
-    THERE,
-    UP_TO_DATE,
-    UPDATE,
-    Row,
-    Template,
-    begin_worker,
-    look_after,
-    newest,
-    redirected,
-    remove,
-)
+    from fleet_projects import RefusedError, built, find, read
+    from fleet_update import (
+        ATTENTION,
+        CONFLICT,
+        FAILED,
+        MADE,
+        REFUSED,
+        THERE,
+        UP_TO_DATE,
+        UPDATE,
+        Row,
+        Template,
+        begin_worker,
+        look_after,
+        newest,
+        redirected,
+        remove,
+    )
+except ModuleNotFoundError as error:
+    sys.exit(
+        f"{sys.executable} has no {error.name}: run this with a Python that has copier and"
+        " copier-template-extensions, such as .venv/bin/python after the README's test command."
+    )
 
 if sys.platform == "win32":
     import msvcrt

@@ -296,6 +296,15 @@ def test_a_wrong_command_line_is_a_sentence(
     assert "Traceback" not in done.stderr
 
 
+def test_without_copier_it_says_what_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", str(FLEET), tmp_path], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert " has no plumbum: run this with a Python that has copier and" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 @pytest.mark.skipif(os.name == "nt", reason="needs a terminal of POSIX")
 @pytest.mark.parametrize("color", [True, False])
 def test_a_terminal_gets_a_bar_colors_and_lines_that_fit(
