@@ -196,10 +196,10 @@ def test_a_fleet_is_told_updated_and_recognized_again(
         message = git(good[name], "log", "-1", "--format=%B", BRANCH)
         assert message.startswith("Update the template to 2.0.0\n\nmy-torch-project is up to date")
         assert git(good[name], "rev-parse", f"{BRANCH}~1") == git(good[name], "rev-parse", "main")
-        by_hand = update(Path(shutil.copytree(good[name], tmp_path / name)))
-        git(good[name], "checkout", "--quiet", BRANCH)
-        assert files(good[name]) == files(by_hand)
-        git(good[name], "checkout", "--quiet", "main")
+    by_hand = update(Path(shutil.copytree(good["old"], tmp_path / "by-hand")))
+    git(good["old"], "checkout", "--quiet", BRANCH)
+    assert files(good["old"]) == files(by_hand)
+    git(good["old"], "checkout", "--quiet", "main")
 
     git(good["ended"], "commit", "--quiet", "--allow-empty", "--message", "Newer work")
     done = fleet("--trust", "--apply", "--json", good["old"], good["ended"])
@@ -313,15 +313,13 @@ def test_a_terminal_gets_a_bar_colors_and_lines_that_fit(
     from terminal import Terminal
 
     command: list[str | Path] = [sys.executable, FLEET, "--trust"]
-    command += [project("new", "new"), project("old")]
-    if not color:
-        command = ["env", "NO_COLOR=1", *map(str, command)]
-    terminal = Terminal(command, (100, 40), ROOT)
-    terminal.type("", until="2 projects")
+    command.append(project("old") if color else project("new", "new"))
+    environment = {} if color else {"NO_COLOR": "1"}
+    terminal = Terminal(command, (100, 40), ROOT, environment)
+    terminal.type("", until="1 projects")
     assert terminal.finish() == 0
     screen = terminal.screen
     text = "\n".join(screen.display)
-    assert "up to date" in text
-    assert "1.2.0 -> 2.0.0" in text
+    assert ("1.2.0 -> 2.0.0" if color else "up to date") in text
     colored = any(screen.buffer[y][x].fg != "default" for y in range(40) for x in range(100))
     assert colored is color

@@ -73,8 +73,15 @@ def interrupt(project: Path, temporary: Path, moment: object, what: int) -> str:
     return running.communicate(timeout=60)[1]
 
 
-@pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGKILL], ids=["stopped", "killed"])
-@pytest.mark.parametrize("moment", [begun, overwritten, compared])
+@pytest.mark.parametrize(
+    ("moment", "what"),
+    [
+        (begun, signal.SIGINT),
+        (overwritten, signal.SIGINT),
+        (overwritten, signal.SIGKILL),
+        (compared, signal.SIGKILL),
+    ],
+)
 def test_two_commands_of_git_undo_it_and_the_next_update_is_as_if_nothing_was(
     made: tuple[Path, dict[str, bytes]], tmp_path: Path, moment: object, what: int
 ) -> None:
