@@ -43,14 +43,22 @@ def fleet(projects: Path) -> None:
         raise AssertionError(done.stdout)
 
 
-def seconds(update: Callable[[Path], None], project: Path, count: int, folder: Path) -> float:
-    """The wall time of an update of so many copies of a project."""
+def computed() -> float:
+    """The seconds that cores have spent on the processes that this one has waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def seconds(
+    update: Callable[[Path], None], project: Path, count: int, folder: Path
+) -> tuple[float, float]:
+    """The wall time of an update of so many copies of a project, and that of the cores."""
     projects = folder / "projects"
     for number in range(count):
         shutil.copytree(project, projects / f"project-{number:03}")
-    started_at = time.perf_counter()
+    started_at, before = time.perf_counter(), computed()
     update(projects)
-    taken = time.perf_counter() - started_at
+    taken = time.perf_counter() - started_at, computed() - before
     shutil.rmtree(projects)
     return taken
 
@@ -71,17 +79,20 @@ def main() -> int:
             tool.append(seconds(fleet, project, few, folder))
         all_of_them = seconds(fleet, project, many, folder)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    of_loop, of_tool = (statistics.median(wall for wall, _ in runs) for runs in (loop, tool))
     rates = {
-        f"{few} projects, one by one": few / statistics.median(loop),
-        f"{few} projects, fleet": few / statistics.median(tool),
-        f"{many} projects, fleet": many / all_of_them,
+        f"{few} projects, one by one": few / of_loop,
+        f"{few} projects, fleet": few / of_tool,
+        f"{many} projects, fleet": many / all_of_them[0],
     }
-    print(f"{'':28}{'a second':>9}{'/ one by one':>14}   ({options.runs} runs, {cores} cores)")
-    for what, rate in rates.items():
-        print(f"{what:28}{rate:9.2f}{rate / next(iter(rates.values())):14.2f}")
-    growth = all_of_them / statistics.median(tool)
+    cost = [min(work for _, work in runs) / few for runs in (loop, tool)]
+    cost.append(all_of_them[1] / many)
+    head = f"{'':28}{'a second':>9}{'/ one by one':>14}{'core time each':>16}"
+    print(f"{head}   ({options.runs} runs, {cores} cores)")
+    for (what, rate), work in zip(rates.items(), cost, strict=True):
+        print(f"{what:28}{rate:9.2f}{rate / next(iter(rates.values())):14.2f}{work:14.2f} s")
     print(
-        f"{many / few:g} times as many projects take {growth:.1f} times as long;"
+        f"{many / few:g} times as many projects take {all_of_them[0] / of_tool:.1f} times as long;"
         f" the largest process had {peak:.0f} MiB"
     )
     gain = rates[f"{many} projects, fleet"] / rates[f"{few} projects, one by one"]
