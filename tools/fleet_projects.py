@@ -93,7 +93,7 @@ def load_answers(project: Path) -> dict[str, Any]:
     try:
         text = (project / ANSWERS).read_text(encoding="utf-8")
         answers = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         what = f"It has no {ANSWERS}" if project.is_dir() else "There is no such folder"
         raise RefusedError(f"{what}: name a project made from the template.") from None
     except yaml.MarkedYAMLError as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from install.managers import ToolFailedError, Tools
 from install.rendered import PYTHON
@@ -20,6 +22,39 @@ pytestmark = [
     pytest.mark.usefixtures("real_pip"),
 ]
 VERSION = "import importlib.metadata as m; print(m.version('torch'))"
+
+
+def run_the_workflow(tools: Tools, project: Path, folder: Path) -> Path:
+    """Run the shell steps of the project's workflow as GitHub does; the remote that it pushed to.
+
+    Copier comes from the registry, the project's packages from loopback, and `gh` notes its orders.
+    """
+    remote = folder / "remote.git"
+    git(folder, "init", "--quiet", "--bare", str(remote))
+    git(project, "remote", "add", "origin", str(remote))
+    git(project, "push", "--quiet", "origin", "main")
+    gh = folder / "bin/gh"
+    gh.parent.mkdir()
+    gh.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> "{folder}/asked"\n', encoding="utf-8")
+    gh.chmod(0o755)
+    workflow = project / ".github/workflows/template-update.yml"
+    steps = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]["update"]["steps"]
+    shells = [step for step in steps if "run" in step]
+    assert len(shells) == 3
+    for step in shells:
+        # The first one installs Copier, which the index on loopback does not have.
+        known = {**os.environ} if step is shells[0] else tools.environment
+        path = f"{gh.parent}{os.pathsep}{tools.environment['PATH']}"
+        given = dict.fromkeys(step.get("env", {}), "secret")
+        done = subprocess.run(
+            ["bash", "-e", "-c", step["run"]],
+            cwd=project,
+            env={**known, **given, "PATH": path, "RUNNER_TEMP": str(folder)},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    return remote
 
 
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
@@ -62,9 +97,17 @@ def test_an_update_is_locked_installed_and_tested(
     assert "Nothing to do" in tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
 
     report = tmp_path / "report"
-    copier = str(Path(sys.executable).with_name("copier"))
-    command = ["scripts/template_update.py", "prepare", "--report", str(report)]
-    tools.run(sys.executable, *command, "--copier", copier, cwd=project)
+    if manager == "uv":
+        remote = run_the_workflow(tools, project, tmp_path)
+        assert "_commit: v1.2.0" in git(remote, "show", "template-update/1.2.0:.copier-answers.yml")
+        assert "2.14.1" in git(remote, "show", "template-update/1.2.0:uv.lock")
+        asked = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
+        assert [line.split()[:2] for line in asked] == [["pr", "create"]]
+        assert "--draft" not in asked[0]
+    else:
+        copier = str(Path(sys.executable).with_name("copier"))
+        command = ["scripts/template_update.py", "prepare", "--report", str(report)]
+        tools.run(sys.executable, *command, "--copier", copier, cwd=project)
 
     ready = json.loads((report / "pull-request.json").read_text(encoding="utf-8"))
     body = (report / "body.md").read_text(encoding="utf-8")
