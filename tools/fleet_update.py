@@ -149,6 +149,7 @@ def begin_worker(folder: Path, variables: Mapping[str, str]) -> None:
         **variables,
         "COPIER_CACHE_DIR": str(own / "cache"),  # two processes would be in each other's way
         "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_OPTIONAL_LOCKS": "0",  # not even `git status` writes in a checkout
         "GIT_TERMINAL_PROMPT": "0",
         "TMPDIR": str(own),
     }
@@ -203,7 +204,7 @@ def _fill(path: Path, row: Row, template: Template, trust: bool, apply: bool) ->
         _note_message(row, git(top, "log", "-1", "--format=%b", known))
         return
     with tempfile.TemporaryDirectory(prefix="trial-", ignore_cleanup_errors=True) as folder:
-        clone = Path(folder) / "project"  # Copier shows no name of it, but a template could
+        clone = Path(folder) / "project"
         _clone(top, clone)
         message = _update(clone / subfolder, template.commit, trust, recorded.template)
         _note_message(row, message)
