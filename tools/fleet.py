@@ -11,15 +11,15 @@ import argparse
 import json
 import multiprocessing
 import os
+import secrets
 import shutil
 import sys
 import tempfile
 import textwrap
-import time
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing, contextmanager, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from typing import IO
 
@@ -76,28 +76,29 @@ exit codes: 0 nothing needs a person; 1 a project conflicts, was refused or fail
 def workspace() -> Iterator[Path]:
     """A temporary folder for this run; those of runs that were killed are removed first.
 
-    A run holds a lock in its folder, which ends with its process, however that ends.
+    A run has locked a file before its folder is there, and the lock ends with the process, however
+    that ends.
     """
     base = Path(tempfile.gettempdir())
-    for old in base.glob(f"{PREFIX}*"):
-        lock = old / "lock"
-        try:
-            is_new = time.time() - old.stat().st_mtime < 60  # may not have its lock yet
-            with lock.open("a") as file:
+    for lock in base.glob(f"{PREFIX}*.lock"):
+        with suppress(OSError):
+            with lock.open("r+") as file:
                 if is_locked(file):
                     continue
-        except OSError:
-            if is_new:
-                continue
-        remove(old)
-    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
-    with (folder / "lock").open("w") as file:
-        is_locked(file)
-        try:
-            yield folder
-        finally:
-            file.close()
-            remove(folder)
+                remove(lock.with_suffix(""))
+            lock.unlink()
+    folder = base / f"{PREFIX}{secrets.token_hex(4)}"
+    lock = folder.with_suffix(".lock")
+    try:
+        with lock.open("x") as file:
+            is_locked(file)
+            folder.mkdir(mode=0o700)
+            try:
+                yield folder
+            finally:
+                remove(folder)
+    finally:
+        lock.unlink(missing_ok=True)
 
 
 def is_locked(file: IO[str]) -> bool:

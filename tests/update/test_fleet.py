@@ -224,7 +224,7 @@ def test_checkouts_of_every_shape_get_their_branch(
     git(full, "commit", "--quiet", "--allow-empty", "--message", "More")
     shallow = tmp_path / "shallow"
     git(tmp_path, "clone", "--quiet", "--depth=1", full.as_uri(), str(shallow))
-    linked = tmp_path / "linked"
+    linked = tmp_path / "linked \u00e4nd spaced"
     git(full, "worktree", "add", "--quiet", "--detach", str(linked))
     paths = tmp_path / "paths.txt"
     paths.write_text(f"{shallow}\n\n{linked}\n", encoding="utf-8")
