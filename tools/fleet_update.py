@@ -86,8 +86,8 @@ class Row:
     branch: str | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """The entry of --json."""
-        return asdict(self)
+        """The entry of --json; an address shows no token that somebody wrote into it."""
+        return asdict(self) | {"template": self.template and without_secrets(self.template)}
 
 
 def newest(template: str, folder: Path, prereleases: bool) -> Template:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from fleet_update import Row
 from render.projects import ROOT, commit, files, git, recorded, release, start, update
 from update.versions import clone
 
@@ -277,6 +278,11 @@ def test_a_private_template_is_fetched_once_and_trust_is_asked_for(
     commands = [json.loads(line) for line in trace.splitlines() if '"event":"start"' in line]
     served = [c["argv"] for c in commands if "upload-pack" in c["argv"][0] + c["argv"][1]]
     assert sum(str(template) in argv for argv in served) == 1, served
+
+
+def test_a_token_in_an_address_is_not_shown() -> None:
+    row = Row("project", template="https://user:secret@example.com/org/torch-starter.git")
+    assert row.as_json()["template"] == "https://example.com/org/torch-starter.git"
 
 
 @pytest.mark.parametrize(
