@@ -174,9 +174,9 @@ def test_a_named_python_that_is_none_is_refused(windows: Windows, named: str) ->
 
 def test_poison_in_the_environment_does_no_harm(windows: Windows) -> None:
     folder = project(windows, "poison")
-    windows.path(f"{CASES}\\json.py").write_text("raise SystemExit('poisoned')\n")
+    windows.path(f"{folder}\\json.py").write_text("raise SystemExit('poisoned')\n")
 
-    done = windows.bootstrap(folder, PYTHONHOME="C:\\nowhere", PYTHONPATH=CASES, PYTHONUTF8="0")
+    done = windows.bootstrap(folder, PYTHONHOME="C:\\nowhere", PYTHONPATH=folder, PYTHONUTF8="0")
 
     assert recorded(done)["flags"] == [1, 1]
 

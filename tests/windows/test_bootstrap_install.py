@@ -267,7 +267,8 @@ def test_the_workflow_s_trial_passes_here(windows: Windows, tools: Tools) -> Non
     folder = make_project(windows, tools.index, "trial", "uv")
     script = shutil.copy(ROOT / "tools" / "try_bootstrap.py", windows.path(CASES))
     odd = "d\u00e9j\u00e0 vu, (1) & x!"
-    words = ("--no-smoke", "--odd-name", odd, folder, "cmd", "/d", "/c", "bootstrap.cmd")
+    options = ("--no-smoke", "--second-run", "30", "--odd-name", odd)
+    words = (*options, folder, "cmd", "/d", "/c", "bootstrap.cmd")
 
     done = windows.run(
         PYTHON,
