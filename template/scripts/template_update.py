@@ -126,7 +126,13 @@ def unmerged(files: list[str]) -> str | None:
 def check() -> str | None:
     """Lock, install and test; return what failed, with the end of what it printed."""
     steps = {
-        "Locking and installing": [sys.executable, "scripts/bootstrap.py", "--no-smoke"],
+        # A runner without a GPU installs the build for the CPU; what is locked is the project's.
+        "Locking and installing": [
+            sys.executable,
+            "scripts/bootstrap.py",
+            "--no-smoke",
+            "--compute-platform=auto",
+        ],
         "Testing": [venv_python(), "-m", "pytest"],
     }
     for title, command in steps.items():
