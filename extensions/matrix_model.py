@@ -95,6 +95,19 @@ class Numpy1(_Sourced):
     platforms: Platforms
 
 
+class WindowsPath(_Sourced):
+    """The longest path of a file and of a folder in a Windows wheel, from site-packages on."""
+
+    torch: VersionStr
+    file: int
+    folder: int | None = None  # not noted
+
+    @property
+    def letters(self) -> int:
+        """What must fit behind site-packages: Windows grants a folder 12 letters less."""
+        return 1 + max(self.file, (self.folder or 0) + 12)
+
+
 class Driver(_Sourced):
     linux: VersionStr
     windows: VersionStr
@@ -190,6 +203,7 @@ class Matrix(_Strict):
     unsuffixed: list[Unsuffixed]
     index_only: list[IndexOnly]
     numpy_1: list[Numpy1]
+    windows_paths: Annotated[list[WindowsPath], Field(min_length=1)]
     cuda_toolkits: Toolkits
     gpu_generations: Generations
     gpu_architectures: dict[str, list[Architectures]]
@@ -240,6 +254,7 @@ class Matrix(_Strict):
             "unsuffixed": self.unsuffixed,
             "index_only": self.index_only,
             "numpy_1": self.numpy_1,
+            "windows_paths": self.windows_paths,
         }
         for what, entries in listed.items():
             yield from ((what, entry) for entry in entries)

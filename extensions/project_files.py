@@ -113,8 +113,14 @@ def index_url(build: Build, base: str) -> str | None:
     return None if name == "pypi" else f"{base.rstrip('/')}/{name}"
 
 
-def torch_builds(build: Build, alternatives: Sequence[Build], base: str) -> str:
-    """The text of scripts/torch_builds.json, the data file of the plain scripts."""
+def torch_builds(
+    build: Build, same_release: Sequence[Build], alternatives: Sequence[Build], base: str
+) -> str:
+    """The text of scripts/torch_builds.json, the data file of the plain scripts.
+
+    `builds` has the project's own build, and those that one machine can have instead of it.
+    `alternatives` has what the project would get if it moved: it may be of another release.
+    """
     name = build.asked.compute_platform
     data = {
         "schema": 1,
@@ -126,14 +132,17 @@ def torch_builds(build: Build, alternatives: Sequence[Build], base: str) -> str:
         "compute_platform": name,
         "packages": list(build.versions),
         "builds": {
-            name: {
-                "label": build.name,
-                "release": build.torch,
-                "index_url": index_url(build, base),
+            other.asked.compute_platform: {
+                "label": other.name,
+                "release": other.torch,
+                "index_url": index_url(other, base),
+                "windows_path": other.windows_path,
+                "extra_packages": [*other.index_only, *other.nvidia_pins],
                 "platforms": {
-                    platform: asdict(wheels) for platform, wheels in build.wheels.items()
+                    platform: asdict(wheels) for platform, wheels in other.wheels.items()
                 },
             }
+            for other in (build, *same_release)
         },
         "alternatives": {
             other.asked.compute_platform: {
@@ -146,13 +155,22 @@ def torch_builds(build: Build, alternatives: Sequence[Build], base: str) -> str:
             for other in alternatives
         },
     }
-    return json.dumps(data, indent=2)
+    return _json(data)
 
 
 def _reach(wheels: Any) -> dict[str, Any]:  # noqa: ANN401
     """What decides whether a build suits a machine."""
     keys = ("accelerator", "minimum_driver", "gpu_architectures", "ptx")
     return {key: getattr(wheels, key) for key in keys}
+
+
+def _json(value: object, margin: str = "\n") -> str:
+    """JSON for people: a line for each platform of a build, and for each list."""
+    if not isinstance(value, dict) or "accelerator" in value or not value:
+        return json.dumps(value)
+    inner = margin + "  "
+    rows = (f"{json.dumps(key)}: {_json(part, inner)}" for key, part in value.items())
+    return f"{{{inner}{f',{inner}'.join(rows)}{margin}}}"
 
 
 class ProjectFilesExtension(Extension):

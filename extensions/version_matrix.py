@@ -89,6 +89,7 @@ class Build:
     nvidia_pins: dict[str, str] = field(default_factory=dict)
     numpy: str = "numpy"
     python_excluded: tuple[str, ...] = ()
+    windows_path: dict[str, int | bool] | None = None  # None: no wheels for Windows
 
     @property
     def main(self) -> Wheels:
@@ -258,7 +259,17 @@ def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
             for version in release.python_excluded
             if series(version) == asked.python and "torchvision" in versions
         ),
+        windows_path=_windows_path(matrix, torch) if "W" in platforms else None,
     )
+
+
+def _windows_path(matrix: Matrix, torch: str) -> dict[str, int | bool]:
+    """The letters that torch's files need behind site-packages, the most known if not measured."""
+    letters = {row.torch: row.letters for row in matrix.windows_paths}
+    return {
+        "letters": letters.get(torch, max(letters.values())),
+        "measured": torch in letters,
+    }
 
 
 def _ambiguous(
@@ -313,6 +324,22 @@ def toolkit_name(compute_platform: str) -> str:
     if compute_platform.startswith("cu"):
         return f"{compute_platform[2:-1]}.{compute_platform[-1]}"
     return compute_platform.removeprefix("rocm")
+
+
+def same_release(matrix: Matrix, build: Build) -> list[Build]:
+    """The other compute platforms' builds of the same release: what one machine can have instead.
+
+    With the wheels that pip can take, since that is how they are installed there.
+    """
+    asked = replace(build.asked, manager="pip")
+    return [
+        _build(matrix, replace(asked, compute_platform=name), build.torch)
+        for name in _offered(matrix)
+        if name != asked.compute_platform
+        and not matrix.compute_platforms[name].blocked
+        and build.torch in releases_of(matrix, name)
+        and is_usable(matrix, build.torch, name, asked.python)
+    ]
 
 
 # --- Reasons and ways out ---------------------------------------------------------------------
@@ -514,6 +541,7 @@ class VersionMatrixExtension(Extension):
             matrix_why_not=self.why_not,
             torch_build=self.build,
             torch_alternatives=self.alternatives,
+            torch_same_release=self.same_release,
         )
 
     def _asked(self, context: Context) -> Asked:
@@ -599,3 +627,7 @@ class VersionMatrixExtension(Extension):
                     found = resolve(self._matrix, replace(other, torch="latest"))
                 builds.append(found)
         return [build for build in builds if isinstance(build, Build)]
+
+    def same_release(self, build: Build) -> list[Build]:
+        """The other compute platforms' builds of a build's release."""
+        return same_release(self._matrix, build)

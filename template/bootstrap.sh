@@ -23,6 +23,25 @@ give_up() {
     exit 3
 }
 
+# What to type for a Python on this system.
+remedy() {
+    # shellcheck source=/dev/null
+    system=$([ -r /etc/os-release ] && . /etc/os-release && echo "${ID:-} ${ID_LIKE:-}")
+    case "$(uname -s 2>/dev/null) $system " in
+    Darwin*) line='brew install python@3.12' ;;
+    *\ debian\ * | *\ ubuntu\ *) line='sudo apt install python3 python3-venv' ;;
+    *\ fedora\ * | *\ rhel\ *) line='sudo dnf install python3' ;;
+    *\ arch\ *) line='sudo pacman -S python' ;;
+    *\ suse\ *) line='sudo zypper install python3' ;;
+    *\ alpine\ *) line='sudo apk add python3' ;;
+    *) line='' ;;
+    esac
+    if [ -n "$line" ]; then
+        echo "Type: $line"
+    fi
+    echo 'Or install uv, or set BOOTSTRAP_PYTHON to the path of a Python. Then run this again.'
+}
+
 if [ -n "${BOOTSTRAP_PYTHON:-}" ]; then
     if usable "$BOOTSTRAP_PYTHON"; then
         exec "$BOOTSTRAP_PYTHON" -X utf8 -I "$script" "$@"
@@ -49,5 +68,4 @@ if command -v uv >/dev/null 2>&1; then
     fi
 fi
 
-give_up "no 64-bit Python 3.10 or newer was found on PATH." \
-    "Install one (apt install python3 python3-venv, brew install python@3.12, ...) or uv, or set BOOTSTRAP_PYTHON to its path, and run this again."
+give_up "no 64-bit Python 3.10 or newer was found on PATH." "$(remedy)"

@@ -1,4 +1,4 @@
-"""Writes docs/smoke-test.md: every id of the smoke test with symptom, cause and remedy.
+"""Writes docs/smoke-test.md: every id of the smoke test, and every fault that it was tried with.
 
 python tools/smoke_docs.py            # writes it
 python tools/smoke_docs.py --check    # exits 1 if it is stale
@@ -12,6 +12,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from scripts.faults import FAULTS
+
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "smoke-test.md"
 PACKAGE = ROOT / "template" / "scripts" / "gpu_smoke" / "__init__.py"
@@ -19,10 +23,62 @@ HEAD = """# The smoke test, id by id
 
 `scripts/gpu_smoke_test.py` of a project says which of these it is. Search this page for the
 message that you got. The remedy here is the usual one; the smoke test names yours, with what to
-type for your GPU, driver and system. `--explain ID` prints a row.
+type for your GPU, driver and system. `--explain ID` prints an entry.
 
-| id | symptom | cause | remedy |
-|---|---|---|---|
+| you want | type |
+|---|---|
+| to know whether torch works here | `.venv/bin/python scripts/gpu_smoke_test.py` |
+| all checks, also those that take a minute | `--level full` |
+| one check | `--only ID`; `--list` shows all |
+| the CPU where there is no GPU, as in CI | `--device auto` |
+| a file for programs, or a table for a CI summary | `--json FILE`, `--markdown FILE` |
+| a file for a bug report | `--report FILE`: all there is to know, without your name and passwords |
+
+Exit codes: 0 passed, warnings allowed; 1 a check failed; 2 wrong usage; 3 the device cannot be
+used; 4 PyTorch or the driver crashed or hung; 5 there was a warning, with `--strict`.
+
+"""
+GROUPS = {  # the ids that begin so
+    "Python and its packages": ("PY-", "TORCH-FOUND", "TORCH-BUILD", "TORCH-DLL", "PKG-"),
+    "Settings, memory and paths": ("ENV-", "SYS-"),
+    "NVIDIA's driver": ("DRV-",),
+    "CUDA": ("CUDA-",),
+    "AMD, Intel and Apple": ("ROCM-", "XPU-", "MPS"),
+    "torch itself, and its libraries": ("TORCH-", "LIB-", "DEV-"),
+    "Numbers": ("NUM-", "TRAIN-", "CKPT"),
+    "What a project may need": ("VISION-", "DATA-", "COMPILE", "NCCL", "PERF-"),
+}
+TRIED = """## What it has been tried with
+
+Each of these faults is injected by `tests/scripts/test_smoke_diagnoses.py`, which asserts the id,
+the exit code and words of the remedy, and that no other id fails or warns but what follows from it.
+`tests/scripts/test_smoke_healthy.py` tries set-ups that look odd and are well: they get no warning.
+
+| injected | diagnosed | exit code |
+|---|---|---|
+"""
+REAL = """
+## With the real CUDA wheel
+
+PyPI's torch 2.13.0 for CUDA 13.0, on Linux without a GPU, with a driver that only returns codes,
+says its own errors: *driver too old*, 2, 3, 46, 100, 101, 802, 803, 804 and 999. On 2026-11-22 each
+was told with the cause, a missing libcudnn was named, and without a driver all passed on the CPU.
+So was torch 2.2.2 with NumPy 2. That takes up to 10 GB of disk and some three to six minutes, so it
+does not run by default:
+
+```sh
+SMOKE_CUDA_WHEEL=1 .venv/bin/python -m pytest -n 0 tests/scripts/test_smoke_cuda_wheel.py
+```
+
+## With a GPU
+
+This repository has measured nothing on a GPU yet: no tolerance that was really seen, no TFLOP/s, no
+GB/s. The tolerances for GPUs are those that their number formats allow, and what a GPU should reach
+is computed from what its driver says of it. If you have one, send what this writes, as an issue:
+
+```sh
+.venv/bin/python scripts/gpu_smoke_test.py --level full --report report.md
+```
 """
 
 
@@ -37,14 +93,30 @@ def load(name: str) -> ModuleType:
     return importlib.import_module(f"gpu_smoke.{name}")
 
 
+def cell(text: str) -> str:
+    """A text for a cell of a table."""
+    return text.replace("|", "\\|")
+
+
+def entries() -> str:
+    """Every id with symptom, cause and remedy; each in the first group that it fits."""
+    lines: list[str] = []
+    groups: dict[str, list[tuple[str, tuple[str, str, str]]]] = {title: [] for title in GROUPS}
+    for name, row in load("catalogue").CATALOGUE.items():
+        title = next(title for title, begins in GROUPS.items() if name.startswith(begins))
+        groups[title].append((name, row))
+    for title, found in groups.items():
+        lines += [f"## {title}", ""]
+        for name, (symptom, cause, remedy) in found:
+            shown = "\n".join(f"    {one}" for one in symptom.split("; "))
+            lines += [f"### {name}", "", shown, "", cause, f"**To do:** {remedy}", ""]
+    return "\n".join(lines)
+
+
 def page() -> str:
-    """The page as it is to be, in the order in which the checks are carried out."""
-    catalogue = load("catalogue").CATALOGUE
-    rows = [
-        f"| `{name}` | {' | '.join(text.replace('|', chr(92) + '|') for text in catalogue[name])} |"
-        for name in catalogue
-    ]
-    text = HEAD + "\n".join(rows) + "\n"
+    """The page as it is to be."""
+    rows = [f"| {cell(one.what)} | [{one.id}](#{one.id.lower()}) | {one.code} |" for one in FAULTS]
+    text = f"{HEAD}{entries()}\n{TRIED}" + "\n".join(rows) + "\n" + REAL
     return text.replace("bootstrap.cmd", "./bootstrap.sh")  # the same page on every system
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
 import ssl
 import subprocess
@@ -67,6 +68,31 @@ def forwarding(origin: str) -> type[BaseHTTPRequestHandler]:
         do_HEAD = do_GET  # noqa: N815
 
     return Forward
+
+
+class _LoginProxy(_Garbage):
+    """A proxy that only serves those who say who they are."""
+
+    login = "Basic " + base64.b64encode(b"me:secret").decode()
+
+    def do_GET(self) -> None:
+        """Answer 407, or fetch what is asked for."""
+        if self.headers.get("Proxy-Authorization") != self.login:
+            self.send_response(407)
+            self.send_header("Proxy-Authenticate", 'Basic realm="proxy"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+        else:  # what is asked for is a whole address
+            forwarding("").do_GET(self)  # type: ignore[attr-defined]
+
+    do_HEAD = do_CONNECT = do_GET  # noqa: N815
+
+
+@contextmanager
+def login_proxy() -> Iterator[str]:
+    """Where an HTTP proxy listens that wants `me:secret`."""
+    with _serving(_LoginProxy, None) as port:
+        yield f"127.0.0.1:{port}"
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from install.failing_servers import garbage, inspecting_proxy, make_certificate
+from install.failing_servers import garbage, inspecting_proxy, login_proxy, make_certificate
 from install.managers import Tools
 from install.rendered import render
 
@@ -160,6 +160,25 @@ def test_tls_inspection_is_told_and_the_advice_works(
         assert todo.startswith("If this network inspects TLS, name its certificate (a .pem file)")
         assert setting == f"  export {SETTING[manager]}=/path/to/ca.pem"
         assert repaired(tools, project, **{SETTING[manager]: str(authority)})
+
+
+def test_a_proxy_that_wants_a_login_is_told_and_the_advice_works(
+    tools: Tools, tmp_path: Path
+) -> None:
+    url = tools.index.pytorch_url
+    project = render(tmp_path / "demo", pytorch_index_url=url)
+    none = {"NO_PROXY": "", "UV_NO_CACHE": "1"}
+    with login_proxy() as proxy:
+        what, todo, setting, *_ = told(
+            bootstrap(tools, project, **none, http_proxy=f"http://{proxy}")
+        )
+        assert what.startswith("bootstrap: The proxy asks for a login: ")
+        assert todo.startswith("Give it your name and password")
+        assert setting == "  export HTTPS_PROXY=http://user:password@proxy.example:8080"
+        login = f"http://me:secret@{proxy}"
+        with tools.index.recorded() as requests:
+            assert repaired(tools, project, **none, http_proxy=login)
+        assert requests
 
 
 @pytest.mark.parametrize("manager", MANAGERS)

@@ -249,6 +249,9 @@ def test_every_reference_of_a_row_is_to_something_that_exists(matrix: Matrix) ->
     accelerators = {row.accelerator for row in matrix.compute_platforms.values()}
     assert {row.accelerator for row in matrix.index_only} <= accelerators
     assert {row.torch for row in matrix.numpy_1} <= set(matrix.releases)
+    measured = [row.torch for row in matrix.windows_paths]
+    assert set(measured) <= set(matrix.releases)
+    assert len(set(measured)) == len(measured)
     assert set(matrix.gpu_architectures) <= set(matrix.compute_platforms)
 
 

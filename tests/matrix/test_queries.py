@@ -19,6 +19,7 @@ from version_matrix import (
     has_partner,
     python_choices,
     resolve,
+    same_release,
     series,
     torch_package_choices,
     torch_version_choices,
@@ -105,6 +106,17 @@ def test_every_build_is_of_the_asked_series_and_compute_platform() -> None:
                 suffixes = {v.partition("+")[2] for v in wheels.packages.values()}
                 assert suffixes <= {asked.compute_platform, ""}
                 assert platform == "linux-aarch64" or "" not in suffixes
+
+
+def test_a_machine_may_have_the_other_builds_of_the_same_release(matrix: Matrix) -> None:
+    own = built(matrix, Asked("poetry", "3.12", "cu128", packages=("torchvision",)))
+    found = {build.asked.compute_platform: build for build in same_release(matrix, own)}
+    assert list(found) == ["cpu", "cu130", "cu129", "cu126", "rocm7.2", "rocm7.1", "xpu", "pypi"]
+    for name, build in found.items():
+        assert (build.torch, build.versions) == (own.torch, own.versions), name
+        assert build.nvidia_pins == {}  # they are installed by pip
+    # Not every release's folders have been looked at.
+    assert same_release(matrix, built(matrix, Asked("uv", "3.12", "pypi"))) == []
 
 
 def test_a_cuda_build_names_what_the_smoke_test_compares(matrix: Matrix) -> None:

@@ -23,6 +23,12 @@ from render.shortcut import ANSWERS
 from version_matrix import COMPANIONS, PLATFORMS, Asked
 
 MACS = {"macos-arm64", "macos-x86_64"}
+# Letters behind site-packages in torch's wheel for Windows; 2.13.0 has the longest known folder.
+WINDOWS_PATHS = {
+    release: {"letters": letters, "measured": True}
+    for release, letters in {"2.12.1": 120, "2.13.0": 169, "2.14.1": 122, "2.15.0": 127}.items()
+}
+UNMEASURED = {"letters": 169, "measured": False}
 
 
 class Wanted(NamedTuple):
@@ -81,15 +87,28 @@ def check_excluded(matrix: Matrix, project: dict[str, Any], builds: Builds) -> N
 def check_builds(asked: Asked, builds: Builds, wanted: Wanted) -> None:
     """The data file has the versions of the requirements, with the index's suffix."""
     name = asked.compute_platform
-    assert builds.data["compute_platform"] == name
+    assert builds.data["compute_platform"] == next(iter(builds.data["builds"])) == name
     assert builds.data["packages"] == list(wanted.public)
     assert [*wanted.public] == ["torch", *(c for c in COMPANIONS if c in asked.packages)]
     assert builds.build["release"] == wanted.public["torch"]
     assert asked.torch in ("latest", wanted.public["torch"].rpartition(".")[0])
     assert wanted.url == (None if name == "pypi" else f"{ANSWERS['pytorch_index_url']}/{name}")
     assert name not in builds.data["alternatives"]
-    assert set(builds.platforms) <= set(PLATFORMS.values())
-    for platform, row in builds.platforms.items():
+    for other, build in builds.data["builds"].items():
+        check_build(other, build, wanted)
+
+
+def check_build(name: str, build: dict[str, Any], wanted: Wanted) -> None:
+    """One build of the data file: of the project's release and packages, with its own suffix."""
+    assert build["release"] == wanted.public["torch"]
+    base = ANSWERS["pytorch_index_url"]
+    assert build["index_url"] == (None if name == "pypi" else f"{base}/{name}")
+    assert {"linux-x86_64", "windows-amd64"} & set(build["platforms"])
+    assert set(build["platforms"]) <= set(PLATFORMS.values())
+    room = build["windows_path"]
+    assert (room is not None) == ("windows-amd64" in build["platforms"])
+    assert room in (None, WINDOWS_PATHS.get(build["release"], UNMEASURED))
+    for platform, row in build["platforms"].items():
         assert list(row["packages"]) == list(wanted.public)
         for package, version in row["packages"].items():
             public, _, local = version.partition("+")
@@ -105,6 +124,8 @@ def check_builds(asked: Asked, builds: Builds, wanted: Wanted) -> None:
 def check_extra_requirements(project: dict[str, Any], builds: Builds) -> None:
     """A requirement with a marker is asked for where there are wheels, and never on macOS."""
     own = set(builds.platforms)
+    extra = [row.name for row in map(requirement, project["project"]["dependencies"]) if row.marker]
+    assert builds.build["extra_packages"] == extra
     for text in project["project"]["dependencies"]:
         if (marker := requirement(text).marker) is not None:
             holds = holds_on(str(marker))

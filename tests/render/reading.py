@@ -100,7 +100,7 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Builds:
-    """scripts/torch_builds.json, of which a project has one build."""
+    """scripts/torch_builds.json: the project's build, and those that a machine can have."""
 
     data: dict[str, Any]
 

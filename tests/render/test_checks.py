@@ -92,7 +92,8 @@ def test_ci_runs_the_scripts_that_the_project_has(template: Path, tmp_path: Path
     job = jobs["test"]
     steps = job["steps"] if ci == "github" else [{"run": line} for line in job["script"]]
     text = "\n".join(step.get("run", "") for step in steps)
-    assert "./bootstrap.sh" in text
+    assert "./bootstrap.sh --no-smoke --compute-platform auto\n" in text  # no CUDA without a GPU
+    assert "uv run" not in text  # which would bring the project's own build back
     assert "scripts/gpu_smoke_test.py" in text
     for word in text.split():
         if word.startswith(("./", "scripts/")):

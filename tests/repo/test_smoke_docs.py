@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from scripts.faults import FAULTS
 from smoke_docs import PAGE, load, page
 
 SOURCES = Path(__file__).parents[2] / "template" / "scripts" / "gpu_smoke"
@@ -13,7 +14,7 @@ def ids() -> set[str]:
     command, driver = load("command"), load("driver_checks")
     named = {*command.MACHINE_CHECKS, *command.TORCH_CHECKS}
     causes = [*driver.CUDA_ERRORS.values(), *driver.NVML_ERRORS.values()]
-    return named | {cause[0] for cause in causes} | {"TORCH-EXIT"}
+    return named | {cause[0] for cause in causes} | {"TORCH-EXIT", "TORCH-NVJITLINK"}
 
 
 def test_the_catalogue_has_every_id_once_and_no_other() -> None:
@@ -22,14 +23,25 @@ def test_the_catalogue_has_every_id_once_and_no_other() -> None:
 
 def test_no_id_in_the_code_has_been_forgotten() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*_checks.py"))
-    written = re.findall(r'"((?:PY|TORCH|PKG|ENV|SYS|DRV|CUDA|ROCM|DEV|NUM|LIB)-[A-Z]+)"', text)
+    written = re.findall(
+        r'"((?:PY|TORCH|PKG|ENV|SYS|DRV|CUDA|ROCM|XPU|DEV|NUM|LIB|PERF)-[A-Z0-9]+)"', text
+    )
     assert set(written) <= ids()
-    assert len(set(written)) > 25
+    assert len(set(written)) > 40
 
 
 def test_the_page_is_what_the_catalogue_makes() -> None:
     assert PAGE.read_text(encoding="utf-8") == page()
-    assert all(f"| `{name}` |" in page() for name in ids())
+    assert all(f"\n### {name}\n" in page() for name in ids())
+
+
+def test_every_fault_that_is_injected_has_an_entry_and_its_own_words() -> None:
+    assert {one.id for one in FAULTS} <= ids()
+    assert len({one.what for one in FAULTS}) == len(FAULTS) >= 40
+    # Those without a row here: only Windows or macOS has them, or their own tests inject them.
+    assert ids() - {one.id for one in FAULTS} <= {
+        *("SYS-LONGPATH", "TORCH-DLL", "MPS", "PKG-NUMPY", "PERF-BW", "PERF-H2D")
+    }
 
 
 def test_every_row_has_a_symptom_a_cause_and_a_remedy_that_say_something() -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ import pytest
 TEMPLATE = Path(__file__).resolve().parents[2] / "template"
 PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
-ODD_NAME = 'it\'s a "test" d\u00e9j\u00e0 vu'  # spaces, both quotes, not ASCII
+ODD_NAME = 'it\'s a "test" 100% (d\u00e9j\u00e0^vu) & !'  # quotes, not ASCII, what cmd expands
 
 # A build backend in the tree, so that building needs no download. With a file `block` beside it,
 # it waits, which gives a test the time to interrupt.
@@ -39,6 +41,15 @@ def build_editable(wheel_directory, config_settings=None, metadata_directory=Non
 
 build_wheel = build_editable
 """
+
+
+def module(name: str) -> ModuleType:
+    """A module of scripts/bootstrapping, imported."""
+    sys.path.insert(0, str(TEMPLATE / "scripts"))
+    try:
+        return importlib.import_module(f"bootstrapping.{name}")
+    finally:
+        del sys.path[0]
 
 
 def make_wheel(folder: Path, name: str, version: str) -> Path:
@@ -68,6 +79,18 @@ def tool(name: str) -> Path:
     if not found:
         pytest.skip(f"{name} is not installed")
     return Path(found)
+
+
+def old_tool(folder: Path, requirement: str) -> Path:
+    """A manager of an older version, in a virtual environment of its own."""
+    uv = str(tool("uv"))
+    name = requirement.partition("=")[0]
+    subprocess.run([uv, "venv", "--quiet", "--python", str(PYTHON), str(folder)], check=True)
+    install = [uv, "pip", "install", "--quiet", "--python", str(folder / "bin/python")]
+    done = subprocess.run([*install, requirement], capture_output=True, encoding="utf-8")
+    if done.returncode:
+        pytest.skip(f"{requirement} is not to be had: {done.stderr[-200:]}")
+    return folder / "bin" / name
 
 
 def other_python(*minors: str) -> tuple[str, Path]:

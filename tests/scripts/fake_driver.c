@@ -38,7 +38,19 @@ int cuDeviceGetName(char *name, int length, int device) {
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
     int found[16];
     if (device < 100 || device >= 100 + capabilities(found)) return 101;
-    return *value = attribute == 75 ? found[device - 100] / 10 : found[device - 100] % 10, 0;
+    switch (attribute) {
+    case 75: return *value = found[device - 100] / 10, 0;
+    case 76: return *value = found[device - 100] % 10, 0;
+    case 16: return *value = 132, 0; /* the figures of an H200 */
+    case 13: return *value = 1980000, 0;
+    case 36: return *value = 3201000, 0;
+    case 37: return *value = 6144, 0;
+    }
+    return 1; /* invalid value */
+}
+
+int cuDeviceGetPCIBusId(char *bus, int length, int device) {
+    return snprintf(bus, length, "0000:%02x:00.0", device - 100), 0;
 }
 
 int nvmlInit_v2(void) { return atoi(text("FAKE_NVML", "0")); }
@@ -49,6 +61,20 @@ int nvmlSystemGetDriverVersion(char *version, unsigned length) {
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     if (index >= (unsigned)atoi(text("FAKE_SEEN", "1"))) return 2;
     return *handle = (void *)((char *)0x7fff00000000 + index), 0;
+}
+int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, void **handle) {
+    unsigned index = 99;
+    return sscanf(bus, "0000:%x:00.0", &index) == 1 ? nvmlDeviceGetHandleByIndex_v2(index, handle) : 2;
+}
+int nvmlDeviceGetMaxPcieLinkGeneration(void *handle, unsigned *generation) {
+    return *generation = 5, handle < (void *)0x7fff00000000 ? 2 : 0;
+}
+int nvmlDeviceGetMaxPcieLinkWidth(void *handle, unsigned *width) {
+    return *width = 16, handle < (void *)0x7fff00000000 ? 2 : 0;
+}
+int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
+    int index = (int)((char *)handle - (char *)0x7fff00000000);
+    return snprintf(uuid, length, "GPU-5a%d8ce01-test", index), 0;
 }
 int nvmlDeviceGetMigMode(void *handle, unsigned *mode, unsigned *pending) {
     if (handle < (void *)0x7fff00000000 || !getenv("FAKE_MIG")) return 3; /* not supported */

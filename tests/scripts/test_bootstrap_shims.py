@@ -62,7 +62,7 @@ def test_no_python_is_said_with_a_way_out(demo: Demo, tmp_path: Path) -> None:
     done = demo.run(PATH=str(path_of(tmp_path / "empty", {})))
     assert done.returncode == 3
     assert done.stderr.startswith("bootstrap: no 64-bit Python 3.10 or newer was found on PATH.\n")
-    assert "Install one" in done.stderr
+    assert "Or install uv, or set BOOTSTRAP_PYTHON" in done.stderr
     assert done.stdout == ""
 
 

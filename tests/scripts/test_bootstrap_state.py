@@ -1,15 +1,10 @@
 """What the bootstrap makes of the .venv that it finds, and of what it cannot use."""
 
-import contextlib
-import importlib
-import io
 import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,25 +14,17 @@ from scripts.bootstrap_helpers import (
     MINOR,
     ODD_NAME,
     PYTHON,
-    TEMPLATE,
     Demo,
     make_demo,
     make_wheel,
+    module,
+    old_tool,
     other_python,
     path_of,
     tool,
 )
 
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
-
-
-def script() -> ModuleType:
-    """scripts/bootstrapping/pythons.py, imported."""
-    sys.path.insert(0, str(TEMPLATE / "scripts"))
-    try:
-        return importlib.import_module("bootstrapping.pythons")
-    finally:
-        del sys.path[0]
 
 
 @pytest.fixture
@@ -186,15 +173,21 @@ def test_verbose_shows_what_the_log_has(demo: Demo) -> None:
 
 
 @pytest.mark.network
-def test_uv_is_fetched_where_it_does_not_run(demo: Demo, tmp_path: Path) -> None:
-    shim = tmp_path / "bin" / "uv"  # like pyenv's, with nothing behind it
+def test_uv_is_fetched_where_it_is_too_old_or_does_not_run(demo: Demo, tmp_path: Path) -> None:
+    shim = tmp_path / "bin" / "uv"
     shim.unlink()
-    shim.write_text("#!/bin/sh\nexit 127\n")
-    shim.chmod(0o755)
-    done = demo.run()
+    shim.symlink_to(old_tool(tmp_path / "old", "uv==0.4.30"))
+    done = demo.run(VIRTUAL_ENV=str(tmp_path / "old"))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (demo.root / ".tools" / "uv" / "bin" / "uv").exists()
+    own = demo.root / ".tools" / "uv" / "bin" / "uv"
+    version = subprocess.run([str(own), "--version"], capture_output=True, encoding="utf-8")
+    assert not version.stdout.startswith("uv 0.4.")
+    lock = (demo.root / "uv.lock").read_text(encoding="utf-8")
+    assert "revision = " in lock  # which the old one does not write
     assert stub_version(demo) == "1.0"
+    shim.unlink()
+    shim.write_text("#!/bin/sh\nexit 127\n")  # like pyenv's, with nothing behind it
+    shim.chmod(0o755)
     demo.edit("pyproject.toml", '"0.1"', '"0.2"')
     done = demo.run()
     assert done.returncode == 0
@@ -225,7 +218,8 @@ def test_no_fitting_python_is_3(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "pip", minor="3.99")
     done = demo.run()
     assert done.returncode == 3
-    assert "bootstrap: No Python ==3.99.* was found.\nInstall Python 3.99 or uv" in done.stderr
+    assert done.stderr.startswith("bootstrap: No Python ==3.99.* was found.\n")
+    assert done.stderr.endswith("\nOr name one: --python /path/to/python3.99\n")
     assert not (demo.root / ".venv").exists()
 
 
@@ -306,16 +300,6 @@ def test_a_colon_in_the_path_is_told_before_venv_stumbles(tmp_path: Path) -> Non
     assert not (demo.root / ".tools").exists()
 
 
-@pytest.mark.skipif("os.geteuid() == 0", reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_told(demo: Demo) -> None:
-    demo.root.chmod(0o555)
-    done = demo.run()
-    demo.root.chmod(0o755)
-    assert done.returncode == 4
-    assert "Permission denied" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
 def test_a_file_in_the_place_of_tools_is_told(demo: Demo) -> None:
     (demo.root / ".tools").touch()
     done = demo.run()
@@ -332,7 +316,8 @@ def test_a_file_in_the_place_of_tools_is_told(demo: Demo) -> None:
         ("/bin/zsh", ". .venv/bin/activate"),
     ],
 )
-def test_the_next_steps_fit_the_shell(demo: Demo, shell: str, line: str) -> None:
+def test_the_next_steps_fit_the_shell(tmp_path: Path, shell: str, line: str) -> None:
+    demo = make_demo(tmp_path, "uv", ODD_NAME.replace("!", ""))  # tcsh cannot bear that
     done = demo.run("--no-smoke", SHELL=shell)
     assert f"  {line}\n" in done.stdout
     if shutil.which(shell):
@@ -345,31 +330,13 @@ def test_the_next_steps_fit_the_shell(demo: Demo, shell: str, line: str) -> None
 
 
 def test_specifiers_mean_what_packaging_says() -> None:
-    satisfies = script().satisfies
+    satisfies = module("pythons").satisfies
     clauses = ("==3.14.*", "!=3.14.1", "!=3.14.*", ">=3.12", ">3.12", "<=3.12.4", "<3.15", "==3.12")
     versions = ([3, 12, 0], [3, 12, 4], [3, 12, 5], [3, 14, 0], [3, 14, 1], [3, 15, 0])
     for text in (*clauses, "==3.14.*,!=3.14.1", ">= 3.12, <3.15", ">=0.8,>=0.9"):
         for version in versions:
             expected = ".".join(map(str, version)) in SpecifierSet(text)
             assert satisfies(version, text) is expected, (text, version)
-
-
-def test_an_active_environment_and_a_conda_python_are_told(demo: Demo, tmp_path: Path) -> None:
-    module = script()
-    active = tmp_path / "active"
-    done = demo.run("--no-smoke", VIRTUAL_ENV=str(active))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"note: the active environment {active} is left alone, .venv is used" in done.stdout
-    assert "conda" not in done.stdout
-    own = demo.run("--no-smoke", "--recreate", VIRTUAL_ENV=str(demo.root / ".venv"))
-    assert "note: the active" not in own.stdout
-
-    (active / "conda-meta").mkdir(parents=True)
-    python = module.Python("/conda/bin/python", [3, 12, 1], "linux-x86_64", str(active), True, "")
-    output = io.StringIO()
-    with contextlib.redirect_stdout(output):
-        module.warn_of_surroundings(python)
-    assert "warning: /conda/bin/python is conda's" in output.getvalue()
 
 
 def test_half_a_lock_file_of_a_killed_run_is_made_anew(demo: Demo) -> None:

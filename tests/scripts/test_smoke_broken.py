@@ -1,7 +1,6 @@
 """The smoke test without a working torch: it says what is wrong, and never shows a traceback."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -156,6 +155,8 @@ def test_a_companion_must_be_the_partner(tmp_path: Path, installed: str, status:
         ("import ctypes; ctypes.CDLL('libnowhere.so')", "libnowhere.so", "--recreate"),
         ("raise ImportError('x.so: undefined symbol: f')", "undefined symbol", "LD_LIBRARY_PATH"),
         ("raise OSError('[WinError 126] c10.dll')", "c10.dll", "vc_redist"),
+        ("raise OSError('[WinError 1114] c10.dll')", "c10.dll", "vc_redist"),
+        ("raise OSError('[WinError 127] c10.dll')", "c10.dll", "out of PATH."),
         ("raise ValueError()", "ValueError: no message", "--recreate"),
     ],
 )
@@ -170,29 +171,34 @@ def test_an_import_that_fails_is_explained(
     assert remedy in outcome["TORCH-IMPORT"]["remedy"]
 
 
+def test_a_library_that_is_missing_is_named_with_its_package(project: Project) -> None:
+    project.add_stub_torch(f"raise ImportError({NO_LIBRARY!r})")
+    info = project.root / "site" / "nvidia_cudnn_cu13-9.20.0.48.dist-info"
+    info.mkdir()
+    about = "Metadata-Version: 2.1\nName: nvidia-cudnn-cu13\nVersion: 9.20.0.48\n"
+    (info / "METADATA").write_text(about, encoding="utf-8")
+    (info / "RECORD").write_text("nvidia/cudnn/lib/libcudnn.so.9,,\n", encoding="utf-8")
+    problem = project.run()["TORCH-IMPORT"]["message"]
+    assert problem.endswith(
+        "it belongs to the package nvidia-cudnn-cu13 9.20.0.48, which is not whole."
+    )
+
+
 @pytest.mark.parametrize(
     ("code", "name", "last", "said"),
     [
-        ("import os; os.abort()", "TORCH-IMPORT", "none", "crashed (Aborted)"),
         (
             "import os, sys; sys.stderr.write('OMP: Error #15\\n'); os.kill(os.getpid(), 11)",
-            "TORCH-IMPORT",
+            "LIB-OMP",
             "none",
             "crashed (Segmentation fault), saying `OMP: Error #15`",
         ),
         ("import os; os._exit(3)", "TORCH-IMPORT", "none", "crashed (exit code 0x3)"),
-        ("import time; time.sleep(99)", "TORCH-IMPORT", "none", "did not answer within 4 s"),
         (
             GOOD_START + "import time\ndef zeros(*a, **k): time.sleep(99)\nclass cpu: pass",
             "DEV-OPEN",
             "TORCH-IMPORT",
             "did not answer within 4 s",
-        ),
-        (
-            GOOD_START + "import os\ndef zeros(*a, **k): os.abort()\nclass cpu: pass",
-            "DEV-OPEN",
-            "TORCH-IMPORT",
-            "crashed (Aborted)",
         ),
     ],
 )
@@ -208,60 +214,14 @@ def test_a_crash_or_a_hang_is_told_with_the_last_finished_check(
     assert outcome[name]["data"]["last_finished"] == last
     if "not answer" in said:
         assert "--timeout 16" in outcome[name]["remedy"]
-    assert outcome.ids("skip") == QUICK[QUICK.index(name) + 1 :]
+    after = QUICK[QUICK.index("DEV-OPEN" if name == "DEV-OPEN" else "TORCH-IMPORT") + 1 :]
+    assert outcome.ids("skip") == [one for one in after if one != name]
 
 
 def test_noise_on_stdout_is_no_matter(project: Project) -> None:
     project.add_stub_torch("print('@smoke is not for you', end='')\n" + GOOD_START)
     outcome = project.run()
     assert outcome["TORCH-IMPORT"]["status"] == "pass"
-
-
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_the_console_may_have_any_encoding(project: Project, encoding: str) -> None:
-    project.add_stub_torch("raise ImportError('caf\\u00e9 \\u2014 \\u4f60')")
-    outcome = project.run(PYTHONIOENCODING=encoding)
-    assert "caf\\xe9 \\u2014 \\u4f60" in outcome.text
-    assert "caf\u00e9 \u2014 \u4f60" in outcome["TORCH-IMPORT"]["message"]
-
-
-def test_a_terminal_gets_colours_unless_it_does_not_want_them(project: Project) -> None:
-    assert "\033[31mFAIL  torch" in on_a_terminal(project)
-    assert "\033" not in on_a_terminal(project, NO_COLOR="1")
-    assert "\033" not in on_a_terminal(project, TERM="dumb")
-
-
-def on_a_terminal(project: Project, **env: str) -> str:
-    """What the smoke test writes to a terminal."""
-    pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    child = subprocess.Popen(
-        project.command(), env={**project.env, "TERM": "xterm", **env}, stdout=theirs
-    )
-    os.close(theirs)
-    text = b""
-    while True:
-        try:
-            chunk = os.read(ours, 10_000)
-        except OSError:  # the other side is closed
-            break
-        text += chunk
-        if not chunk:
-            break
-    os.close(ours)
-    assert child.wait() == 1
-    return text.decode("ascii")
-
-
-def test_lines_fit_the_terminal_but_commands_stay_whole(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project", alternatives=("cu126",))
-    project.add_stub_torch(GOOD_START)
-    text = project.run("--device", "cuda", COLUMNS="72").text
-    command = "`copier update --defaults --trust -d compute_platform=cu126`"
-    assert command in text
-    for line in text.replace(command, "").splitlines()[1:]:
-        longest = max(map(len, line.split()), default=0)  # a path, which is not broken either
-        assert len(line) <= 72 or longest > 72 - 23 - len("-> Type"), line
 
 
 def test_a_warning_counts_where_it_is_asked_to(project: Project) -> None:
@@ -332,23 +292,34 @@ def test_wrong_arguments_are_refused(project: Project) -> None:
     assert "there is no check 'NUM-PI', see --list" in refuse(project, "--only", "NUM-PI")
     assert "invalid choice: 'slow'" in refuse(project, "--level", "slow")
     assert "--timeout must be more than 0" in refuse(project, "--timeout", "0")
-    assert "No such file or directory" in refuse(project, "--json", "no/such/folder/x.json")
+    assert "no/such/x.json is a folder, or is in none" in refuse(
+        project, "--json", "no/such/x.json"
+    )
+    assert "scripts is a folder" in refuse(project, "--report", str(project.root / "scripts"))
+    assert "a FILE of its own" in refuse(project, "--json", "--markdown")
+    assert "a FILE of its own" in refuse(project, "--json", "x", "--report", "x")
 
 
-def test_a_platform_without_wheels_leads_to_a_build_that_has_some(project: Project) -> None:
+def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project", "xpu")
     file = project.root / "scripts" / "torch_builds.json"
     document = json.loads(file.read_text(encoding="utf-8"))
-    platforms = document["builds"]["cpu"]["platforms"]
+    platforms = document["builds"]["xpu"]["platforms"]
     platforms["solaris-sparc"] = platforms.pop(HERE)
     project.add_stub_torch("")
     cpu = {"label": "CPU", "release": TORCH, "platforms": {HERE: wheels_of("cpu")}}
-    for alternatives, remedy in (
-        ({"cpu": cpu}, "or type `copier update --defaults --trust -d compute_platform=cpu`"),
-        ({}, "Use a machine that torch_builds.json names."),
+    move = "or type `copier update --defaults --trust -d compute_platform=cpu`"
+    for manager, builds, alternatives, remedy in (
+        ("uv", {}, {"cpu": cpu}, move),
+        ("uv", {"cpu": cpu}, {"cpu": cpu}, move),  # uv.lock has nothing for this system
+        ("pip", {"cpu": cpu}, {}, "or type `./bootstrap.sh --compute-platform cpu`, or for the"),
+        ("uv", {}, {}, "Use a machine that torch_builds.json names."),
     ):
+        document["package_manager"] = manager
+        document["builds"] = {"xpu": document["builds"]["xpu"], **builds}
         document["alternatives"] = alternatives
         file.write_text(json.dumps(document), encoding="utf-8")
         outcome = project.run()
         assert outcome.code == 3
-        assert "CPU has no torch wheels for" in outcome["TORCH-BUILD"]["message"]
+        assert "XPU has no torch wheels for" in outcome["TORCH-BUILD"]["message"]
         assert remedy in outcome["TORCH-BUILD"]["remedy"]

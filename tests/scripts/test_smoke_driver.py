@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from scripts.smoke_helpers import (
-    QUICK,
     Project,
     fake_driver,
     load_package,
@@ -53,37 +52,32 @@ def test_a_good_driver_and_gpu_pass(tmp_path: Path, driver: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "env", "said", "remedy"),
+    ("visible", "gpus", "status"),
     [
-        ("CUDA-BUSY", {"FAKE_INIT": "46"}, "Another process", "nvidia-smi"),
-        ("CUDA-VISIBLE", {"FAKE_INIT": "101"}, "CUDA_VISIBLE_DEVICES", "unset"),
-        ("CUDA-FABRIC", {"FAKE_INIT": "802"}, "fabric", "nvidia-fabricmanager"),
-        ("CUDA-MISMATCH", {"FAKE_INIT": "803"}, "kernel module", "Reboot"),
-        ("CUDA-COMPAT", {"FAKE_INIT": "804"}, "compat", "LD_LIBRARY_PATH"),
-        ("CUDA-UNKNOWN", {"FAKE_INIT": "999"}, "suspend", "nvidia_uvm"),
-        ("CUDA-UNKNOWN", {"FAKE_INIT": "304"}, "returns 304", "Reboot"),
-        (
-            "CUDA-NODEVICE",
-            {"FAKE_INIT": "100", "CUDA_VISIBLE_DEVICES": "-1"},
-            "CUDA_VISIBLE_DEVICES='-1' hides the 1 NVIDIA GPU",
-            "`unset CUDA_VISIBLE_DEVICES`",
-        ),
-        ("CUDA-NODEVICE", {"FAKE_INIT": "100"}, "none of the 1 NVIDIA GPU", "MIG"),
-        ("CUDA-NODEVICE", {"FAKE_GPUS": ""}, "none of the 1 NVIDIA GPU", "MIG"),
+        ("9", "", "fail"),
+        ("0,2,1", "90", "warn"),
+        ("GPU-5a18", "90", ""),
+        ("GPU-5a28", "", "fail"),
+        ("cuda:0", "", "fail"),
+        ("1, 0", "90 90", ""),
+        ("0,-1,9", "90", ""),
+        ("MIG-1f2e", "90", ""),
+        ("7", "90", ""),  # CUDA has found it, whatever NVML counts
     ],
 )
-def test_what_cuda_returns_has_a_name_and_a_remedy(
-    tmp_path: Path, driver: Path, name: str, env: dict[str, str], said: str, remedy: str
+def test_every_gpu_that_cuda_visible_devices_names_must_be_there(
+    tmp_path: Path, driver: Path, visible: str, gpus: str, status: str
 ) -> None:
-    outcome = cuda_project(tmp_path, driver).run(**env)
-    assert outcome.code == 3
-    assert outcome.ids("fail") == [name, "DEV-OPEN"]
-    assert said in outcome[name]["message"]
-    assert remedy in outcome[name]["remedy"]
-    assert outcome["DEV-OPEN"]["remedy"] == f"This follows from {name}."
-    assert outcome.ids("skip") == QUICK[2:]
-    # What to do comes last.
-    assert outcome.text.index("DEV-OPEN      ") < outcome.text.index(f"{name}  ")
+    env = {"FAKE_GPUS": gpus, "FAKE_SEEN": "2", "CUDA_VISIBLE_DEVICES": visible}
+    outcome = cuda_project(tmp_path, driver).run("--only", "CUDA-VISIBLE", **env)
+    assert outcome.code == (3 if status == "fail" else 0)
+    assert outcome.ids("fail" if status == "fail" else "warn") == ["CUDA-VISIBLE"] * bool(status)
+    if status:
+        check = outcome["CUDA-VISIBLE"]
+        assert f"names {check['data']['entry']!r}, but this machine has 2" in check["message"]
+        assert check["remedy"].startswith("Type `unset CUDA_VISIBLE_DEVICES`, or take a number")
+    outcome = cuda_project(tmp_path / "all", driver).run(**env)
+    assert outcome.ids("fail")[:-1] == ["CUDA-VISIBLE"] * (status == "fail")  # then DEV-OPEN
 
 
 @without_gpu
@@ -92,77 +86,11 @@ def test_a_driver_without_any_gpu_fails_unless_the_cpu_will_do(
 ) -> None:
     project = cuda_project(tmp_path, driver)
     none = {"FAKE_INIT": "100", "FAKE_SEEN": "0"}
-    assert project.run("--device", "auto", **none)["CUDA-NODEVICE"]["status"] == "warn"
+    assert project.run("--device", "auto", **none)["CUDA-NODEVICE"]["status"] == "skip"
     outcome = project.run(**none)
     assert outcome["CUDA-NODEVICE"]["status"] == "fail"
     assert "finds no GPU" in outcome["CUDA-NODEVICE"]["message"]
     assert MOVE.format("cpu") in outcome["CUDA-NODEVICE"]["remedy"]
-
-
-@pytest.mark.parametrize(
-    ("cuda", "version", "remedy"),
-    [
-        ("12000", "525.85.12", f"580.65.06 or newer, or type {MOVE.format('cu126')}."),
-        ("11040", "470.57.02", "580.65.06 or newer."),  # too old for any build
-    ],
-)
-def test_an_old_driver_is_to_be_updated_or_the_build_changed(
-    tmp_path: Path, driver: Path, cuda: str, version: str, remedy: str
-) -> None:
-    outcome = cuda_project(tmp_path, driver).run(FAKE_CUDA=cuda, FAKE_DRIVER=version)
-    assert outcome.code == 3
-    assert outcome.ids("fail") == ["DRV-OLD", "DEV-OPEN"]
-    supports = f"CUDA {cuda[:2]}.{int(cuda[2:]) // 10}"
-    assert outcome["DRV-OLD"]["message"] == (
-        f"The NVIDIA driver supports {supports}, but this torch needs CUDA 13.0."
-    )
-    assert outcome["DRV-OLD"]["remedy"] == f"Update the NVIDIA driver to {remedy}"
-
-
-def test_a_driver_of_the_same_major_version_will_do(tmp_path: Path, driver: Path) -> None:
-    env = {"FAKE_CUDA": "12000", "FAKE_DRIVER": "525.85.12"}
-    assert "DRV-OLD" in cuda_project(tmp_path, driver, "cu126").run(**env).ids("pass")
-
-
-@pytest.mark.parametrize(
-    ("build", "gpus", "version", "remedy"),
-    [
-        ("cu130", "61", "580.95.05", f"To use it, type {MOVE.format('cu126')}."),
-        ("cu126", "120", "580.95.05", f"To use it, type {MOVE.format('cu130')}."),
-        (
-            "cu126",
-            "120",
-            "570.86.10",
-            "To use it, type `copier update --defaults --trust -d compute_platform=cu128 "
-            "-d torch_version=latest` (torch 2.11.0) and then `./bootstrap.sh`.",
-        ),
-        (
-            "cu126",
-            "120",
-            "520.61.05",
-            "To use it, update the NVIDIA driver to 580.65.06 or newer and type "
-            f"{MOVE.format('cu130')}.",
-        ),
-        ("cu130", "35", "580.95.05", f"No build on offer is, so type {MOVE.format('cpu')}."),
-        (
-            "cu130",
-            "90 61",
-            "580.95.05",
-            "Set CUDA_VISIBLE_DEVICES to the other GPUs of `nvidia-smi -L`, or type "
-            f"{MOVE.format('cu126')}.",
-        ),
-    ],
-)
-def test_a_gpu_without_code_leads_to_the_build_that_has_it(
-    tmp_path: Path, driver: Path, build: str, gpus: str, version: str, remedy: str
-) -> None:
-    env = {"FAKE_GPUS": gpus, "FAKE_DRIVER": version, "FAKE_CUDA": "13000"}
-    outcome = cuda_project(tmp_path, driver, build).run(**env)
-    assert outcome.code == 3
-    assert outcome.ids("fail") == ["DRV-ARCH", "DEV-OPEN"]
-    last = gpus.split()[-1]
-    assert f"compute capability {last[:-1]}.{last[-1]}, but" in outcome["DRV-ARCH"]["message"]
-    assert outcome["DRV-ARCH"]["remedy"] == remedy
 
 
 @pytest.mark.parametrize(
@@ -172,6 +100,9 @@ def test_a_gpu_without_code_leads_to_the_build_that_has_it(
         ("121", {}, "pass"),  # runs the code for 12.0
         ("110", {}, "fail"),  # 11.0 cannot run the code for 10.0
         ("72", {}, "fail"),  # 7.5 is too new for it
+        ("87", {}, "fail"),  # a Jetson, which runs neither the code for 8.0 nor for 8.6
+        ("87", {"gpu_architectures": ["8.0", "8.7"]}, "pass"),
+        ("89", {"gpu_architectures": ["8.7"]}, "fail"),
         ("130", {"ptx": "12.0"}, "pass"),
         ("90", {"ptx": "12.0", "gpu_architectures": ["12.0"]}, "fail"),
     ],
@@ -184,26 +115,13 @@ def test_code_runs_on_newer_gpus_of_its_generation_and_ptx_on_all_newer(
 
 
 @pytest.mark.parametrize(
-    ("trouble", "said"), [("crash", "crashed (Aborted)"), ("hang", "did not answer within 4 s")]
-)
-def test_a_driver_that_crashes_or_hangs_takes_nothing_along(
-    tmp_path: Path, driver: Path, trouble: str, said: str
-) -> None:
-    outcome = cuda_project(tmp_path, driver).run("--timeout", "4", FAKE_TROUBLE=trouble)
-    assert outcome.code == 4
-    assert outcome.ids("fail") == ["DRV-LIBCUDA"]
-    assert said in outcome["DRV-LIBCUDA"]["message"]
-    assert "not run, since DRV-LIBCUDA failed" in outcome.text
-
-
-@pytest.mark.parametrize(
     ("facts", "auto", "asked", "said", "remedy"),
     [
-        ({"wsl": True}, "warn", "fail", "WSL", "on Windows, not inside WSL"),
+        ({"wsl": True}, "skip", "fail", "WSL", "on Windows, not inside WSL"),
         ({"container": True, "card": True}, "fail", "fail", "container", "`docker run --gpus all`"),
-        ({"container": True}, "warn", "fail", "container", "`--device auto`"),
+        ({"container": True}, "skip", "fail", "container", "`--device auto`"),
         ({"card": True}, "fail", "fail", "but no NVIDIA driver", "driver 580.65.06 or newer, and"),
-        ({}, "warn", "fail", "no sign of an NVIDIA GPU", MOVE.format("cpu")),
+        ({}, "skip", "fail", "no sign of an NVIDIA GPU", MOVE.format("cpu")),
     ],
 )
 def test_a_missing_driver_has_five_causes(
@@ -215,13 +133,14 @@ def test_a_missing_driver_has_five_causes(
         found = checks.check_libcuda(machine(auto=not named, driver={**nothing, **facts}))
         assert found.status == status
         assert said in found.message
-        assert remedy in found.remedy
+        assert remedy in found.remedy or status == "skip"
 
 
-def test_no_driver_is_a_failure_where_cuda_is_asked_for(tmp_path: Path) -> None:
-    project = Project(tmp_path / "project", "cu130")
-    project.add_stub_torch(NO_CUDA)
-    outcome = project.run("--device", "cuda")
-    assert outcome.code == 3
-    assert outcome.ids("fail") == ["DRV-LIBCUDA", "DEV-OPEN"]
-    assert not {"DRV-OLD", "CUDA-NODEVICE", "DRV-ARCH"} & set(outcome.ids("pass"))
+def test_an_amd_gpu_leads_from_cuda_to_the_nearest_rocm_build() -> None:
+    others = {name: {"accelerator": name[:4], "release": "2.14.1"} for name in ("rocm7.2", "rocm7")}
+    nothing = {"ended": "", "wsl": False, "container": False, "card": False}
+    check = load_package("driver_checks").check_libcuda
+    found = check(machine(driver={**nothing, "amd": True}, alternatives=others))
+    assert f"for the AMD GPU of this machine, type {MOVE.format('rocm7.2')}" in found.remedy
+    found = check(machine(driver={**nothing, "amd": False}, alternatives=others))
+    assert "rocm" not in found.remedy

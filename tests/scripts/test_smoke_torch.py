@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from scripts.smoke_helpers import (
+    NOT_HERE,
     QUICK,
     TORCH,
     Project,
@@ -23,7 +24,7 @@ pytestmark = [
     pytest.mark.skipif("sys.platform != 'linux'", reason="needs the Linux wheel of torch"),
 ]
 ALL = ["PY-VERSION", "PY-VENV", "PY-SHADOW", "TORCH-FOUND", "TORCH-BUILD"]
-ALL += ["ENV-VARS", *QUICK]
+ALL += ["ENV-VARS", *(name for name in QUICK if name not in NOT_HERE)]
 
 
 def test_a_healthy_cpu_project_passes(healthy: Project) -> None:
@@ -80,11 +81,11 @@ def test_metadata_of_another_version_is_a_mixed_install(healthy: Project, torch_
 
 @without_gpu
 @pytest.mark.parametrize(
-    ("build", "lines", "warned", "device"),
+    ("build", "lines", "skipped", "device"),
     [
         ("cu130", {"cuda": "13.0"}, "DRV-LIBCUDA", "CUDA"),
         ("rocm7.2", {"hip": "7.2.53211"}, "ROCM-KFD", "ROCm"),
-        ("xpu", {"xpu": "20250301"}, "DEV-OPEN", "XPU"),
+        ("xpu", {"xpu": "20250301"}, "XPU-INIT", "XPU"),
     ],
 )
 def test_a_gpu_build_passes_on_the_cpu_of_a_machine_without_a_gpu(
@@ -92,14 +93,15 @@ def test_a_gpu_build_passes_on_the_cpu_of_a_machine_without_a_gpu(
     torch_venv: Path,
     build: str,
     lines: Mapping[str, str],
-    warned: str,
+    skipped: str,
     device: str,
 ) -> None:
     project = real_project(tmp_path, torch_venv, build)
     doctor(project, torch_venv, **lines)
     outcome = project.run("--device", "auto")
     assert outcome.code == 0
-    assert outcome.ids("warn") == [warned]
+    assert outcome.ids("warn") == []
+    assert outcome[skipped]["message"].endswith(" The CPU will do.")
     assert "TORCH-BUILD" in outcome.ids("pass")
     assert outcome["DEV-OPEN"]["data"] == {"kind": "cpu", "devices": ["cpu"]}
     assert outcome.text.startswith(
@@ -134,43 +136,6 @@ def test_a_gpu_beside_the_cpu_build_is_worth_a_warning_where_any_device_will_do(
     assert healthy.run().ids("warn") == []
 
 
-def changed(product: str) -> str:
-    """A torch whose float32 matrix product is another."""
-    return (
-        "true = torch.Tensor.__matmul__\n"
-        "def matmul(a, b):\n"
-        "    product = true(a, b)\n"
-        f"    return {product} if a.dtype == torch.float32 else product\n"
-        "torch.Tensor.__matmul__ = matmul"
-    )
-
-
-@pytest.mark.parametrize(
-    ("code", "failed", "said"),
-    [
-        (
-            changed("product * float('nan')"),
-            ["NUM-MATMUL", "NUM-GRAD", "TRAIN-STEPS"],
-            "error is nan",
-        ),
-        (changed("product * 1.00002"), ["NUM-MATMUL"], "error is 2.0e-05, at most 1e-05"),
-        (
-            "true = torch.Tensor.square\n"
-            "torch.Tensor.square = lambda x: x.abs() if x.dtype == torch.float32 else true(x)",
-            ["NUM-GRAD"],
-            "at most 1e-04 is right",
-        ),
-        ("torch.zeros = torch.ones", ["DEV-OPEN"], "counts a thousand ones as 2000.0"),
-    ],
-)
-def test_wrong_numbers_fail(healthy: Project, code: str, failed: list[str], said: str) -> None:
-    patch_torch(healthy, code)
-    outcome = healthy.run()
-    assert outcome.code == (3 if failed == ["DEV-OPEN"] else 1)
-    assert outcome.ids("fail") == failed
-    assert said in outcome[failed[0]]["message"]
-
-
 def test_a_check_that_raises_has_failed(healthy: Project) -> None:
     patch_torch(
         healthy,
@@ -179,10 +144,3 @@ def test_a_check_that_raises_has_failed(healthy: Project) -> None:
     outcome = healthy.run()
     assert (outcome.code, outcome.ids("fail")) == (1, ["NUM-GRAD", "TRAIN-STEPS"])
     assert outcome["NUM-GRAD"]["message"] == ("The check ended in RuntimeError: no kernel image.")
-
-
-def test_a_crash_after_the_last_check_is_told(healthy: Project) -> None:
-    patch_torch(healthy, "import atexit, os; atexit.register(os.abort)")
-    outcome = healthy.run()
-    assert (outcome.code, outcome.ids("fail")) == (4, ["TORCH-EXIT"])
-    assert outcome["TORCH-EXIT"]["data"]["last_finished"] == "LIB-MAPS"

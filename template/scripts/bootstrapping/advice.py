@@ -21,6 +21,7 @@ UNSEEN = re.compile(
 UNTRUSTED = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|certificate verify failed"
 )
+LOGIN = re.compile(r"(answered|failed:) 407\b|proxy auth\w+ required", re.IGNORECASE)
 DISK_FULL = re.compile(r"No space left on device|os error 28\b|not enough space on the disk")
 SPACE = "Free some space, or move the project to another disk, then run this again."
 TRUST = {  # where each manager looks for certificates
@@ -42,9 +43,18 @@ NOISE = re.compile(
 
 
 def failure(
-    build: dict[str, Any], title: str, status: int, tail: list[str], code: int, tool: str
+    build: dict[str, Any] | None,
+    title: str,
+    status: int,
+    tail: list[str],
+    code: int,
+    tool: str,
+    known: tuple[str, str] | None,
 ) -> StopError:
-    """Show the end of a failed child's output, and say what it means."""
+    """Show the end of a failed child's output, and say what it means.
+
+    `build`: whose index to ask about it, if any. `known`: what to say if it is nothing else.
+    """
     text = "\n".join(tail)
     what = f"This failed with exit code {status}: {title}."
     todo = "Mend what is said above, then run this again."
@@ -56,7 +66,9 @@ def failure(
         what, todo = f"The disk is full: {title} failed.", SPACE
     elif UNTRUSTED.search(text):
         what, todo = certificate_advice(title, tool)
-    elif UNREACHABLE.search(text) or UNSEEN.search(text):
+    elif known:
+        what, todo = known
+    elif build and (UNREACHABLE.search(text) or UNSEEN.search(text)):
         if tool == "poetry" and UNSEEN.search(text):
             todo = "Mend what is said above, then run this again. Poetry says the same where PyPI "
             todo += "did not answer: if the version exists, check the network."
@@ -88,6 +100,8 @@ def index_advice(build: dict[str, Any], title: str, tool: str, text: str) -> tup
         if UNTRUSTED.search(str(reason)):
             return certificate_advice(title, tool)
         problem = f"{build['index_url']} cannot be reached ({reason})"
+    if LOGIN.search(problem) or LOGIN.search(text):
+        return proxy_advice(title)
     if reached and not problem:
         return None
     # No problem here: it may be another index.
@@ -98,6 +112,15 @@ def index_advice(build: dict[str, Any], title: str, tool: str, text: str) -> tup
         pypi = update_command("compute_platform=pypi")
         todo += INDEX_REMEDY.format(build["index_url"], mirror, pypi)
     return f"{what}: {title} failed.", todo
+
+
+def proxy_advice(title: str) -> tuple[str, str]:
+    """What to say where a proxy wants to know who asks."""
+    word = "set" if WINDOWS else "export"
+    todo = "Give it your name and password, then run this again:"
+    setting = f"{word} HTTPS_PROXY=http://user:password@proxy.example:8080"
+    more = "A plain http:// index is asked through HTTP_PROXY in the same way."
+    return f"The proxy asks for a login: {title} failed.", f"{todo}\n  {setting}\n{more}"
 
 
 def index_problem(build: dict[str, Any]) -> str:

@@ -7,16 +7,24 @@ import errno
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from .advice import SPACE
+from .choice import choose
 from .environment import read_stamp, set_up, up_to_date, why_rebuild
-from .places import ROOT, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
-from .project import check_system, load_project
+from .machine_build import requirements
+from .places import ROOT, SHIM, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
+from .progress import Voice, say
+from .project import Project, check_system, load_project
 from .pythons import named_python
 from .runner import Runner, guarded
+from .surroundings import prepare_for_place
+from .systems import activation, parent_process, shell_in_use
+from .wheelhouse import named_wheelhouse
 
 
 def smoke_test(runner: Runner) -> None:
@@ -25,66 +33,116 @@ def smoke_test(runner: Runner) -> None:
     if runner.options.dry_run:
         print(f"  would run: {display(command)}")
         return
-    print("Smoke test:", flush=True)
-    code = subprocess.run(command, check=False, **runner.common).returncode
+    say("Smoke test:")
+    code = run_quietly(runner, command) if Voice.quiet else run_visibly(runner, command)
     if code:
         todo = f"Do what it says above, then run this again, or only: {display(command)}"
         raise StopError(6, f"The smoke test failed with exit code {code}.", todo)
     STAMP.write_text(json.dumps({**read_stamp(), "smoke_test": "passed"}), encoding="utf-8")
 
 
-def print_next_steps() -> None:
+def run_visibly(runner: Runner, command: list[str]) -> int:
+    """Run the smoke test as it is."""
+    return subprocess.run(command, check=False, **runner.common).returncode
+
+
+def run_quietly(runner: Runner, command: list[str]) -> int:
+    """Run the smoke test, and show its verdict and what is no `pass` and no `skip`."""
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    pipes.update(encoding="utf-8", errors="replace")
+    done = subprocess.run(command, check=False, **pipes, **runner.common)
+    rows = re.sub(r"^  (?:pass|skip)  .*\n(?: {8}.*\n)*", "", done.stdout, flags=re.MULTILINE)
+    print(re.sub(r"\n+", "\n", rows), end="", flush=True)
+    return done.returncode
+
+
+def print_next_steps(project: Project) -> None:
     """How to go on, in the shell in use."""
-    shell = Path(os.environ.get("SHELL", "sh")).name
-    suffix = {"fish": ".fish", "csh": ".csh", "tcsh": ".csh"}.get(shell)
-    activate = f"source .venv/bin/activate{suffix}" if suffix else ". .venv/bin/activate"
-    if WINDOWS:
-        activate = r".venv\Scripts\activate.bat (PowerShell: .venv\Scripts\Activate.ps1)"
-    print("Done. Next steps:")
+    shell = shell_in_use(os.environ, parent_process())
+    python = Path(venv_python(VENV))
+    scripts = sorted(path.name for path in python.parent.iterdir())
+    say("Done. Next steps:")
     if Path.cwd() != ROOT:
-        print(f"  {display(['cd', str(ROOT)])}")
-    python = Path(venv_python(VENV)).relative_to(ROOT)
-    print(f"  {activate}\n  or, without activating: {python} -m pytest", flush=True)
+        say(f"  {display(['cd', str(ROOT)])}")
+    activate = activation(shell, scripts, WINDOWS)
+    if "csh" in shell and "!" in str(ROOT):  # which reads as a command of its own, even in quotes
+        activate = ""
+    if activate:
+        say(f"  {activate}")
+    say(f"  {'or, ' if activate else ''}without activating: {python.relative_to(ROOT)} -m pytest")
+    if project.machine_build:
+        say(f"  {keeping(project)}")
+
+
+def keeping(project: Project) -> str:
+    """What would put the project's own build in the place of the machine's."""
+    back = f"bring {project.compute_platform} back, as {SHIM} without the option does"
+    if project.manager == "uv":
+        return f"`uv run` and `uv sync` {back}: use .venv, or `uv run --no-sync`."
+    if project.manager == "poetry":
+        return f"`poetry sync`, `install` and `add` {back}."
+    own = project.lock.relative_to(ROOT).as_posix()
+    own_file = requirements(project).relative_to(ROOT).as_posix()
+    return f"Installations with `-c {own}` {back}: name {own_file} instead."
 
 
 def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="bootstrap.cmd" if WINDOWS else "bootstrap.sh",
+        prog=SHIM,
         description=description.strip(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--python", metavar="PATH", help="make .venv with this Python")
+    parser.add_argument(
+        "--compute-platform",
+        metavar="NAME",
+        help="another build for this machine alone: cpu, cu130, ..., or auto, which looks at driver"
+        " and GPU; the project's files stay as they are; without it, the project's own",
+    )
     parser.add_argument("--recreate", action="store_true", help="make .venv anew")
+    parser.add_argument("--offline", action="store_true", help="ask no network, only caches")
+    folder = "install from a folder of wheels, and ask no network (README.md says how to fill it)"
+    parser.add_argument("--wheelhouse", metavar="DIR", type=named_wheelhouse, help=folder)
     parser.add_argument("--no-smoke", action="store_true", help="do not run the smoke test")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, change nothing")
-    parser.add_argument("--verbose", action="store_true", help="show what the commands print")
-    return parser.parse_args(arguments)
+    voice = parser.add_mutually_exclusive_group()
+    voice.add_argument("--quiet", action="store_true", help="only errors, warnings, the verdict")
+    voice.add_argument("--verbose", action="store_true", help="show what the commands print")
+    options = parser.parse_args(arguments)
+    options.offline = options.offline or options.wheelhouse is not None
+    return options
 
 
 def bootstrap(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
     project = load_project()
-    build = project.build
-    print(f"PyTorch {build['release']}, {build['label']}, by {project.manager}", flush=True)
+    Voice.quiet, Voice.verbose = options.quiet, options.verbose
     runner = Runner(project, options)
     running = runner.probe([sys.executable])
     if not running:
         raise StopError(
             3, f"{sys.executable} cannot start itself.", "Set BOOTSTRAP_PYTHON to another."
         )
+    runner.platform = running.platform
+    project = runner.project = choose(project, options.compute_platform, running.platform)
+    build, own = project.build, project.builds[project.compute_platform]
+    alone = f" (for this machine alone; the project's own is {own['label']})"
+    news = f"PyTorch {build['release']}, {build['label']}, by {project.manager}"
+    say(news + (alone if project.machine_build else ""))
     check_system(project, running.platform)
     named = named_python(runner, options.python) if options.python else None
     if up_to_date(runner, named):
         print("Nothing to do: .venv is up to date.", flush=True)
     else:
+        prepare_for_place(runner.env, build, project.manager)
         with guarded(runner):  # look again: another run may just have ended
             current = runner.probe([venv_python(VENV)])
             set_up(runner, running, named, why_rebuild(runner, current, named))
     if not options.no_smoke and read_stamp().get("smoke_test") != "passed":
         smoke_test(runner)
     if not options.dry_run:
-        print_next_steps()
+        print_next_steps(project)
 
 
 def main(description: str) -> int:

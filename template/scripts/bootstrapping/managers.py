@@ -6,19 +6,19 @@ import re
 import shutil
 from pathlib import Path
 
+from .machine_build import install_machine_build
 from .places import LOCK_BEFORE, LOG, ROOT, TOOLS, VENV, WINDOWS, StopError, venv_python
+from .progress import say
+from .project import MANAGERS
 from .pythons import Python, satisfies
 from .runner import Runner
-
-# What a manager must be, and the key in pyproject.toml that may narrow it.
-MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
+from .systems import install_ensurepip, this_system
 
 
 def venv_command(python: Python, folder: Path) -> list[str]:
     """How this Python makes a virtual environment with pip in it."""
     if not python.can_venv:  # venv would fail and leave half an environment
-        package = "python{}.{}-venv".format(*python.version)
-        todo = f"Install it (Debian, Ubuntu: sudo apt install {package}), or use --python."
+        todo = install_ensurepip("{}.{}".format(*python.version), this_system())
         raise StopError(
             4, f"{python.executable} has no ensurepip, so it cannot make a .venv.", todo
         )
@@ -39,7 +39,7 @@ def find_manager(runner: Runner, base: Python) -> list[str]:
     for command in ([runner.which(name)], own):
         version = re.search(r"(\d+)\.(\d+)\.(\d+)", runner.ask([*command, "--version"]) or "")
         if version and satisfies([int(part) for part in version.groups()], specifier):
-            print(f"  {name} {version[0]} ({command[0]})", flush=True)
+            say(f"  {name} {version[0]} ({command[0]})")
             return command
     make = venv_command(base, home)
     runner.remove(home, f"it has no working {name} {specifier}")
@@ -54,21 +54,26 @@ def install(runner: Runner, manager: list[str]) -> None:
     project, lock = runner.project, runner.project.lock
     title = "installing (the first time can take long)"
     before = lock.read_bytes() if lock.exists() else b""
-    if project.manager == "pip":
-        pip = [venv_python(VENV), "-m", "pip", "install"]
-        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)  # the first with --group
-        pins = str(lock.relative_to(ROOT))
-        runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
-    elif project.manager == "uv":
+    if project.manager == "uv":
         lock_packages(runner, [*manager, "lock", "--python", project.python])  # only if it must
-        runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
-    else:
+    elif project.manager == "poetry":
         if not before or runner.ask([*manager, "check", "--lock", "--no-interaction"]) is None:
             lock_packages(runner, [*manager, "lock", "--no-interaction"])
+    else:
+        pip = [venv_python(VENV), "-m", "pip", "install"]
+        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)  # the first with --group
+    if project.machine_build:
+        install_machine_build(runner, manager, title)
+    elif project.manager == "uv":
+        runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
+    elif project.manager == "poetry":
         sync_with_poetry(runner, title, [*manager, "sync", "--no-interaction"])
+    else:
+        pins = str(lock.relative_to(ROOT))
+        runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
     if lock.exists() and lock.read_bytes() != before:
         news = "was out of date and has been made again" if before else "is new"
-        print(f"  {lock.name} {news}: commit it")
+        say(f"  {lock.name} {news}: commit it")
 
 
 def sync_with_poetry(runner: Runner, title: str, command: list[str]) -> None:
@@ -83,7 +88,7 @@ def sync_with_poetry(runner: Runner, title: str, command: list[str]) -> None:
             raise
         cache = TOOLS / "poetry-cache"
         runner.env["POETRY_CACHE_DIR"] = str(cache)
-        print("  Poetry's cache has a damaged file: again, with an empty cache", flush=True)
+        say("  Poetry's cache has a damaged file: again, with an empty cache")
         try:
             runner.run(title, command, venv=True)
         finally:
@@ -113,7 +118,7 @@ def restore_lock(lock: Path) -> None:
     """Bring the lock file back to what it was before an interrupted locking."""
     if not LOCK_BEFORE.exists():
         return
-    print(f"  {lock.name} is as it was before the interrupted run", flush=True)
+    say(f"  {lock.name} is as it was before the interrupted run")
     if LOCK_BEFORE.stat().st_size:
         LOCK_BEFORE.replace(lock)
     else:

@@ -18,6 +18,7 @@ LOG = TOOLS / "bootstrap.log"
 BUILDS = ROOT / "scripts" / "torch_builds.json"
 SMOKE_TEST = ROOT / "scripts" / "gpu_smoke_test.py"
 WINDOWS = os.name == "nt"
+SHIM = "bootstrap.cmd" if WINDOWS else "bootstrap.sh"
 
 
 class StopError(Exception):

@@ -7,8 +7,11 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .places import BUILDS, ROOT, WINDOWS, StopError, update_command
+from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, update_command
 from .pythons import Python, satisfies
+
+# What a manager must be, and the key in pyproject.toml that may narrow it.
+MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
 
 
 class Project(NamedTuple):
@@ -18,8 +21,14 @@ class Project(NamedTuple):
     python: str
     requires_python: str
     compute_platform: str
-    build: dict[str, Any]
+    builds: dict[str, Any]
     alternatives: dict[str, Any]
+    machine_build: str = ""  # what .venv is for, where it is not the project's own build
+
+    @property
+    def build(self) -> dict[str, Any]:
+        """What .venv is to get."""
+        return dict(self.builds[self.machine_build or self.compute_platform])
 
     @property
     def lock(self) -> Path:
@@ -27,9 +36,23 @@ class Project(NamedTuple):
         pins = f"requirements/torch-{self.compute_platform}.txt"
         return ROOT / (pins if self.manager == "pip" else f"{self.manager}.lock")
 
+    @property
+    def installer(self) -> str:
+        """What fills .venv: Poetry knows no build but the project's own."""
+        return "pip" if self.manager == "poetry" and self.machine_build else self.manager
+
+    def other_than(self, made_for: str) -> str:
+        """Why a .venv that was made for a machine build, or for none (""), does not do."""
+        if made_for == self.machine_build:
+            return ""
+        if not self.machine_build:
+            return f"it was made for {made_for}, the project's own is {self.compute_platform}"
+        return f"it was made for {made_for or self.compute_platform}"
+
     def fingerprint(self, python: Python) -> str:
         """A hash of everything that .venv is made from."""
         digest = hashlib.sha256(repr((python.version, python.base_prefix)).encode())
+        digest.update(self.machine_build.encode())
         for path in (ROOT / "pyproject.toml", self.lock, BUILDS):
             digest.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
         return digest.hexdigest()
@@ -50,12 +73,15 @@ def load_project() -> Project:
         data = json.loads(BUILDS.read_text(encoding="utf-8"))
         name = data["compute_platform"]
         answers = [data[key] for key in ("package_manager", "python", "requires_python")]
-        build, alternatives = data["builds"][name], data["alternatives"]
-        project = Project(answers[0], answers[1], answers[2], name, build, alternatives)
+        builds, alternatives = data["builds"], data["alternatives"]
+        project = Project(answers[0], answers[1], answers[2], name, builds, alternatives)
         if data["schema"] != 1 or project.manager not in ("uv", "poetry", "pip"):
             raise ValueError("unknown schema or package_manager")
-        if not {"label", "release", "index_url", "platforms"} <= project.build.keys():
-            raise ValueError(f"the build {name} is incomplete")
+        for other, build in builds.items():
+            if not {"label", "release", "index_url", "platforms"} <= build.keys():
+                raise ValueError(f"the build {other} is incomplete")
+        if name not in builds:
+            raise ValueError(f"there is no build {name}")
     except FileNotFoundError:
         raise StopError(2, f"{BUILDS} is missing.", todo) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -78,5 +104,9 @@ def check_system(project: Project, platform: str) -> None:
         best = next((name for name in ("cpu", "pypi") if name in others), others[0])
         move = update_command(f"compute_platform={best}")
         todo = f"Here work {', '.join(others)}: {move}"
+    alone = [k for k, build in project.builds.items() if platform in build["platforms"]]
+    if alone and project.manager != "uv":  # whose lock file has nothing for this system
+        name = "cpu" if "cpu" in alone else alone[0]
+        todo += f"\nOr, for this machine alone: {SHIM} --compute-platform {name}"
     label = project.build["label"]
     raise StopError(2, f"{label} has PyTorch wheels for {have}, not for {platform}.", todo)

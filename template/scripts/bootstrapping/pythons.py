@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .places import VENV, WINDOWS, StopError
+from .places import WINDOWS, StopError
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -91,13 +91,3 @@ def named_python(runner: Runner, name: str) -> Python:
         todo = "Give the path of another one, or leave it out."
         raise StopError(3, f"--python {name} {misfit}.", todo)
     return python
-
-
-def warn_of_surroundings(python: Python | None) -> None:
-    """Say what is active here, and may mislead: it is not what the project uses."""
-    active = os.environ.get("VIRTUAL_ENV", "")
-    if active and Path(active).resolve() != VENV.resolve():
-        print(f"  note: the active environment {active} is left alone, .venv is used")
-    if python and Path(python.base_prefix, "conda-meta").is_dir():
-        print(f"  warning: {python.executable} is conda's, whose libraries can get in torch's way")
-        print("  If torch does not load, name another: --python PATH --recreate", flush=True)

@@ -10,7 +10,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -29,13 +28,15 @@ from .places import (
     display,
     venv_python,
 )
+from .progress import say, step
 from .project import Project
 from .pythons import PROBE, Python
+from .wheelhouse import offline_settings, what_it_lacks
 
 # These send packages elsewhere, or make a Python load another one's modules. Index settings stay.
 REDIRECTIONS = (
     "PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__ VIRTUAL_ENV "
-    "CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_WORKING_DIR"
+    "CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_TORCH_BACKEND UV_WORKING_DIR"
 )
 SETTINGS = {
     "PIP_USER": "0",  # stronger than `user = true` in a pip.conf
@@ -52,9 +53,12 @@ class Runner:
 
     def __init__(self, project: Project, options: argparse.Namespace) -> None:
         self.project, self.options = project, options
+        self.platform = ""  # of wheels, e.g. linux-x86_64
         self.log: TextIO | None = None
         self.env = {k: v for k, v in os.environ.items() if k not in REDIRECTIONS.split()}
         self.env.update(SETTINGS)
+        if options.offline:
+            self.env.update(offline_settings(self.env, options.wheelhouse))
         # An activated .venv must not supply the tools that make it.
         own = Path(venv_python(VENV)).parent
         folders = self.env.get("PATH", "").split(os.pathsep)
@@ -97,32 +101,33 @@ class Runner:
         if venv and (status == 0 or (status > 0 and code == 5)):  # an installer's error is clean
             UNFINISHED.unlink()
         if status:
-            tool = "pip" if "pip" in command else self.project.manager
-            raise failure(self.project.build, title, status, tail, code, tool)
+            tool = "pip" if command[1:3] == ["-m", "pip"] else self.project.manager
+            known = None
+            if self.options.offline:
+                known = what_it_lacks(self.project, self.options.wheelhouse, title, "\n".join(tail))
+            build = None if self.options.offline else self.project.build
+            raise failure(build, title, status, tail, code, tool, known)
 
     def follow(self, title: str, command: list[str]) -> tuple[int, list[str]]:
         """Run a command; its exit status and the end of what it printed."""
         self.log = self.log or LOG.open("w", encoding="utf-8")
         print(f"$ {display(command)}", file=self.log, flush=True)
-        print(f"  {title} ...", end="\n" if self.options.verbose else "", flush=True)
-        started, tail = time.monotonic(), deque[str](maxlen=200)
+        tail = deque[str](maxlen=200)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         pipes.update(encoding="utf-8", errors="replace", **self.common)
-        with subprocess.Popen(command, **pipes) as child:
+        with step(title), subprocess.Popen(command, **pipes) as child:
             for line in child.stdout or ():
                 tail.append(line.rstrip())
                 print(tail[-1], file=self.log, flush=True)
                 if self.options.verbose:
                     print("   ", tail[-1], flush=True)
-        again = f"  {title} ..." if self.options.verbose else ""
-        print(again, f"{time.monotonic() - started:.1f} s", flush=True)
         return child.returncode, [line for line in tail if not NOISE.match(line)]
 
     def remove(self, folder: Path, why: str) -> None:
         """Remove an environment that this script made."""
         if not os.path.lexists(folder):
             return
-        print(f"  removing {folder.name}: {why}")
+        say(f"  removing {folder.name}: {why}")
         if self.options.dry_run:
             return
         if folder.is_symlink():

@@ -6,9 +6,13 @@ search this folder for its id; to add one, write such a function beside its like
     python_checks   this Python and its packages  \\
     system_checks   settings, memory, paths        > without torch: a function of a Machine
     driver_checks   drivers and their GPUs        /
-    torch_checks    in a child process, with torch: a function of a Job
-    full_checks     the same, for `--level full` only
+    device_checks   \\
+    torch_checks     > in a child process, with torch: a function of a Job
+    full_checks     /
+    process_checks  \\ the same; these and full_checks are for `--level full` only
+    speed_checks    /
 
 Its id, with symptom, cause and remedy, belongs into catalogue.py. The checks are carried out in the
-order of their files, and the files in the order that command.py names.
+order of their files, and the files in the order that command.py names. What they come to is a
+Result: report.py shows it to people, outputs.py names all other forms.
 """

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
-from .words import FAULTY, REBOOT, RECREATE, RELOAD
+from .words import (
+    BOOTSTRAP,
+    FAULTY,
+    LEVEL_ZERO,
+    MPS_FALLBACK,
+    NEWER_MACOS,
+    ONE_OPENMP,
+    OPTION,
+    PEER,
+    REBOOT,
+    RECREATE,
+    REDISTRIBUTABLE,
+    RELOAD,
+    SLOW,
+)
 
-MOVE = "`copier update --defaults --trust -d compute_platform=...`, as the smoke test says."
+MOVE = f"`{BOOTSTRAP} {OPTION} ...` for this machine, or for the whole project "
+MOVE += "`copier update --defaults --trust -d compute_platform=...`, as the smoke test says."
+SLOWED = "Heat, a limit on power, or another's work slows the GPU."
 NUMBERS = "The GPU, its memory or a library is faulty."
+
+NO_START = "CUDA unknown error - this may be due to an incorrectly set up environment; CUDA driver "
+NO_START += "initialization failed; Error 2: out of memory, from cudaGetDeviceCount()"
 
 CATALOGUE = {
     "PY-VERSION": (
@@ -32,6 +51,11 @@ CATALOGUE = {
         "AssertionError: Torch not compiled with CUDA enabled",
         "The installed torch is another build than the project asks for.",
         RECREATE,
+    ),
+    "TORCH-DLL": (
+        '[WinError 126] Error loading "fbgemm.dll" or one of its dependencies',
+        "A DLL that torch needs is missing on Windows, mostly of the Visual C++ runtime.",
+        REDISTRIBUTABLE,
     ),
     "PKG-VISION": (
         "operator torchvision::nms does not exist",
@@ -99,7 +123,7 @@ CATALOGUE = {
         "Type `unset CUDA_VISIBLE_DEVICES`, then `nvidia-smi`.",
     ),
     "CUDA-VISIBLE": (
-        "CUDA error: invalid device ordinal",
+        "Error 101: invalid device ordinal; CUDA error: invalid device ordinal",
         "CUDA_VISIBLE_DEVICES names a GPU that is not there.",
         "Type `unset CUDA_VISIBLE_DEVICES`.",
     ),
@@ -124,7 +148,7 @@ CATALOGUE = {
         "Take the compat folder out of LD_LIBRARY_PATH.",
     ),
     "CUDA-UNKNOWN": (
-        "CUDA unknown error - this may be due to an incorrectly set up environment",
+        NO_START,
         "The module nvidia_uvm is missing or stale, as after a suspend.",
         RELOAD,
     ),
@@ -134,19 +158,49 @@ CATALOGUE = {
         "Type `sudo usermod -aG render,video $USER` and log in again.",
     ),
     "TORCH-IMPORT": (
-        "cannot open shared object file; undefined symbol; [WinError 126]; OMP: Error #15",
+        "cannot open shared object file; undefined symbol; [WinError 127]; [WinError 1114]",
         "A library is missing or of another version; the remedy depends on which.",
         "As the smoke test says, mostly `./bootstrap.sh --recreate`.",
+    ),
+    "TORCH-NVJITLINK": (
+        "undefined symbol: __nvJitLinkComplete_12_4, version libnvJitLink.so.12",
+        "LD_LIBRARY_PATH leads to the libnvJitLink of another CUDA.",
+        "Type `unset LD_LIBRARY_PATH`.",
     ),
     "TORCH-EXIT": (
         "all is well, then a crash at the end",
         "torch or the driver crashed while the process ended.",
         FAULTY,
     ),
+    "CUDA-ARCH": (
+        "no kernel image is available for execution on the device",
+        "The installed torch has no code for one of the visible GPUs.",
+        f"Type {MOVE}",
+    ),
+    "ROCM-ARCH": (
+        "HIP error: invalid device function; Tensile library cannot be read",
+        "The installed torch has no code for this AMD chip.",
+        "Type `export HSA_OVERRIDE_GFX_VERSION=10.3.0` for RDNA 2, 11.0.0 for RDNA 3.",
+    ),
+    "XPU-INIT": (
+        "Failed to initialize XPU devices; a segmentation fault in torch.xpu.is_available()",
+        "Intel's driver is missing or too old, or you may not open /dev/dri.",
+        LEVEL_ZERO,
+    ),
+    "MPS": (
+        "torch.backends.mps.is_available() is False; not currently implemented for the MPS device",
+        "macOS is too old or virtual, Python is not for arm64, or MPS lacks an operator.",
+        f"{NEWER_MACOS} {MPS_FALLBACK}",
+    ),
     "DEV-OPEN": (
         "CUDA error; out of memory at the first tensor",
         "A device is there but does not work, is full, or may not be used.",
         "As the smoke test says; look at `nvidia-smi`.",
+    ),
+    "DEV-MEM": (
+        "CUDA out of memory, though the model is small",
+        "Something else fills the GPU.",
+        "End it: `nvidia-smi` lists it.",
     ),
     "NUM-MATMUL": ("wrong or NaN results of a matrix product", NUMBERS, FAULTY),
     "NUM-CONV": ("wrong or NaN results of a convolution", NUMBERS, FAULTY),
@@ -154,10 +208,20 @@ CATALOGUE = {
     "NUM-AMP": ("the loss is NaN with autocast", NUMBERS, FAULTY),
     "NUM-SDPA": ("wrong or NaN results of attention", NUMBERS, FAULTY),
     "TRAIN-STEPS": ("the loss does not fall", NUMBERS, FAULTY),
+    "PKG-NUMPY": (
+        "A module that was compiled using NumPy 1.x cannot be run; Numpy is not available",
+        "torch or another package was compiled for NumPy 1.",
+        "Update the package that is named; for an old torch, require `numpy<2`.",
+    ),
     "LIB-MAPS": (
         "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH at the first convolution",
         "A library of NVIDIA from outside the environment is loaded.",
         "Take its folder out of LD_LIBRARY_PATH and /etc/ld.so.conf.d.",
+    ),
+    "LIB-OMP": (
+        "OMP: Error #15: Initializing libiomp5md.dll, but found libiomp5md.dll already initialized",
+        "Two OpenMP runtimes are loaded, as if torch and numpy are from different sources.",
+        ONE_OPENMP,
     ),
     "VISION-NMS": (
         "operator torchvision::nms does not exist",
@@ -175,4 +239,12 @@ CATALOGUE = {
         "Type `sudo apt install build-essential python3-dev`.",
     ),
     "CKPT": ("a checkpoint is not what was saved", NUMBERS, FAULTY),
+    "NCCL": (
+        "the first all_reduce hangs; ncclUnhandledSystemError; Connection refused",
+        "GPUs cannot talk to each other directly (IOMMU, ACS), or processes not at all.",
+        PEER,
+    ),
+    "PERF-TFLOPS": ("training is slow", SLOWED, SLOW),
+    "PERF-BW": ("training is slow", SLOWED, SLOW),
+    "PERF-H2D": ("training is slow, and the GPU waits", "Batches reach the GPU slowly.", SLOW),
 }

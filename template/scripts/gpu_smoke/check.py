@@ -13,6 +13,8 @@ DEVICE_IDS = (
     "CUDA-",
     "DEV-",
     "ROCM-",
+    "XPU-",
+    "MPS",
 )  # if one of these fails, the exit code is 3
 COLOURS = {"pass": 32, "warn": 33, "fail": 31, "skip": 2}
 

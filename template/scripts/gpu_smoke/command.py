@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from datetime import datetime, timezone
-from pathlib import Path
+from typing import Any
 
-from . import driver_checks, full_checks, python_checks, system_checks, torch_checks
+from . import (
+    device_checks,
+    driver_checks,
+    full_checks,
+    process_checks,
+    python_checks,
+    speed_checks,
+    system_checks,
+    torch_checks,
+)
+from .bug_report import tell_others
 from .catalogue import CATALOGUE
-from .check import COLOURS, DEVICE_IDS, Check, CheckFunction, carry_out
+from .check import DEVICE_IDS, Check, CheckFunction, carry_out
 from .child import run_child, tell
+from .device_checks import ONLY_FOR
 from .driver import amd_facts, ask_driver, nvidia_facts
 from .job import Job
 from .machine import Machine, installed_torch, read_machine
-from .report import exit_code, report
-from .words import BUILDS, FAULTY, RESTORE
+from .outputs import add_outputs, output_trouble, show
+from .process_checks import take_part
+from .result import Result
+from .words import BUILDS, FAULTY, LEVEL_ZERO, MPS_FALLBACK, ONE_OPENMP, RESTORE
 
 LIMITS = {"quick": 180, "full": 600}  # seconds for torch, by level
 # In the order in which they are carried out.
@@ -31,7 +43,16 @@ MACHINE_CHECKS: dict[str, CheckFunction] = {
 }
 
 
-TORCH_CHECKS: dict[str, CheckFunction] = {**torch_checks.CHECKS, **full_checks.CHECKS}
+FULL: dict[str, CheckFunction] = {
+    **full_checks.CHECKS,
+    **process_checks.CHECKS,
+    **speed_checks.CHECKS,
+}
+TORCH_CHECKS: dict[str, CheckFunction] = {
+    **device_checks.CHECKS,
+    **torch_checks.CHECKS,
+    **FULL,
+}
 # Without these, no check with torch has a sense.
 NEEDED = ("PY-SHADOW", "TORCH-FOUND", "DRV-LIBCUDA", "TORCH-IMPORT", "DEV-OPEN")
 
@@ -40,7 +61,7 @@ def choose(level: str, only: Collection[str]) -> list[str]:
     """The ids of the checks to carry out, in order."""
     if not only:
         every = [*MACHINE_CHECKS, *TORCH_CHECKS]
-        return [name for name in every if level == "full" or name not in full_checks.CHECKS]
+        return [name for name in every if level == "full" or name not in FULL]
     needed = NEEDED if any(name in TORCH_CHECKS for name in only) else ()
     return [name for name in [*MACHINE_CHECKS, *TORCH_CHECKS] if name in (*needed, *only)]
 
@@ -49,7 +70,7 @@ def listing() -> str:
     """Every check: its id, its level, and what it asks."""
     rows = []
     for name, function in {**MACHINE_CHECKS, **TORCH_CHECKS}.items():
-        level = "full" if name in full_checks.CHECKS else "quick"
+        level = "full" if name in FULL else "quick"
         rows.append(f"{name:<13}  {level:<5}  {str(function.__doc__).strip()}")
     return "\n".join(rows)
 
@@ -62,37 +83,75 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
         if name in names
     ]
     checks = [one for one in found if one]
-    with_torch = [name for name in names if name in TORCH_CHECKS]
+    here = machine.accelerator
+    with_torch = [
+        name for name in names if name in TORCH_CHECKS and ONLY_FOR.get(name, here) == here
+    ]
     hangs = machine.accelerator == "cuda" and machine.driver["ended"]
+    started: list[str] = []
     if with_torch and machine.torch and not hangs:
-        checks += collect_torch_checks(machine, with_torch, limit)
-    failed, done = [one.id for one in checks if one.status == "fail"], {one.id for one in checks}
-    causes = [name for name in failed if name.startswith(DEVICE_IDS)]
-    for one in checks:
-        if one.id == "DEV-OPEN" and one.id in causes[1:]:
-            one.remedy = f"This follows from {causes[0]}."
+        started, more = collect_torch_checks(machine, with_torch, limit)
+        checks += more
+    failed, told = name_causes(checks), {*started, *(one.id for one in checks)}
     for name in with_torch:
-        if name not in done:
+        if name not in told:
             missing = [one for one in failed if one in ("PY-SHADOW", "TORCH-FOUND")]
             cause = failed[-1] if machine.torch else missing[-1]
             checks.append(Check("skip", f"not run, since {cause} failed", id=name))
     return checks
 
 
-def collect_torch_checks(machine: Machine, names: list[str], limit: float) -> list[Check]:
-    """Run the torch checks in a child process, and say where it died if it did."""
-    job = {"accelerator": machine.accelerator, "fallback": machine.fallback(), "names": names}
+def name_causes(checks: list[Check]) -> list[str]:
+    """Let failures that follow from others say so; returns the ids of all failures."""
+    found = {one.id: one for one in checks}
+    dll, imported = found.get("TORCH-DLL"), found.get("TORCH-IMPORT")
+    if dll and dll.status == "fail" and imported and imported.status == "pass":
+        dll.status, dll.remedy = "pass", ""  # Windows knew better
+        dll.message = "Windows finds all that torch's DLLs need"
+    failed = [one.id for one in checks if one.status == "fail"]
+    causes = [name for name in failed if name.startswith(DEVICE_IDS)]
+    for name in causes[1:]:
+        if name in device_checks.CHECKS:
+            found[name].remedy = f"This follows from {causes[0]}."
+    if {"TORCH-DLL", "TORCH-IMPORT"} <= set(failed):
+        found["TORCH-IMPORT"].remedy = "This follows from TORCH-DLL."
+    return failed
+
+
+def collect_torch_checks(
+    machine: Machine, names: list[str], limit: float
+) -> tuple[list[str], list[Check]]:
+    """Run the torch checks in a child process: those that it began, and what they found."""
+    job = {
+        "accelerator": machine.accelerator,
+        "fallback": machine.fallback(),
+        "names": names,
+        "way_out": machine.way_out() if machine.accelerator == "cuda" else machine.on_cpu(),
+        "mig": bool(machine.driver.get("mig")),
+        "limit": limit,
+        "peaks": machine.peaks(),
+    }
     rows, ended = run_child("torch", job, limit)
+    started = [row["start"] for row in rows if "start" in row]
     checks = [Check(**row) for row in rows if "id" in row]
     if ended:
-        name = next((row["start"] for row in reversed(rows) if "start" in row), "TORCH-IMPORT")
-        last = checks[-1].id if checks else "none"
-        remedy = FAULTY
-        if "did not answer" in ended:
-            remedy = f"Give it more time, `--timeout {limit * 4:g}`; if it still hangs, reboot."
-        problem = f"PyTorch {ended}; the last check that finished is {last}."
-        checks.append(Check("fail", problem, remedy, {"ended": ended, "last_finished": last}, name))
-    return checks
+        death = explain_end(ended, checks, started, limit)
+        checks = [*(one for one in checks if one.id != death.id), death]
+    return started, checks
+
+
+def explain_end(ended: str, checks: list[Check], started: list[str], limit: float) -> Check:
+    """What it means that the child process died or hung: a failure of the check it was at."""
+    name = started[-1] if started else "TORCH-IMPORT"
+    last, remedy = checks[-1].id if checks else "none", FAULTY
+    if "OMP: Error #15" in ended:
+        name, remedy = "LIB-OMP", ONE_OPENMP
+    elif "did not answer" in ended:
+        remedy = f"Give it more time, `--timeout {limit * 4:g}`; if it still hangs, reboot."
+    elif name == "XPU-INIT":
+        remedy = LEVEL_ZERO
+    problem = f"PyTorch {ended}; the last check that finished is {last}."
+    return Check("fail", problem, remedy, {"ended": ended, "last_finished": last}, name)
 
 
 def run_torch_checks(job: Job) -> None:
@@ -100,10 +159,22 @@ def run_torch_checks(job: Job) -> None:
     for name in job.names:
         tell({"start": name})
         found = carry_out(name, TORCH_CHECKS[name], job, FAULTY)
-        tell(asdict(found or Check("skip", "does not apply here", id=name)))
+        if found and "for the MPS device" in found.message:
+            found.remedy = MPS_FALLBACK
+        if found:  # else it does not apply here
+            tell(asdict(found))
         if found and found.status == "fail" and name in NEEDED:
             return
     tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
+
+
+# What a child can be asked to do.
+CHILDREN: dict[str, Callable[[dict[str, Any]], None]] = {
+    "torch": lambda job: run_torch_checks(Job(**job)),
+    "driver": lambda _: tell(ask_driver()),
+    "all-reduce": take_part,
+    "others": lambda _: tell_others(),
+}
 
 
 def run(machine: Machine, options: argparse.Namespace) -> int:
@@ -119,25 +190,13 @@ def run(machine: Machine, options: argparse.Namespace) -> int:
     if machine.accelerator == "rocm":
         machine.driver = amd_facts()
     checks = carry_out_all(machine, choose(options.level, options.only), limit)
-    seconds, code = round(time.monotonic() - begin, 3), exit_code(checks, options.strict)
-    document = {
-        "schema": "smoke/1",
-        "level": options.level,
-        "device": "cuda" if machine.accelerator == "rocm" else machine.accelerator,
-        "started": started.isoformat(timespec="seconds"),
-        "seconds": seconds,
-        "exit_code": code,
-        "summary": {status: sum(one.status == status for one in checks) for status in COLOURS},
-        "host": {"os": platform.platform(), "python": platform.python_version()},
-        "checks": [{"id": one.id, **asdict(one)} for one in checks],
-    }
-    text = json.dumps(document, indent=2)
-    if options.json not in ("", "-"):
-        Path(options.json).write_text(text + "\n", encoding="utf-8")
-    if options.json != "-":
-        text = report(machine, checks, seconds)
-    print(text.encode("ascii", "backslashreplace").decode())
-    return code
+    told = {one.id for one in checks}
+    silent = [name for name in dict.fromkeys(options.only) if name not in told]
+    checks += [Check("skip", "there is nothing to check here", id=name) for name in silent]
+    seconds = round(time.monotonic() - begin, 3)
+    result = Result(machine, checks, options.level, options.strict, started, seconds)
+    show(result, options, limit)
+    return result.exit_code()
 
 
 def main(description: str) -> None:
@@ -147,7 +206,7 @@ def main(description: str) -> None:
     devices = ["auto", "cpu", "cuda", "mps", "xpu"]
     devices_help = "default: what the build is for; auto: that, or the CPU where there is none"
     add("--device", choices=devices, default="", help=devices_help)
-    add("--json", nargs="?", const="-", default="", metavar="FILE", help="without FILE: to stdout")
+    add_outputs(parser)
     add("--level", choices=list(LIMITS), default="quick", help="full: all checks; default quick")
     add("--only", action="append", default=[], metavar="ID", help="this check; may be repeated")
     add("--strict", action="store_true", help="exit with 5 if there is a warning")
@@ -159,7 +218,7 @@ def main(description: str) -> None:
     arguments = parser.parse_args()
     if arguments.child:
         stage, job = arguments.child
-        run_torch_checks(Job(**json.loads(job))) if stage == "torch" else tell(ask_driver())
+        CHILDREN[stage](json.loads(job))
         return
     if arguments.list:
         print(listing())
@@ -173,6 +232,8 @@ def main(description: str) -> None:
             parser.error(f"--only: there is no check {name!a}, see --list")
     if arguments.timeout is not None and not arguments.timeout > 0:
         parser.error("--timeout must be more than 0 seconds")
+    if trouble := output_trouble(arguments):
+        parser.error(ascii(trouble)[1:-1])
     try:
         machine = read_machine(BUILDS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -183,4 +244,5 @@ def main(description: str) -> None:
     except KeyboardInterrupt:
         parser.exit(130, "Interrupted.\n")
     except OSError as error:
-        parser.exit(2, f"{str(error)!a}\n")
+        remedy = "Make room on the disk, or name a FILE that you may write."
+        parser.exit(2, f"This could not go on: {str(error)!a}.\n-> {remedy}\n")

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from .check import Check, CheckFunction, check
 from .machine import Machine, numbers, runs_on
 from .words import COMPAT, FABRIC, REBOOT, RELOAD, UNSET, VISIBLE
 
 CHECKS: dict[str, CheckFunction] = {}
+
+
+def no_device(machine: Machine, problem: str, remedy: str) -> Check:
+    """There is no device: nothing is wrong where the CPU will do, as on most machines of a CI."""
+    if machine.fallback():
+        return Check("skip", f"{problem} The CPU will do.")
+    return Check("fail", problem, remedy)
 
 
 @check(CHECKS, "DRV-LIBCUDA")
@@ -36,7 +44,7 @@ def check_libcuda(machine: Machine) -> Check | None:
     else:
         problem = "There is no NVIDIA driver, and no sign of an NVIDIA GPU."
         remedy = f"Install {driver}; without a GPU, {machine.without_gpu()}."
-    return Check("warn" if machine.fallback() else "fail", problem, remedy)
+    return no_device(machine, problem, remedy)
 
 
 @check(CHECKS, "DRV-OLD")
@@ -132,6 +140,36 @@ def check_instances(machine: Machine) -> Check | None:
     return Check("warn", problem, remedy, {"mig": facts["mig"]})
 
 
+def wrong_entry(facts: dict[str, Any]) -> str:
+    """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
+    for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
+        unsure = len(facts.get("uuids", [])) != facts.get("nvml_count", -1)
+        if unsure or entry.startswith(("-", "MIG-")):
+            return ""  # a negative number ends the list
+        if entry.startswith("GPU-"):
+            known = any(one.startswith(entry) for one in facts["uuids"])
+        else:
+            known = entry.isdecimal() and int(entry) < facts["nvml_count"]
+        if not known:
+            return entry
+    return ""
+
+
+@check(CHECKS, "CUDA-VISIBLE")
+def check_visible(machine: Machine) -> Check | None:
+    """Is every GPU there that CUDA_VISIBLE_DEVICES names? CUDA ignores those after a wrong one."""
+    facts = machine.driver
+    wrong = wrong_entry(facts) if machine.accelerator == "cuda" else ""
+    every = len(facts.get("gpus", [])) == os.environ.get(VISIBLE, "").count(",") + 1
+    if not wrong or every or facts.get("init") not in (0, 100, 101):
+        return None
+    problem = f"{VISIBLE}={os.environ[VISIBLE]!r} names {wrong!r}, but this machine has "
+    problem += f"{facts['nvml_count']} NVIDIA GPU(s), the first of which is 0"
+    problem += f": CUDA sees {len(facts['gpus'])}." if facts["gpus"] else "."
+    remedy = f"Type `{UNSET}`, or take a number or a GPU- name of `nvidia-smi -L`."
+    return Check("warn" if facts["gpus"] else "fail", problem, remedy, {"entry": wrong})
+
+
 @check(CHECKS, "CUDA-NODEVICE")
 def check_cuda(machine: Machine) -> Check | None:
     """Does CUDA start and show a GPU? A failure has the id of its cause."""
@@ -142,6 +180,8 @@ def check_cuda(machine: Machine) -> Check | None:
         return None  # as check_nvml says
     if not gpus and facts["init"] in (0, 100) and facts.get("mig") and not hidden():
         return None  # as check_instances says
+    if not gpus and facts["init"] in (0, 100, 101) and wrong_entry(facts):
+        return None  # as check_visible says
     if gpus:
         found = [f"{gpu['name']} of compute capability {gpu['capability']}" for gpu in gpus]
         return Check("pass", ", ".join(found), data={"gpus": gpus})
@@ -161,7 +201,7 @@ def check_cuda(machine: Machine) -> Check | None:
         return Check("fail", problem, remedy)
     problem = "There is an NVIDIA driver, but it finds no GPU."
     remedy = f"Type `nvidia-smi` to see why; without a GPU, {machine.without_gpu()}."
-    return Check("warn" if machine.fallback() else "fail", problem, remedy)
+    return no_device(machine, problem, remedy)
 
 
 @check(CHECKS, "DRV-ARCH")
@@ -201,4 +241,4 @@ def check_kfd(machine: Machine) -> Check | None:
         missing = "render node in /dev/dri" if facts["kfd"] else "/dev/kfd"
         problem = f"There is no {missing}: no AMD GPU, or no driver for it."
         remedy = f"Install AMD's driver amdgpu; without a GPU, {machine.without_gpu()}"
-    return Check("warn" if machine.fallback() else "fail", problem, f"{remedy}.")
+    return no_device(machine, problem, f"{remedy}.")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
@@ -116,21 +119,37 @@ def check_workers(job: Job) -> Check:
 @check(CHECKS, "COMPILE")
 def check_compile(job: Job) -> Check:
     """Does torch.compile work on each device? A warning, since not every project needs it."""
-    remedy = "Type `sudo apt install build-essential python3-dev`, or do without torch.compile."
-    if WINDOWS:
-        remedy = "Install Visual Studio's build tools, and triton-windows for a GPU, or do without."
     x = job.torch.linspace(-2, 2, 1000)
 
     def function(x: Tensor) -> Tensor:
         return (x.sin() * x).relu() + 1
 
     reference = function(x.double())
-    try:
-        compiled = job.torch.compile(function)
-        errors = {d: relative_error(compiled(x.to(d)), reference) for d in job.devices}
-    except Exception as error:
-        return Check("warn", f"torch.compile does not work; it says {one_line(error)}.", remedy)
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # what a compiler made that is now gone
+        try:
+            compiled = job.torch.compile(function)
+            errors = {d: relative_error(compiled(x.to(d)), reference) for d in job.devices}
+        except Exception as error:
+            problem = f"torch.compile does not work; it says {one_line(error)}."
+            return Check("warn", problem, compile_remedy(str(error)))
     return judge(errors, 1e-5)
+
+
+def compile_remedy(said: str) -> str:
+    """What to install for torch.compile, by what it says and what is not there."""
+    if "triton" in said.lower() and not importlib.util.find_spec("triton"):
+        other = "Add the package triton-windows to the project, or do without torch.compile."
+        return other if WINDOWS else repair()
+    if WINDOWS:
+        return "Install Visual Studio's build tools for C++, and start their developer prompt."
+    if sys.platform == "darwin":
+        return "Type `xcode-select --install`, or do without torch.compile."
+    header = Path(sysconfig.get_path("include"), "Python.h").is_file()
+    compiler = any(map(shutil.which, ("g++", "clang++")))
+    packages = ["python3-dev"] * (not header) + ["build-essential"] * (not compiler)
+    packages = packages or ["build-essential", "python3-dev"]
+    return f"Type `sudo apt install {' '.join(packages)}`, or do without torch.compile."
 
 
 @check(CHECKS, "CKPT")

@@ -10,6 +10,7 @@ from .words import FAULTY
 
 Tensor = Any  # torch.Tensor, but only the child imports torch
 Dtype = Any  # torch.dtype
+Torch = Any  # the module
 
 
 @dataclass
@@ -19,8 +20,20 @@ class Job:
     accelerator: str
     fallback: bool
     names: list[str]  # the checks to carry out
-    torch: Any = None
+    way_out: str = ""  # to a build for the GPUs that are here
+    mig: bool = False  # whether a GPU is split into instances
+    limit: float = 600  # seconds, for all checks
+    peaks: list[dict[str, float]] = field(default_factory=list)  # of each GPU, see peak_of
+    torch: Torch = None
     devices: list[str] = field(default_factory=list)
+
+
+def synchronize(job: Job, device: str) -> None:
+    """Wait until a device has done all that it was told."""
+    kind, _, index = device.partition(":")
+    wait = getattr(getattr(job.torch, kind), "synchronize", None)
+    if wait and kind != "cpu":
+        wait() if kind == "mps" else wait(int(index))
 
 
 def relative_error(result: Tensor, reference: Tensor) -> float:

@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from .words import BOOTSTRAP, PYTHON, RECREATE, ROOT
+from .words import BOOTSTRAP, OPTION, PYTHON, RECREATE, ROOT, machine_build
 
 
 @dataclass
@@ -22,10 +22,13 @@ class Machine:
     """All that the machine checks judge."""
 
     python: str  # the project's range, e.g. ==3.12.*
-    label: str  # the project's build in words, e.g. CUDA 13.0
+    label: str  # the build in words, e.g. CUDA 13.0
     release: str  # and its torch, e.g. 2.14.1
+    windows_path: dict[str, Any]  # the room that torch's files need on Windows
     wheels: dict[str, Any]  # that build's entry for this platform in torch_builds.json, or {}
     alternatives: dict[str, dict[str, Any]]  # those of other builds, the nearest first
+    own: str = ""  # the project's own compute platform, where .venv was made for another one
+    ready: tuple[str, ...] = ()  # the builds that this machine alone can have instead
     accelerator: str = "cpu"  # what to test: a key of NAMES
     auto: bool = False  # the CPU will do where there is no such device
     torch: dict[str, str] = field(default_factory=dict)  # see installed_torch
@@ -51,8 +54,14 @@ class Machine:
                 return name
         return ""
 
-    def way_out(self) -> str:
+    def way_out(self, wanted: str = "cuda") -> str:
         """What to do for a torch that suits the GPUs and the driver that are here."""
+        if wanted != "cuda":
+            others = (
+                name for name, one in self.alternatives.items() if one["accelerator"] == wanted
+            )
+            name = next(others, "")
+            return self.move_to(name) if name else self.on_cpu()
         ready = self.cuda_build(self.driver.get("driver_version", ""))
         name = ready or self.cuda_build()
         if ready or not name:
@@ -60,19 +69,32 @@ class Machine:
         minimum = self.alternatives[name]["minimum_driver"]
         return f"update the NVIDIA driver to {minimum} or newer and {self.move_to(name)}"
 
+    def peaks(self) -> list[dict[str, float]]:
+        """What each visible GPU is made for; [] if that is not known, as for a part of a GPU."""
+        known = self.accelerator == "cuda" and not self.driver.get("mig")
+        return list(self.driver.get("peaks", [])) if known else []
+
     def on_cpu(self) -> str:
         """What to do where no build suits the GPUs."""
         return self.move_to("cpu") if "cpu" in self.alternatives else "test with `--device cpu`"
 
     def without_gpu(self) -> str:
-        """What to do on a machine without a GPU."""
+        """What to do on a machine without a GPU of NVIDIA's."""
+        amd = (name for name, one in self.alternatives.items() if one["accelerator"] == "rocm")
+        if self.driver.get("amd") and (name := next(amd, "")):
+            return f"for the AMD GPU of this machine, {self.move_to(name)}"
         other = f", or {self.move_to('cpu')}" if "cpu" in self.alternatives else ""
         return f"test with `--device auto`{other}"
 
     def move_to(self, name: str) -> str:
-        """What to type to give the project another build."""
+        """What to type to give this machine, or the project, another build."""
+        if name == self.own:
+            return f"type `{BOOTSTRAP}` for the project's own build, {name}"
         release = self.alternatives[name]["release"]
         update = f"copier update --defaults --trust -d compute_platform={name}"
+        if name in self.ready:
+            here = f"type `{BOOTSTRAP} {OPTION} {name}`"
+            return f"{here}, or for the whole project `{update}` and then `{BOOTSTRAP}`"
         if release == self.release:
             return f"type `{update}` and then `{BOOTSTRAP}`"
         return f"type `{update} -d torch_version=latest` (torch {release}) and then `{BOOTSTRAP}`"
@@ -83,12 +105,22 @@ def numbers(version: str) -> list[int]:
     return [int(part) for part in re.findall(r"\d+", version)]
 
 
+# The GPUs of Jetson boards run no code but their own: DEVICE_REQUIREMENT in torch/cuda/__init__.py.
+JETSON = ("5.3", "6.2", "7.2", "8.7", "10.1")
+
+
 def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
     """Whether wheels have a binary for a GPU's major version, or PTX to compile."""
-    capability = numbers(gpu["capability"])
-    binaries = [numbers(text) for text in wheels["gpu_architectures"]]
-    fits = any(binary[0] == capability[0] and binary <= capability for binary in binaries)
-    return fits or not binaries or bool(wheels["ptx"] and numbers(wheels["ptx"]) <= capability)
+    mine, binaries = gpu["capability"], wheels["gpu_architectures"]
+    capability = numbers(mine)
+
+    def fits(binary: str) -> bool:
+        if mine in JETSON or binary in JETSON:
+            return binary == mine or (binary, mine) == ("10.1", "11.0")
+        return numbers(binary)[0] == capability[0] and numbers(binary) <= capability
+
+    compiled = wheels["ptx"] and numbers(wheels["ptx"]) <= capability
+    return not binaries or any(map(fits, binaries)) or bool(compiled)
 
 
 def python_fits(requires: str) -> bool:
@@ -120,12 +152,18 @@ def read_machine(builds_file: Path) -> Machine:
     system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
     here = f"{system}-{platform.machine().lower()}"
     python_fits(project["requires_python"])
-    build = project["builds"][project["compute_platform"]]
+    own, builds = project["compute_platform"], project["builds"]
+    mine = machine_build() if in_venv() and machine_build() in builds else own
+    build = builds[mine]
     others = {
         name: {**other["platforms"][here], "release": other["release"]}
-        for name, other in sorted(project["alternatives"].items())
-        if here in other["platforms"]
+        for name, other in sorted({**project["alternatives"], **builds}.items())
+        if here in other["platforms"] and name != mine
     }
+
+    # uv.lock has nothing for a system that the project's own build has no wheels for.
+    locked_out = project["package_manager"] == "uv" and here not in builds[own]["platforms"]
+    ready = [] if locked_out else [name for name in others if name in builds and name != own]
 
     def nearness(name: str) -> tuple[bool, list[int], list[int]]:
         release, driver = others[name]["release"], others[name]["minimum_driver"] or ""
@@ -135,7 +173,10 @@ def read_machine(builds_file: Path) -> Machine:
         python=project["requires_python"],
         label=build["label"],
         release=build["release"],
+        windows_path=build.get("windows_path") or {},
         wheels=build["platforms"].get(here, {}),
+        own="" if mine == own else own,
+        ready=tuple(ready),
         alternatives={name: others[name] for name in sorted(others, key=nearness, reverse=True)},
     )
 

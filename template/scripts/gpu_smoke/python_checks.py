@@ -7,10 +7,12 @@ import importlib.util
 import platform
 import re
 import sys
+from pathlib import Path
 
 from .check import Check, CheckFunction, check
 from .machine import Machine, accelerators, in_venv, installed, python_fits, repair
-from .words import BUILDS, NAMES, ROOT
+from .windows_dlls import search_path, trouble
+from .words import BUILDS, NAMES, ROOT, WINDOWS
 
 CHECKS: dict[str, CheckFunction] = {}
 
@@ -82,19 +84,32 @@ def check_torch_build(machine: Machine) -> Check | None:
     gpu = next(iter(machine.driver.get("gpus", [])), None)
     if have != want or not toolkit.startswith(wheels["toolkit"] or ""):
         kind = f"{NAMES[accelerators(torch)[0]]} {toolkit}".strip()
-        problem = f"torch {have} ({kind}) is installed, but the project asks for {want} ({label})."
+        asks = "this .venv was made for" if machine.own else "the project asks for"
+        problem = f"torch {have} ({kind}) is installed, but {asks} {want} ({label})."
         return Check("fail", problem, repair())
     if metadata != wheels["packages"]["torch"]:
         problem = f"torch {have} is mixed with another one: its metadata says {metadata}."
         return Check("fail", problem, repair())
     if machine.accelerator not in accelerators(torch):
         problem = f"torch {have} is not built for {NAMES[machine.accelerator]}."
-        return Check("fail", problem, f"To change that, {machine.way_out()}.")
+        return Check("fail", problem, f"To change that, {machine.way_out(machine.accelerator)}.")
     if machine.accelerator == "cpu" and gpu:
         problem = f"torch {have} cannot use the {gpu['name']} of this machine."
         remedy = f"To use it, {machine.way_out()}; else test with `--device cpu`."
         return Check("warn", problem, remedy)
+    if machine.own:
+        return Check("pass", f"this machine uses {label}; the project's own is {machine.own}")
     return Check("pass", f"the project's build for {label}")
+
+
+@check(CHECKS, "TORCH-DLL")
+def check_dlls(machine: Machine) -> Check | None:
+    """Does Windows find all DLLs that those of torch need?"""
+    spec = importlib.util.find_spec("torch")
+    if not WINDOWS or not machine.torch or not spec or not spec.origin:
+        return None
+    found = trouble(Path(spec.origin).with_name("lib"), search_path())
+    return Check("fail", *found) if found else Check("pass", "torch's DLLs find all they need")
 
 
 @check(CHECKS, "PKG-VISION")

@@ -1,4 +1,4 @@
-"""What the checks amount to: an exit code, and a report for people."""
+"""The report for people: in a terminal or a log, and as Markdown."""
 
 from __future__ import annotations
 
@@ -7,60 +7,114 @@ import re
 import shutil
 import sys
 import textwrap
+from itertools import groupby
 
-from .check import COLOURS, DEVICE_IDS, Check
-from .machine import Machine
-from .words import NAMES, WINDOWS
+from .check import COLOURS, Check
+from .result import Result
+from .words import WINDOWS
 
-
-def exit_code(checks: list[Check], strict: bool) -> int:
-    """What the failures amount to; see the top of this file."""
-    failed = [one for one in checks if one.status == "fail"]
-    if any("ended" in one.data for one in failed):
-        return 4
-    if failed:
-        return 3 if any(one.id.startswith(DEVICE_IDS) for one in failed) else 1
-    return 5 if strict and any(one.status == "warn" for one in checks) else 0
+BOLD = 1
+WIDEST, NARROWEST = 100, 60  # columns; below the second, texts have lines of their own
+MORE = "`--explain ID` says more about an id, `--report FILE` writes all that a bug report needs."
 
 
-def verdict(machine: Machine, checks: list[Check]) -> str:
-    """The first line of the report."""
-    torch, asked = machine.torch.get("__version__", "not found"), NAMES[machine.accelerator]
-    failed = ", ".join(one.id for one in checks if one.status == "fail")
-    if failed:
-        return f"FAIL  torch {torch}, asked for {asked}: {failed}"
-    found = next((one.data for one in checks if one.id == "DEV-OPEN"), None)
-    if not found:
-        return f"PASS  torch {torch} was not run"
-    if found["kind"] == "cpu":
-        return f"PASS  torch {torch} on the CPU" + f", no {asked} device here" * (asked != "CPU")
-    count, names = len(found["devices"]), ", ".join(sorted(set(found["devices"])))
-    return f"PASS  torch {torch} on {count} {asked} device{'s' * (count > 1)}: {names}"
+def wants_colours() -> bool:
+    """Whether to colour what goes to stdout; in the order in which Python itself decides."""
+    if os.environ.get("NO_COLOR") or os.environ.get("FORCE_COLOR"):
+        return not os.environ.get("NO_COLOR")
+    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def report(machine: Machine, checks: list[Check], seconds: float) -> str:
-    """For people: the verdict, then the checks by gravity, with the first cause of failure last."""
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-    colours = {} if plain or not sys.stdout.isatty() else COLOURS
-    width = max(min(shutil.get_terminal_size((100, 24)).columns, 100) - 23, 20)
+def printable(text: str) -> str:
+    """A text from who knows where, without what would command the terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else ascii(c)[1:-1] for c in text)
+
+
+def wrap(text: str, width: int, then: str = "") -> list[str]:
+    """Lines of that width, but never broken inside `a command`, which is to be copied."""
+    text = re.sub("`[^`]*`", lambda command: command[0].replace(" ", "\0"), printable(text))
+    wrapper = textwrap.TextWrapper(width, subsequent_indent=then)
+    wrapper.break_long_words = wrapper.break_on_hyphens = False
+    rows = wrapper.wrap(text)
+    return [row.replace("\0", " ") for row in rows]
+
+
+def with_status(checks: list[Check], *statuses: str) -> list[Check]:
+    """The checks that ended so, in the order of these statuses."""
+    return [one for status in statuses for one in checks if one.status == status]
+
+
+def report(result: Result, colours: bool, columns: int = 0) -> str:
+    """The verdict, and then a list of all checks, by gravity."""
     if colours and WINDOWS:
         os.system("")  # makes an old console understand colours
+    columns = min(columns or shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
+    rows = with_status(result.checks, "pass", "skip", "warn")
+    # The first cause of failure comes last: it is what stays before people's eyes.
+    rows = merged([*rows, *reversed(with_status(result.checks, "fail"))])
+    trouble = next((one for one in rows if one.status in ("warn", "fail")), None)
+    longest = max(len(one.id) for one in rows)
+    indent = 10 + max(longest, 13) if columns >= NARROWEST else 4
+    width = max(columns - indent, 20)
 
-    def paint(status: str, text: str) -> str:
-        return f"\033[{colours[status]}m{text}\033[0m" if colours else text
+    def paint(code: int | str, text: str) -> str:
+        return f"\033[{code}m{text}\033[0m" if colours else text
 
-    def wrap(text: str) -> list[str]:  # but never inside `a command`, which is to be copied
-        text = re.sub("`[^`]*`", lambda command: command[0].replace(" ", "\0"), text)
-        rows = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-        return [row.replace("\0", " ") for row in rows]
-
-    top = verdict(machine, checks)
-    lines = [f"{paint(top[:4].lower(), top)}  {paint('skip', f'({seconds:.1f} s)')}", ""]
-    rows = [one for kind in ("pass", "skip", "warn") for one in checks if one.status == kind]
-    rows += [one for one in reversed(checks) if one.status == "fail"]
+    top = result.verdict()
+    dim, colour = COLOURS["skip"], COLOURS[top[:4].lower()]
+    verdict = wrap(top, columns, "      ") if colours else [printable(top)]
+    lines = [paint(f"1;{colour}", row) for row in verdict]
+    lines[-1] += f"  {paint(dim, result.cost())}"
+    if top.startswith("FAIL"):
+        lines += [paint(dim, row) for row in wrap(MORE, columns)]
+    lines.append("")
     for one in rows:
+        if one is trouble and one is not rows[0]:
+            lines.append("")
         status = one.status.upper() if one.status in ("warn", "fail") else one.status
-        text = [*wrap(one.message), *wrap(one.remedy and f"-> {one.remedy}")]
-        lines.append(f"  {paint(one.status, status)}  {one.id:<13}  {text[0]}")
-        lines += [" " * 23 + row for row in text[1:]]
+        head, text = f"  {paint(COLOURS[one.status], status)}  {one.id}", wrap(one.message, width)
+        if columns >= NARROWEST:
+            head += " " * (indent - 8 - len(one.id)) + text.pop(0)
+        todo = wrap(one.remedy and f"-> {one.remedy}", width)
+        if one.status == "fail":
+            todo = [paint(BOLD, row) for row in todo]
+        lines += [head, *(" " * indent + row for row in [*text, *todo])]
+    return "\n".join(lines)
+
+
+def merged(checks: list[Check]) -> list[Check]:
+    """One row for all that were skipped for one reason."""
+    rows = []
+    for reason, group in groupby(checks, lambda one: one.status == "skip" and one.message):
+        same = list(group)
+        if reason and len(same) > 1:
+            ids = ", ".join(one.id for one in same)
+            same = [Check("skip", f"{reason}: {ids}", id=f"{len(same)} checks")]
+        rows += same
+    return rows
+
+
+def escape(text: str) -> str:
+    """A text as Markdown, in one line and for a cell of a table; `commands` stay code."""
+    parts = re.split("`([^`]+)`", text) if text.count("`") % 2 == 0 else [text]
+    for index, part in enumerate(parts):
+        part = printable(part)
+        if index % 2 and "|" not in part:  # which ends a cell, even in code
+            parts[index] = f"`{part}`"
+            continue
+        part = re.sub(r"([\\`*_\[\]#~!])", r"\\\1", part)
+        for character in "&<|":
+            part = part.replace(character, f"&#{ord(character)};")
+        parts[index] = f"<code>{part}</code>" if index % 2 else part
+    return " ".join("".join(parts).split())
+
+
+def markdown(result: Result) -> str:
+    """For the summary of a CI job: the verdict, and a table with what is wrong on top."""
+    head = f"### {escape(result.verdict())} {result.cost()}"
+    lines = [head, "", "| | check | found | what to do |", "|---|---|---|---|"]
+    for one in merged(with_status(result.checks, "fail", "warn", "skip", "pass")):
+        status = f"**{one.status.upper()}**" if one.status in ("warn", "fail") else one.status
+        cells = [status, f"`{one.id}`", escape(one.message), escape(one.remedy)]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -17,9 +17,6 @@ CHECKS: dict[str, CheckFunction] = {}
 
 SHARED_MEMORY = 256 * 2**20  # bytes; containers have 64 MiB unless they are told otherwise
 LONGEST_PATH = 259  # what Windows allows by default
-# The longest path inside a release's wheel, from site-packages on; folders have less room.
-DEEPEST = {"2.13": 169}
-DEEPEST_OF_OTHERS = 127
 
 
 def traps(accelerator: str, env: Mapping[str, str]) -> list[tuple[str, str]]:
@@ -78,13 +75,14 @@ def check_shared_memory(machine: Machine) -> Check | None:
     return Check("warn", problem, remedy)
 
 
-def path_trouble(site_packages: str, release: str) -> str:
+def path_trouble(site_packages: str, machine: Machine) -> str:
     """Why torch's files do not fit where Windows has not been told to allow long paths."""
-    deepest = DEEPEST.get(".".join(release.split(".")[:2]), DEEPEST_OF_OTHERS)
-    length = len(site_packages) + deepest
+    length = len(site_packages) + machine.windows_path.get("letters", 0)
     if length <= LONGEST_PATH:
         return ""
-    return f"Paths of torch {release} would be {length} letters long, Windows allows {LONGEST_PATH}"
+    would = "would" if machine.windows_path["measured"] else "may"  # the longest known, then
+    paths = f"Paths of torch {machine.release} {would} be {length} letters long"
+    return f"{paths}, Windows allows {LONGEST_PATH}"
 
 
 @check(CHECKS, "SYS-LONGPATH")
@@ -98,8 +96,9 @@ def check_path_length(machine: Machine) -> Check | None:
     allowed = 0  # where nobody has set it, there may be no such value
     with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
         allowed = winreg.QueryValueEx(key, "LongPathsEnabled")[0]
-    trouble = "" if allowed else path_trouble(sysconfig.get_path("purelib"), machine.release)
+    trouble = "" if allowed else path_trouble(sysconfig.get_path("purelib"), machine)
     if not trouble:
         return Check("pass", "torch's paths fit")
     remedy = "Move the project to a shorter folder such as C:\\src, or set LongPathsEnabled to 1."
-    return Check("warn" if machine.torch else "fail", f"{trouble}.", remedy)
+    certain = machine.windows_path["measured"] and not machine.torch
+    return Check("fail" if certain else "warn", f"{trouble}.", remedy)

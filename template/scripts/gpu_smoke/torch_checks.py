@@ -5,73 +5,21 @@ Every check goes over all of job.devices: one bad card in eight is the real case
 
 from __future__ import annotations
 
-import importlib
+import importlib.metadata
+import importlib.util
 import os
 import re
 import sys
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
 from .check import Check, CheckFunction, check, one_line
 from .job import Job, Tensor, exact, judge, judge_losses, learn, relative_error
-from .machine import repair
-from .words import FAULTY, NAMES, RECREATE
+from .libraries import loaded_libraries
+from .machine import installed, repair
+from .words import ONE_OPENMP, WINDOWS
 
 CHECKS: dict[str, CheckFunction] = {}
-
-
-OPEN_REMEDIES = {
-    "cpu": RECREATE,
-    "cuda": "Type `nvidia-smi`: end what fills the GPU, or reboot if it reports an error.",
-    "rocm": "Type `sudo usermod -aG render,video $USER` and log in again; give a container "
-    "`--device /dev/kfd --device /dev/dri`.",
-    "xpu": "Install Intel's compute runtime and Level Zero, and join the group render.",
-    "mps": "Use macOS 14 or newer and an arm64 Python; in a virtual machine, `--device cpu`.",
-}
-
-
-@check(CHECKS, "TORCH-IMPORT")
-def check_import(job: Job) -> Check:
-    """Can torch be imported?"""
-    try:
-        job.torch = importlib.import_module("torch")
-    except Exception as error:
-        remedy = repair()
-        if "undefined symbol" in str(error):
-            remedy = "Type `unset LD_LIBRARY_PATH`: a library there is not of torch's version."
-        elif "WinError" in str(error):
-            remedy = "Install https://aka.ms/vc14/vc_redist.x64.exe."
-        return Check("fail", f"`import torch` ended in {one_line(error)}.", remedy)
-    if hasattr(job.torch, "set_float32_matmul_precision"):
-        job.torch.set_float32_matmul_precision("highest")  # no TF32, whatever the environment says
-    return Check("pass", f"torch {job.torch.__version__}")
-
-
-@check(CHECKS, "DEV-OPEN")
-def check_open(job: Job) -> Check:
-    """Run a kernel on every visible device, and read its result back."""
-    torch, kind = job.torch, "cuda" if job.accelerator == "rocm" else job.accelerator
-    backend = getattr(torch, "accelerator", None) or getattr(torch, kind)
-    count = 0 if kind == "cpu" else backend.device_count()
-    if job.fallback and not count:
-        kind = "cpu"
-    job.devices = ["cpu"] if kind == "cpu" else [f"{kind}:{i}" for i in range(count or 1)]
-    names = []
-    for device in job.devices:
-        try:
-            total = float((torch.zeros(1000, device=device) + 1).sum())
-            names.append(getattr(getattr(torch, kind), "get_device_name", str)(device))
-        except Exception as error:
-            problem = f"{device} cannot be used; torch says {one_line(error)}."
-            return Check(
-                "fail", problem, OPEN_REMEDIES["cpu" if kind == "cpu" else job.accelerator]
-            )
-        if total != 1000:
-            return Check("fail", f"{device} counts a thousand ones as {total}.", FAULTY)
-    data = {"kind": kind, "devices": names}
-    if kind == "cpu" and job.accelerator in ("mps", "xpu"):  # no machine check has said so
-        problem = f"torch finds no {NAMES[job.accelerator]} device, so the CPU is tested."
-        return Check("warn", problem, OPEN_REMEDIES[job.accelerator], data)
-    return Check("pass", ", ".join(names), data=data)
 
 
 @check(CHECKS, "NUM-MATMUL")
@@ -129,22 +77,78 @@ def check_steps(job: Job) -> Check:
     return judge_losses(losses)
 
 
-NVIDIA = re.compile(r"lib(cu(dnn|blas|dart|fft|rand|solver|sparse)|nvrtc|nvJitLink|nccl)[^/]*\.so")
+@check(CHECKS, "PKG-NUMPY")
+def check_numpy(job: Job) -> Check | None:
+    """Do torch and NumPy work together, and is no package compiled for a NumPy of before 2?"""
+    if not importlib.util.find_spec("numpy"):
+        return None
+    have = f"NumPy {installed('numpy')}"
+    try:
+        numpy = importlib.import_module("numpy")
+        total = float(job.torch.from_numpy(numpy.ones(10)).sum())
+    except Exception as error:
+        problem = f"torch {job.torch.__version__} cannot use {have}; it says {one_line(error)}."
+        old = "Numpy is not available" in str(error) and not have.startswith("NumPy 1.")
+        remedy = "Give the project the requirement `numpy<2`." if old else repair()
+        return Check("fail", problem, remedy)
+    if total != 10:
+        return Check("fail", f"torch counts ten ones of NumPy's as {total}.", repair())
+    if not have.startswith("NumPy 1.") and (old_packages := compiled_for_numpy_1()):
+        problem = f"{old_packages[0]} is compiled for NumPy 1 and does not work with {have}."
+        return Check("warn", problem, "Update it.", {"packages": old_packages})
+    return Check("pass", have)
+
+
+def compiled_for_numpy_1() -> list[str]:
+    """The installed packages whose extensions look for NumPy only where it was before 2."""
+    found = []
+    for distribution in importlib.metadata.distributions():
+        name = f"{distribution.metadata['Name']} {distribution.version}"
+        if not any(text.lower().startswith("numpy") for text in distribution.requires or []):
+            continue
+        for file in distribution.files or []:
+            path = Path(str(distribution.locate_file(file)))
+            if path.suffix not in (".so", ".pyd") or not path.is_file() or not path.stat().st_size:
+                continue
+            with path.open("rb") as binary, mmap(binary.fileno(), 0, access=ACCESS_READ) as content:
+                place = content.find(b"core._multiarray_umath")
+                if place < 0:
+                    continue  # not one that uses NumPy's C API
+                if content.find(b"numpy._core._multiarray_umath") < 0:
+                    found.append(name)
+                break  # the others are compiled alike
+    return sorted(found)
+
+
+NVIDIA = re.compile(
+    r"(lib)?(cu(dnn|blas|dart|fft|rand|solver|sparse)|nvrtc|nvJitLink|nccl)[^/]*\.(so|dll)",
+    re.IGNORECASE,
+)
+OPENMP = re.compile(r"(lib(gomp|omp|iomp5|omp140)|vcomp)[^/]*\.(so|dll|dylib)", re.IGNORECASE)
 
 
 @check(CHECKS, "LIB-MAPS")
 def check_loaded_libraries(job: Job) -> Check:
     """Do all of NVIDIA's libraries in this process come from the environment?"""
-    maps = Path("/proc/self/maps")
-    if not maps.is_file():
-        return Check("skip", "only Linux tells which libraries are loaded")
     site = Path(os.path.realpath(job.torch.__file__)).parents[1]
     own = (site, os.path.realpath(sys.prefix))
-    paths = {line.split(maxsplit=5)[5] for line in maps.read_text().splitlines() if ".so" in line}
-    loaded = sorted(path for path in paths if NVIDIA.match(Path(path).name))
+    loaded = [path for path in loaded_libraries() if NVIDIA.match(Path(path).name)]
     foreign = [path for path in loaded if not any(Path(path).is_relative_to(one) for one in own)]
     if not foreign:
-        return Check("pass", f"{len(loaded)} libraries of NVIDIA, all of this environment")
+        what = f"{len(loaded)} libraries of NVIDIA, all of this environment"
+        return Check("pass", what if loaded else "no library of NVIDIA is loaded")
     problem = f"{foreign[0]} is loaded, which is not of this environment."
     remedy = "Take its folder out of LD_LIBRARY_PATH and /etc/ld.so.conf.d, or remove it."
+    if WINDOWS:
+        remedy = "Take its folder out of PATH, or remove it."
     return Check("warn", problem, remedy, {"libraries": foreign})
+
+
+@check(CHECKS, "LIB-OMP")
+def check_openmp(job: Job) -> Check:
+    """Is there one OpenMP runtime in this process? Two slow each other down, or end it."""
+    loaded = [path for path in loaded_libraries() if OPENMP.match(Path(path).name)]
+    if len(loaded) < 2:
+        return Check("pass", f"{len(loaded) or 'no'} OpenMP runtime")
+    problem = f"{len(loaded)} OpenMP runtimes are loaded: {' and '.join(loaded)}."
+    return Check("warn", problem, ONE_OPENMP, {"libraries": loaded})

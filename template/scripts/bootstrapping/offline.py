@@ -1,0 +1,117 @@
+"""Installing without a network: from a folder of wheels, or from what a manager has kept."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from .machine_build import install_machine_build
+from .managers import lock_packages
+from .places import ROOT, TOOLS, VENV, StopError, venv_python
+from .runner import Runner
+from .wheelhouse import no_index, pins
+
+LOCKED = TOOLS / "locked.txt"  # what the lock file says, in pip's words
+PINS = TOOLS / "pins.txt"  # the requirements file without its links to an index
+OPERATION = re.compile(
+    r"^\s*- (?:Installing|Updating|Downgrading) (\S+) \((?:\S+ -> )?([^\s)]+)\)$", re.MULTILINE
+)
+
+
+def install_offline(runner: Runner, manager: list[str]) -> None:
+    """Install what the lock file, or for pip the requirements file, says, and ask no network."""
+    project, python = runner.project, ["--python", runner.project.python]
+    if project.manager == "uv" and not runner.options.wheelhouse:
+        lock_packages(runner, [*manager, "lock", "--offline", *python])
+    elif project.manager == "uv":
+        check_lock(runner, [*manager, "lock", "--check", "--offline", *python])
+    elif project.manager == "poetry":
+        check_lock(runner, [*manager, "check", "--lock", "--no-interaction"])
+    else:
+        pip = [venv_python(VENV), "-m", "pip", "install", *no_index(runner.options.wheelhouse)]
+        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)
+    if project.machine_build:
+        install_machine_build(runner, manager, "installing")
+    elif project.manager == "uv":
+        install_by_uv(runner, manager)
+    elif project.manager == "poetry":
+        install_by_poetry(runner, manager)
+    else:
+        install_by_pip(runner)
+
+
+def install_by_pip(runner: Runner) -> None:
+    """pip: the requirements file without its links, which pip would ask even so."""
+    project, pip = runner.project, [venv_python(VENV), "-m", "pip", "install"]
+    if not runner.options.dry_run:
+        lines = project.lock.read_text(encoding="utf-8").splitlines()
+        PINS.write_text("\n".join([*pins(project, lines), ""]), encoding="utf-8")
+    into = ["-c", str(PINS.relative_to(ROOT)), "--group", "dev", "-e", "."]
+    runner.run("installing", [*pip, *no_index(runner.options.wheelhouse), *into], venv=True)
+
+
+def install_by_uv(runner: Runner, manager: list[str]) -> None:
+    """uv: from its cache, or with the lock's versions and hashes from the folder of wheels."""
+    python = ["--python", runner.project.python]
+    if not runner.options.wheelhouse:
+        runner.run("installing", [*manager, "sync", "--offline", *python], venv=True)
+        return
+    export = [*manager, "export", "--frozen", "--no-emit-project", "--quiet"]
+    runner.run("reading uv.lock", [*export, "--output-file", str(LOCKED.relative_to(ROOT))])
+    wheels = ["--offline", *no_index(runner.options.wheelhouse)]
+    exactly = ["--no-deps", "--python", venv_python(VENV), "-r", str(LOCKED.relative_to(ROOT))]
+    runner.run("installing", [*manager, "pip", "install", *wheels, *exactly], venv=True)
+    # All is there but the project itself, for which it finds the build requirements.
+    sync = [*manager, "sync", "--frozen", *wheels, *python]
+    runner.run("installing the project", sync, venv=True)
+
+
+def install_by_poetry(runner: Runner, manager: list[str]) -> None:
+    """Poetry, which always asks an index: pip installs for it, from the wheels that it has kept."""
+    if not runner.options.dry_run:
+        LOCKED.write_text(locked_by_poetry(runner, manager), encoding="utf-8")
+    pip = [venv_python(VENV), "-m", "pip", "install", "--no-deps"]
+    pip += no_index(runner.options.wheelhouse)
+    runner.run("installing", [*pip, "-r", str(LOCKED.relative_to(ROOT))], venv=True)
+    # Nothing is left to be fetched: it removes what is too much, and installs the project itself.
+    sync = [*manager, "sync", "--no-interaction"]
+    runner.run("installing the project", sync, venv=True)
+
+
+def check_lock(runner: Runner, command: list[str]) -> None:
+    """Stop if the lock file cannot be used: to make it needs the network."""
+    lock = runner.project.lock
+    if runner.options.dry_run or (lock.exists() and runner.ask(command) is not None):
+        return
+    state = "does not fit pyproject.toml" if lock.exists() else "is missing"
+    todo = f"Type `{runner.project.manager} lock` where there is one, and bring the file here."
+    raise StopError(5, f"{lock.name} {state}, and only a network can mend that.", todo)
+
+
+def locked_by_poetry(runner: Runner, manager: list[str]) -> str:
+    """What Poetry would install here, as requirements with the hashes of poetry.lock."""
+    plan = runner.ask([*manager, "sync", "--dry-run", "--no-interaction", "--no-ansi"]) or ""
+    hashes: dict[tuple[str, str], list[str]] = {}
+    for package in runner.project.lock.read_text(encoding="utf-8").split("[[package]]")[1:]:
+        name = re.search(r'^name = "(.+)"', package, re.MULTILINE)
+        version = re.search(r'^version = "(.+)"', package, re.MULTILINE)
+        if name and version:
+            hashes[name[1], version[1]] = re.findall(r'hash = "(\w+:\w+)"', package)
+    lines = kept_by_poetry(runner, manager)
+    for name, version in OPERATION.findall(plan):
+        words = [f"{name}=={version}", *(f"--hash={text}" for text in hashes[name, version])]
+        lines.append(" ".join(words))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def kept_by_poetry(runner: Runner, manager: list[str]) -> list[str]:
+    """Options of pip for the folders of Poetry's cache, where no other folder is named."""
+    if runner.options.wheelhouse:
+        return []
+    cache = Path(runner.ask([*manager, "config", "cache-dir"]) or TOOLS)
+    return [f"--find-links {folder.as_uri()}" for folder in wheel_folders(cache / "artifacts")]
+
+
+def wheel_folders(top: Path) -> list[Path]:
+    """The folders at any depth that have wheels."""
+    return sorted({wheel.parent for wheel in top.rglob("*.whl")})

@@ -1,0 +1,110 @@
+"""Takes out of a text who wrote it, on which host, and what opens doors."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import socket
+import sys
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from .catalogue import CATALOGUE
+
+HIDDEN = "<hidden>"
+SECRET = re.compile("TOKEN|PASS|SECRET|KEY(?!RING)|CREDENTIAL|AUTH|COOKIE|USERNAME", re.IGNORECASE)
+URL = r"(?P<keep>\b[a-z][a-z0-9+.-]*://)"
+TELLING = "(?:token|key|sig|secret|pass|auth)"
+OPENERS = [
+    # A user and a password in a URL, also if a password has an @ or a slash, and is not a port.
+    re.compile(URL + r"[^\s/@\"]*(?:@[^\s/@\"]*)*(?=@)", re.IGNORECASE),
+    re.compile(URL + r"[^\s/@:]+:(?!\d{1,5}(?!\w))[^\s@'\"<>]*(?=@)", re.IGNORECASE),
+    # Parameters of a URL that say what they are.
+    re.compile(rf"(?P<keep>[?&;][\w.-]*{TELLING}[\w.-]*=)[^\s&;'\"]+", re.IGNORECASE),
+    # Tokens of GitHub, GitLab, Hugging Face and PyPI.
+    re.compile(r"(?P<keep>)\b(?:gh[opsur]_|github_pat_|glpat-|hf_|pypi-)[\w-]{16,}"),
+]
+# Whoever's folder it is, as in a path that was copied from elsewhere.
+SOMEBODY = re.compile(r"((?:/home|[/\\]Users)[/\\]+)[^/\\\s'\":;,<>]+")
+# Accounts and hosts that are no person's.
+NOBODY = {"root", "admin", "administrator", "user", "runner", "ubuntu", "debian", "localhost"}
+LETTER = r"[^\W_]"
+
+
+class Redactor:
+    """Knows who runs this, and takes it out of texts."""
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        """Look at these variables, and at the account if it has an entry."""
+        homes = [env.get("HOME", ""), env.get("USERPROFILE", "")]
+        users = [env.get(name, "") for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER")]
+        with suppress(ImportError, KeyError):  # Windows has no pwd, and many a container no entry
+            import pwd
+
+            account = pwd.getpwuid(os.getuid())
+            users.append(account.pw_name)
+            homes.append(account.pw_dir)
+        hosts = [socket.gethostname(), env.get("HOSTNAME", ""), env.get("COMPUTERNAME", "")]
+        hosts += [host.partition(".")[0] for host in hosts]
+        homes = [home for home in homes if Path(home).is_absolute() and len(Path(home).parts) > 1]
+        homes += [os.path.realpath(home) for home in homes]
+        common = words_of_any_report()
+        self.secrets = longest_first(v for k, v in env.items() if is_secret(k, v, common))
+        self.rules = [(home_pattern(home), "~") for home in longest_first(homes)]
+        for name in longest_first(users):
+            self.rules.append((name_pattern(name, common, AS_USER), "<user>"))
+        for name in longest_first(hosts):
+            self.rules.append((name_pattern(name, common, AS_HOST), "<host>"))
+        self.rules.append((SOMEBODY, r"\1<user>"))
+
+    def __call__(self, text: str) -> str:
+        """The text without homes, users, hosts, passwords and tokens."""
+        for secret in self.secrets:
+            text = text.replace(secret, HIDDEN)
+        for pattern in OPENERS:
+            text = pattern.sub(rf"\g<keep>{HIDDEN}", text)
+        for pattern, mark in self.rules:
+            text = pattern.sub(mark, text)
+        return text
+
+
+def longest_first(texts: Iterable[str]) -> list[str]:
+    """Each once, without those that are empty or nobody's."""
+    return sorted({one for one in texts if one.lower() not in {"", *NOBODY}}, key=len, reverse=True)
+
+
+def words_of_any_report() -> set[str]:
+    """Words that a report cannot do without, even where somebody is called so."""
+    packages = [str(one.metadata["Name"]) for one in importlib.metadata.distributions()]
+    texts = [*packages, *sys.stdlib_module_names, "python pytorch linux windows darwin macos"]
+    texts += [text for name, row in CATALOGUE.items() for text in (name, *row)]
+    return set(re.findall(f"{LETTER}+", " ".join(texts).lower()))
+
+
+def is_secret(name: str, value: str, common: set[str]) -> bool:
+    """Whether a variable's value is to be found nowhere in a report."""
+    if not SECRET.search(name) or name == "USERNAME":  # which is a user like others
+        return False
+    return len(value) >= 8 and not Path(value).is_absolute() and value.lower() not in common
+
+
+def home_pattern(home: str) -> re.Pattern[str]:
+    """A home as a folder or the begin of a path: with any slashes, in JSON, in a file:// URL."""
+    spelt = {r"[/\\]+".join(map(re.escape, re.split(r"[/\\]", one))) for one in (home, quote(home))}
+    return re.compile(rf"(?<![\w.-])(?:{'|'.join(sorted(spelt))})(?![\w-])", re.IGNORECASE)
+
+
+# Where a word must be a user, or a host: `user@`; a folder, but not that of a package.
+AS_USER = r"{0}(?=@)|(?<=[/\\])(?<!-packages[/\\]){0}(?![^/\\\s:'\",;)\]}}])"
+AS_HOST = r"(?<=@){0}"
+
+
+def name_pattern(name: str, common: set[str], certain: str) -> re.Pattern[str]:
+    """A name as a word; only where it must be one, if it is a letter or a word of any report."""
+    pattern = re.escape(name)
+    if len(name) < 3 or name.lower() in common:
+        pattern = f"(?:{certain.format(pattern)})"
+    return re.compile(rf"(?<!{LETTER}){pattern}(?!{LETTER})", re.IGNORECASE)

@@ -1,0 +1,194 @@
+"""--compute-platform gives one machine another build, with each manager, on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from install.loopback_index import Request
+from install.managers import ToolFailedError, Tools
+from install.rendered import render
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
+
+INSTALLED = """
+import importlib.metadata as m, json
+print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in m.distributions()}))
+"""
+OF_CUDA = re.compile(r"nvidia|cuda|triton|cu\d\d\d")
+
+
+def committed(tools: Tools, folder: Path, manager: str, compute_platform: str) -> Path:
+    """A rendered project with its lock file, all of it committed."""
+    project = render(
+        folder / "a project",
+        package_manager=manager,
+        compute_platform=compute_platform,
+        pytorch_index_url=tools.index.pytorch_url,
+    )
+    if manager == "uv":
+        tools.uv_lock(project)
+    elif manager == "poetry":
+        tools.poetry_lock(project)
+    me = ("-c", "user.name=me", "-c", "user.email=me@example.com")
+    for command in (("init",), ("add", "--all"), (*me, "commit", "--message", "Start")):
+        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
+    return project
+
+
+def bootstrap(tools: Tools, project: Path, *arguments: str) -> str:
+    # As the README of a pip project says; no other manager looks at it.
+    pins = {"PIP_CONSTRAINT": "requirements/torch-cu130.txt"}
+    env = pins if (project / pins["PIP_CONSTRAINT"]).exists() else {}
+    return tools.run("sh", "bootstrap.sh", "--no-smoke", *arguments, cwd=project, env=env)
+
+
+def changes(project: Path) -> str:
+    command = ["git", "status", "--porcelain"]
+    done = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def installed(tools: Tools, project: Path) -> dict[str, str]:
+    found: dict[str, str] = json.loads(
+        tools.run(project / ".venv/bin/python", "-c", INSTALLED, cwd=project)
+    )
+    return found
+
+
+def wheels(requests: list[Request]) -> list[str]:
+    """The wheels that were downloaded, whole or in part."""
+    names = [request.path.rpartition("/")[2] for request in requests]
+    return sorted({name.replace("%2B", "+") for name in names if name.endswith(".whl")})
+
+
+def build_check(tools: Tools, project: Path) -> str:
+    """What the smoke test says of the build; the stub torch cannot do more."""
+    command = ("scripts/gpu_smoke_test.py", "--only", "TORCH-BUILD")
+    try:
+        said = tools.run(project / ".venv/bin/python", *command, cwd=project)
+    except ToolFailedError as error:
+        said = str(error)
+    return " ".join(said.split())
+
+
+@pytest.mark.usefixtures("real_pip")
+@pytest.mark.network
+@pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
+def test_a_cuda_project_has_the_cpu_build_on_one_machine_and_its_own_on_others(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    project = committed(tools, tmp_path, manager, "cu130")
+    data = json.loads((project / "scripts/torch_builds.json").read_text(encoding="utf-8"))
+    wanted = data["builds"]["cpu"]["platforms"]["linux-x86_64"]["packages"]
+
+    with tools.index.recorded() as requests:
+        first = bootstrap(tools, project, "--compute-platform", "cpu")
+
+    release = data["builds"]["cpu"]["release"]
+    assert first.startswith(
+        f"PyTorch {release}, CPU, by {manager} (for this machine alone; the project's own is CUDA"
+    )
+    assert [name for name in wheels(requests) if OF_CUDA.search(name)] == []
+    assert any(name.startswith(f"torch-{release}+cpu-") for name in wheels(requests))
+    have = installed(tools, project)
+    assert {name: have[name] for name in wanted} == wanted
+    assert {"numpy", "pytest", "ruff", "my-torch-project"} <= have.keys()
+    assert [name for name in have if OF_CUDA.search(name)] == []
+    assert changes(project) == ""
+    if manager != "pip":  # the versions that everybody has
+        lock = (project / f"{manager}.lock").read_text(encoding="utf-8")
+        for name in ("numpy", "pytest", "ruff", "mypy"):
+            assert f'name = "{name}"\nversion = "{have[name]}"' in lock
+    said = build_check(tools, project)
+    assert "this machine uses CPU; the project's own is cu130" in said
+
+    started = time.monotonic()
+    with tools.index.recorded() as requests:
+        again = bootstrap(tools, project, "--compute-platform", "cpu")
+    assert "Nothing to do: .venv is up to date." in again
+    assert time.monotonic() - started < 5  # 0.4 s on an idle machine
+    assert requests == []
+
+    if manager != "uv":  # whose way back is the usual installation, and slower
+        back = bootstrap(tools, project, "--dry-run")
+        assert "removing .venv: it was made for cpu, the project's own is cu130" in back
+        return
+    tools.uv("sync", "--python", data["python"], cwd=project)  # as `uv run` does
+    assert "torch 2" in build_check(tools, project)
+    assert "but this .venv was made for" in build_check(tools, project)
+    assert "`./bootstrap.sh --compute-platform cpu --recreate`" in build_check(tools, project)
+    mended = bootstrap(tools, project, "--compute-platform", "cpu")
+    assert "removing .venv: another torch has been put into it" in mended
+    assert {name: installed(tools, project)[name] for name in wanted} == wanted
+
+    back = bootstrap(tools, project)
+    assert "removing .venv: it was made for cpu, the project's own is cu130" in back
+    assert installed(tools, project)["torch"] == f"{release}+cu130"
+    assert "the project's build for CUDA 13.0" in build_check(tools, project)
+    assert "Nothing to do" in bootstrap(tools, project)
+    assert changes(project) == ""
+
+
+@pytest.mark.parametrize(("own", "other"), [("rocm7.2", "cpu"), ("cpu", "rocm7.2")])
+def test_what_only_one_build_asks_for_comes_and_goes_with_it(
+    tools: Tools, tmp_path: Path, own: str, other: str
+) -> None:
+    project = committed(tools, tmp_path, "uv", own)
+    with tools.index.recorded() as requests:
+        bootstrap(tools, project, "--compute-platform", other)
+    have = installed(tools, project)
+    assert have["torch"].endswith(f"+{other}")
+    assert ("triton-rocm" in have) == (other == "rocm7.2")
+    assert [name for name in wheels(requests) if "triton" in name] == (
+        [name for name in wheels(requests) if name.startswith("triton_rocm-")]
+    )
+    assert changes(project) == ""
+
+
+def test_half_a_machine_build_is_not_taken_for_the_project_s_own(
+    tools: Tools, tmp_path: Path
+) -> None:
+    project = committed(tools, tmp_path, "uv", "cu130")
+    with tools.index.failing("/whl/cpu", 403), pytest.raises(ToolFailedError) as failed:
+        bootstrap(tools, project, "--compute-platform", "cpu")
+    assert f"bootstrap: {tools.index.pytorch_url}/cpu answered 403" in str(failed.value)
+    assert "removing" not in bootstrap(tools, project, "--compute-platform", "cpu", "--dry-run")
+    back = bootstrap(tools, project)
+    assert "removing .venv: it was made for cpu, the project's own is cu130" in back
+    assert installed(tools, project)["torch"].endswith("+cu130")
+
+
+@pytest.mark.parametrize("manager", ["uv", "poetry"])
+def test_packages_of_a_second_index_are_not_guessed_at(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    """A package of the same name may lie on the first, put there by somebody else."""
+    project = committed(tools, tmp_path, manager, "cu130")
+    corp = tools.index.simple_url.replace("127.0.0.1", "localhost")
+    if manager == "uv":
+        source = '\n[[tool.uv.index]]\nname = "corp"\nurl = "{}"\nexplicit = true\n'
+        row = '[tool.uv.sources]\nnumpy = { index = "corp" }\n'
+    else:
+        source = '\n[[tool.poetry.source]]\nname = "corp"\nurl = "{}"\npriority = "explicit"\n'
+        row = '[tool.poetry.dependencies]\nnumpy = { source = "corp" }\n'
+    file = project / "pyproject.toml"
+    table = row.partition("\n")[0] + "\n"
+    text = file.read_text(encoding="utf-8").replace(table, row)
+    file.write_text(text + source.format(corp), encoding="utf-8")
+    lock = tools.uv_lock if manager == "uv" else tools.poetry_lock
+    lock(project)
+
+    with pytest.raises(ToolFailedError) as stopped:
+        bootstrap(tools, project, "--compute-platform", "cpu")
+
+    assert f"bootstrap: {manager}.lock has packages from " in str(stopped.value)
+    assert corp.rstrip("/") in str(stopped.value)
+    assert "copier update --defaults --trust -d compute_platform=cpu" in str(stopped.value)
+    assert not (project / ".venv").exists()

@@ -1,0 +1,11 @@
+"""Every fault that the smoke test is tried with.
+
+test_smoke_diagnoses.py injects them, pytest prints them, and tools/smoke_docs.py writes them into
+docs/smoke-test.md.
+"""
+
+from __future__ import annotations
+
+from scripts import faults_driver, faults_project, faults_torch
+
+FAULTS = [*faults_project.FAULTS, *faults_driver.FAULTS, *faults_torch.FAULTS]

@@ -1,0 +1,303 @@
+"""Faults of torch itself: it does not load, or computes something else."""
+
+from __future__ import annotations
+
+from scripts.injections import (
+    FAULTY,
+    GOOD_START,
+    HANGS,
+    MOVE,
+    NO_CUDA,
+    NO_WORKERS,
+    NOT_A_NUMBER,
+    RECREATE,
+    Injection,
+    dies,
+    foreign_cudnn,
+    numbers,
+    product,
+    torchvision,
+)
+from scripts.smoke_helpers import TORCH
+from scripts.torch_helpers import pretend_gpus
+from scripts.worlds import world
+
+VISION = {"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"}
+CUDNN = "libcudnn.so.9: cannot open shared object file: No such file or directory"
+
+OMP = "OMP: Error #15: Initializing libiomp5.so, but found libiomp5.so already initialized.\n"
+AMD = "torch.cuda.get_device_properties = lambda i: types.SimpleNamespace(gcnArchName='gfx1031')\n"
+AMD += "torch.cuda.get_arch_list = lambda: ['gfx90a', 'gfx1030']"
+FULL = "torch.cuda.mem_get_info = lambda d: (2**29 if str(d)[-1] == '1' else 2**35, 80 * 2**30)"
+SMALL = """
+import sys
+speed = sys.modules["gpu_smoke.speed_checks"]
+speed.SIZE, speed.COPY, speed.SECONDS = 256, 2**22, 0.01
+"""
+WRONG_SUM = """
+import os
+true = torch.distributed.all_reduce
+def all_reduce(x):
+    true(x)
+    x[7] += os.environ.get("RANK") == "1"
+torch.distributed.all_reduce = all_reduce
+"""
+
+FAULTS: list[Injection] = [
+    # --- torch
+    Injection(
+        "a library of torch is missing",
+        "TORCH-IMPORT",
+        RECREATE,
+        CUDNN,
+        1,
+        torch=f"raise ImportError({CUDNN!r})",
+    ),
+    Injection(
+        "a library of torch is of another version",
+        "TORCH-IMPORT",
+        "Type `unset LD_LIBRARY_PATH`",
+        "undefined symbol: f",
+        1,
+        torch="raise ImportError('x.so: undefined symbol: f')",
+    ),
+    Injection(
+        "libnvJitLink is of another CUDA",
+        "TORCH-NVJITLINK",
+        "Type `unset LD_LIBRARY_PATH`",
+        "__nvJitLinkComplete_12_4",
+        1,
+        torch="raise ImportError('libcusparse.so.12: undefined symbol: __nvJitLinkComplete_12_4')",
+    ),
+    dies(
+        "OpenMP ends the process, since it is loaded twice",
+        "LIB-OMP",
+        "one source",
+        f"import os, sys; sys.stderr.write({OMP!r}); os.abort()",
+        "OMP: Error #15",
+    ),
+    dies("`import torch` aborts", "TORCH-IMPORT", FAULTY, "import os; os.abort()", "(Aborted)"),
+    dies(
+        "`import torch` ends in a segmentation fault",
+        "TORCH-IMPORT",
+        FAULTY,
+        "import os; os.kill(os.getpid(), 11)",
+        "crashed (Segmentation fault)",
+    ),
+    dies("`import torch` hangs", "TORCH-IMPORT", "--timeout 8", HANGS, "not answer within 2 s"),
+    dies(
+        "the first tensor hangs",
+        "DEV-OPEN",
+        "--timeout 8",
+        f"{GOOD_START}def zeros(*a, **k):\n    {HANGS}\nclass cpu: pass",
+        "not answer within 2 s; the last check that finished is TORCH-IMPORT",
+    ),
+    dies(
+        "the first tensor aborts",
+        "DEV-OPEN",
+        FAULTY,
+        f"{GOOD_START}import os\ndef zeros(*a, **k): os.abort()\nclass cpu: pass",
+        "crashed (Aborted); the last check that finished is TORCH-IMPORT",
+    ),
+    Injection(
+        "a good driver, and a torch that finds no GPU",
+        "DEV-OPEN",
+        "`nvidia-smi`",
+        "torch says RuntimeError: the driver said no.",
+        build="cu130",
+        torch=NO_CUDA,
+        driver=True,
+    ),
+    Injection(
+        "the CPU counts a thousand ones as 2000",
+        "DEV-OPEN",
+        FAULTY,
+        "counts a thousand ones as 2000.0",
+        torch="real",
+        patch="torch.zeros = torch.ones",
+    ),
+    Injection(
+        "the installed torch has no code for the second GPU",
+        "CUDA-ARCH",
+        f"To use it, type {MOVE.format('cu132')}.",
+        "cuda:1 has compute capability 6.1, but the installed torch is compiled for 7.5",
+        build="cu130",
+        torch="real",
+        driver=True,
+        env={"FAKE_GPUS": "90 75", "FAKE_SEEN": "2"},
+        change=lambda project: pretend_gpus(project, capabilities="90 61"),
+    ),
+    Injection(
+        "the installed torch has no code for an AMD chip",
+        "ROCM-ARCH",
+        "`export HSA_OVERRIDE_GFX_VERSION=10.3.0`",
+        "gfx1031",
+        build="rocm7.2",
+        torch="real",
+        before=world("kfd", "dri/renderD128"),
+        change=lambda project: pretend_gpus(project, AMD, "90"),
+    ),
+    Injection(
+        "Intel's driver does not start",
+        "XPU-INIT",
+        "Level Zero",
+        "Failed to initialize XPU devices",
+        also=("DEV-OPEN",),
+        build="xpu",
+        torch="real",
+        patch="def no(): raise RuntimeError('Failed to initialize XPU devices')\n"
+        "torch.xpu.device_count = torch.accelerator.device_count = no",
+    ),
+    Injection(
+        "a GPU that another process fills",
+        "DEV-MEM",
+        "`nvidia-smi` lists it",
+        "cuda:1 has 0.5 of its 80.0 GiB free.",
+        0,
+        build="cu130",
+        torch="real",
+        driver=True,
+        env={"FAKE_GPUS": "90 90", "FAKE_SEEN": "2"},
+        change=lambda project: pretend_gpus(project, FULL),
+    ),
+    Injection(
+        "a process of two sums wrongly",
+        "NCCL",
+        FAULTY,
+        "cpu got the wrong sum 4 instead of 3",
+        1,
+        torch="real",
+        patch=WRONG_SUM,
+        arguments=("--only", "NCCL"),
+    ),
+    Injection(
+        "a GPU that is slower than it is made for",
+        "PERF-TFLOPS",
+        "nvidia-smi -q -d PERFORMANCE",
+        "that it is made for",
+        0,
+        build="cu130",
+        torch="real",
+        driver=True,
+        arguments=("--only", "PERF-TFLOPS"),
+        change=lambda project: pretend_gpus(project, SMALL, "90"),
+    ),
+    numbers(
+        "a matrix product is NaN",
+        "NUM-MATMUL",
+        product("product * float('nan')"),
+        "error is nan",
+        *("NUM-GRAD", "TRAIN-STEPS"),
+    ),
+    numbers(
+        "a matrix product is wrong by 0.002 %",
+        "NUM-MATMUL",
+        product("product * 1.00002"),
+        "error is 2.0e-05, at most 1e-05",
+    ),
+    numbers(
+        "a convolution is NaN",
+        "NUM-CONV",
+        NOT_A_NUMBER.format("torch.nn.functional.conv2d"),
+        "is nan",
+    ),
+    numbers(
+        "a gradient is wrong",
+        "NUM-GRAD",
+        "true = torch.Tensor.square\n"
+        "torch.Tensor.square = lambda x: x.abs() if x.dtype == torch.float32 else true(x)",
+        "at most 1e-04 is right",
+    ),
+    numbers(
+        "a model does not learn",
+        "TRAIN-STEPS",
+        "true = torch.Tensor.detach\ntorch.Tensor.__isub__ = lambda self, other: self",
+        "does not learn",
+    ),
+    numbers(
+        "a model does not learn in mixed precision",
+        "NUM-AMP",
+        "torch.optim.AdamW.step = lambda self: None",
+        "does not learn",
+        level="full",
+    ),
+    numbers(
+        "attention is wrong",
+        "NUM-SDPA",
+        "torch.nn.functional.scaled_dot_product_attention = lambda q, k, v: v",
+        "cpu computes wrong numbers",
+        level="full",
+    ),
+    numbers(
+        "a compiled function computes something else",
+        "COMPILE",
+        "torch.compile = lambda f: lambda x: x",
+        "wrong numbers",
+        level="full",
+    ),
+    numbers(
+        "a checkpoint comes back changed",
+        "CKPT",
+        "torch.load = lambda *a, **k: {'weight': torch.zeros(1000)}",
+        "not what was saved",
+        level="full",
+    ),
+    Injection(
+        "a library of NVIDIA from outside the environment is loaded",
+        "LIB-MAPS",
+        "Take its folder out of LD_LIBRARY_PATH",
+        "libcudnn_ops.so.9 is loaded",
+        0,
+        torch="real",
+        change=foreign_cudnn,
+    ),
+    Injection(
+        "torchvision was built for another torch",
+        "VISION-NMS",
+        RECREATE,
+        "operator torchvision::nms does not exist",
+        1,
+        torch="real",
+        arguments=("--only", "VISION-NMS"),
+        change=torchvision("raise RuntimeError('operator torchvision::nms does not exist')"),
+    ),
+    Injection(
+        "torchvision's nms keeps the wrong boxes",
+        "VISION-NMS",
+        FAULTY,
+        "[1, 2] is right",
+        1,
+        torch="real",
+        arguments=("--only", "VISION-NMS"),
+        change=torchvision("return boxes[:2, 0].new_tensor([0, 1])"),
+    ),
+    Injection(
+        "DataLoader workers with 1 MiB of /dev/shm",
+        "DATA-WORKERS",
+        NO_WORKERS,
+        "DataLoader workers do not work",
+        1,
+        torch="real",
+        arguments=("--only", "DATA-WORKERS"),
+        before=world(shm="1m"),
+    ),
+    Injection(
+        "no compiler for torch.compile",
+        "COMPILE",
+        "build-essential python3-dev",
+        "Failed to find C compiler",
+        0,
+        torch="real",
+        arguments=("--only", "COMPILE"),
+        patch="def no(f): raise RuntimeError('Failed to find C compiler')\ntorch.compile = no",
+    ),
+    Injection(
+        "a crash after the last check",
+        "TORCH-EXIT",
+        FAULTY,
+        "crashed (Aborted)",
+        4,
+        torch="real",
+        patch="import atexit, os; atexit.register(os.abort)",
+    ),
+]

@@ -1,0 +1,205 @@
+"""What the smoke test is tried with: what is broken, and what it has to say about that.
+
+To add a fault, add a row: test_smoke_diagnoses.py injects it, pytest prints it, and
+tools/smoke_docs.py writes it into docs/smoke-test.md.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from scripts.smoke_helpers import HERE, Project, load_package
+from scripts.torch_helpers import patch_torch
+from scripts.worlds import world
+
+NO_CUDA = """
+from .version import __version__
+def zeros(*shape, device):
+    raise RuntimeError("the driver said no\\nand a hint that nobody reads")
+class accelerator:
+    device_count = staticmethod(lambda: 0)
+"""
+GOOD_START = "from .version import __version__\n"
+MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `./bootstrap.sh`"
+RECREATE = "Type `./bootstrap.sh --recreate`."
+UNSET = "Type `unset CUDA_VISIBLE_DEVICES`"
+DRIVER = "the NVIDIA driver 580.65.06 or newer"
+FAULTY = "the hardware is faulty."
+NO_WORKERS = "or use `num_workers=0`."
+NOT_A_NUMBER = "true = {0}\n{0} = lambda *a, **k: true(*a, **k) * float('nan')"
+HANGS = "import time; time.sleep(99)"
+
+
+def before_torch() -> list[str]:
+    """Arguments for all checks that do without torch."""
+    return [word for name in load_package("command").MACHINE_CHECKS for word in ("--only", name)]
+
+
+@dataclass(frozen=True)
+class Injection:
+    """A fault, and what has to be said about it."""
+
+    what: str  # in words, for people
+    id: str
+    remedy: str  # words of it
+    said: str = ""  # words of the message
+    code: int = 3  # 0: it is worth a warning
+    also: tuple[str, ...] = ()  # the ids that fail or warn as a consequence
+    build: str = "cpu"
+    torch: str = ""  # code of a stub; "real"; "": only the checks without torch are carried out
+    installed: str = ""  # the version of that stub, if it is another than is asked for
+    patch: str = ""  # code to run right after the real torch is imported
+    driver: bool = False  # a fake NVIDIA driver, which FAKE_ variables command
+    env: Mapping[str, str] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    before: str = ""  # commands in a mount namespace of its own
+    change: Callable[[Project], object] = lambda project: None
+
+
+def device(
+    what: str,
+    name: str,
+    remedy: str,
+    said: str = "",
+    build: str = "cu130",
+    before: str = "",
+    arguments: tuple[str, ...] = (),
+    driver: bool = True,
+    **env: str,
+) -> Injection:
+    """A device that does not do. torch cannot open one either, and says from what that follows."""
+    return Injection(
+        what,
+        name,
+        remedy,
+        said,
+        also=("DEV-OPEN",),
+        build=build,
+        torch=NO_CUDA,
+        before=before,
+        arguments=arguments,
+        driver=driver,
+        env=env,
+    )
+
+
+def variable(name: str, value: str, build: str = "cpu") -> Injection:
+    """An environment variable that is in the way, where there is such a device."""
+    remedy = f"If you did not mean that, type `unset {name}`."
+    said = f"{name}={value!r}"
+    amd = world("kfd", "dri/renderD128") if build.startswith("rocm") else ""
+    cuda = build.startswith("cu")
+    return Injection(
+        said, "ENV-VARS", remedy, said, 0, build=build, driver=cuda, before=amd, env={name: value}
+    )
+
+
+def dies(what: str, name: str, remedy: str, code: str, said: str) -> Injection:
+    """A torch that takes the child process down."""
+    limit = ("--timeout", "2")
+    return Injection(what, name, remedy, said, 4, torch=code, arguments=limit)
+
+
+def numbers(
+    what: str, name: str, patch: str, said: str = "", *also: str, level: str = "quick"
+) -> Injection:
+    """The real torch computes something else."""
+    only = ("--only", name) if level == "full" else ()
+    return Injection(what, name, FAULTY, said, 1, also, torch="real", patch=patch, arguments=only)
+
+
+def package(project: Project, name: str, version: str = "1.0") -> None:
+    """Metadata of an installed package."""
+    info = project.root / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (info / "METADATA").write_text(about, encoding="utf-8")
+
+
+def packages(*names: str) -> Callable[[Project], object]:
+    """Packages beside torch."""
+
+    def write(project: Project) -> None:
+        for name in names:
+            package(project, name)
+
+    return write
+
+
+def file(path: str, text: str = "raise SystemExit(7)\n") -> Callable[[Project], object]:
+    """A file in the project."""
+
+    def write(project: Project) -> None:
+        target = project.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+
+    return write
+
+
+def asks_for(**wheels: Any) -> Callable[[Project], object]:  # noqa: ANN401
+    """What the project asks for on this system; None: nothing is there to ask for."""
+
+    def edit(project: Project) -> None:
+        path = project.root / "scripts" / "torch_builds.json"
+        document = json.loads(path.read_text(encoding="utf-8"))
+        document |= {key: wheels.pop(key) for key in ("requires_python",) if key in wheels}
+        platforms = document["builds"][project.build]["platforms"]
+        if wheels.pop("none", False):
+            platforms["solaris-sparc"] = platforms.pop(HERE)
+        else:
+            platforms[HERE] |= wheels
+        path.write_text(json.dumps(document), encoding="utf-8")
+
+    return edit
+
+
+def without(path: str) -> Callable[[Project], object]:
+    """A project without a file or folder of it."""
+
+    def remove(project: Project) -> None:
+        target = project.root / path
+        shutil.rmtree(target) if target.is_dir() and not target.is_symlink() else target.unlink()
+
+    return remove
+
+
+def foreign_cudnn(project: Project) -> None:
+    """A cuDNN from outside the environment, that torch loads."""
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if not compiler:
+        pytest.skip("needs a C compiler, to build a foreign cuDNN")
+    library = project.root / "libcudnn_ops.so.9"
+    command = [compiler, "-shared", "-x", "c", "-o", str(library), "/dev/null"]
+    subprocess.run(command, check=True)
+    patch_torch(project, f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})")
+
+
+def torchvision(nms: str) -> Callable[[Project], object]:
+    """A torchvision whose nms does this."""
+
+    def write(project: Project) -> None:
+        folder = "site/torchvision"
+        file(f"{folder}/__init__.py", "")(project)
+        file(f"{folder}/ops.py", f"def nms(boxes, scores, limit):\n    {nms}\n")(project)
+        project.env["PYTHONPATH"] = str(project.root / "site")
+
+    return write
+
+
+def product(change: str) -> str:
+    """A torch whose float32 matrix product is another."""
+    return (
+        "true = torch.Tensor.__matmul__\n"
+        "def matmul(a, b):\n"
+        "    product = true(a, b)\n"
+        f"    return {change} if a.dtype == torch.float32 else product\n"
+        "torch.Tensor.__matmul__ = matmul"
+    )

@@ -1,0 +1,301 @@
+"""What the smoke test shows: on terminals, in pipes, as Markdown; and what it does not show."""
+
+import os
+import re
+import socket
+import subprocess
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+import yaml
+from markdown_it import MarkdownIt
+
+from scripts.smoke_helpers import SCRIPT, Project, load_package
+
+WORKFLOW = SCRIPT.parents[1] / "{% if ci == 'github' %}.github{% endif %}" / "workflows" / "ci.yml"
+HOSTILE = "a|b `c|d` <img> &amp; *x* [l](http://x) \\| \\\\ # @me `\n\x1b[2Jnext"
+COLOUR = re.compile(r"\033\[[\d;]*m")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A CPU project; the Python of these tests has no torch."""
+    return Project(tmp_path / "project")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
+def test_the_console_may_have_any_encoding(project: Project, encoding: str) -> None:
+    project.add_stub_torch("raise ImportError('caf\\u00e9 \\u2014 \\u4f60')")
+    outcome = project.run(PYTHONIOENCODING=encoding)
+    assert "caf\\xe9 \\u2014 \\u4f60" in outcome.text
+    assert "caf\u00e9 \u2014 \u4f60" in outcome["TORCH-IMPORT"]["message"]
+
+
+def on_a_terminal(project: Project, **env: str) -> str:
+    """What the smoke test writes to a terminal."""
+    pty = pytest.importorskip("pty")
+    ours, theirs = pty.openpty()
+    child = subprocess.Popen(
+        project.command(), env={**project.env, "TERM": "xterm", **env}, stdout=theirs
+    )
+    os.close(theirs)
+    text = b""
+    while True:
+        try:
+            chunk = os.read(ours, 10_000)
+        except OSError:  # the other side is closed
+            break
+        text += chunk
+        if not chunk:
+            break
+    os.close(ours)
+    assert child.wait() == 1
+    return text.decode("ascii").replace("\r\n", "\n")
+
+
+def in_a_pipe(project: Project, *arguments: str, **env: str) -> str:
+    """What the smoke test writes to a pipe."""
+    command = project.command(*arguments)
+    done = subprocess.run(command, env={**project.env, **env}, capture_output=True, check=False)
+    assert done.stderr == b""
+    return done.stdout.decode("ascii")
+
+
+def test_a_terminal_gets_colours_unless_it_does_not_want_them(project: Project) -> None:
+    shown = on_a_terminal(project)
+    assert shown.startswith("\033[1;31mFAIL  torch not found, asked for CPU: TORCH-FOUND\033[0m")
+    plain = on_a_terminal(project, NO_COLOR="1")
+    assert COLOUR.sub("", shown).splitlines()[1:] == plain.splitlines()[1:]
+    assert "\033" not in plain + on_a_terminal(project, TERM="dumb")
+    assert "\033" in on_a_terminal(project, NO_COLOR="")
+    assert "\033" not in on_a_terminal(project, NO_COLOR="1", FORCE_COLOR="1")
+    assert "\033[" in in_a_pipe(project, FORCE_COLOR="1")
+    assert "\033" not in in_a_pipe(project, FORCE_COLOR="") + in_a_pipe(project, "--markdown")
+
+
+def test_what_torch_says_does_not_command_the_terminal(project: Project) -> None:
+    project.add_stub_torch(f"raise ImportError({HOSTILE!r}.replace(chr(10), ''))")
+    assert "\\x1b[2Jnext" in on_a_terminal(project)
+    assert set(COLOUR.sub("", on_a_terminal(project))) & set("\033\a\b\r") == set()
+
+
+@pytest.mark.parametrize("columns", [24, 40, 72, 100, 300])
+def test_lines_fit_the_terminal_but_commands_stay_whole(tmp_path: Path, columns: int) -> None:
+    project = Project(tmp_path / "project", "cu130", alternatives=("cu126",))
+    project.add_stub_torch("from .version import __version__\n", "2.12.0+cu126", cuda="12.6")
+    (project.root / ".venv").unlink()  # so that there is a warning, too
+    text = project.run("--device", "cuda", COLUMNS=str(columns)).text
+    lines = text.splitlines()
+    assert lines[0].startswith("FAIL  torch 2.12.0+cu126, asked for CUDA: TORCH-BUILD")
+    assert lines[1].startswith("`--explain ID`")
+    assert lines.index("") <= 6  # then the list
+    shown = " ".join(text.partition("\n\n")[2].split())
+    assert shown.endswith("-> Type `./bootstrap.sh`.")  # what to do against the first cause
+    assert (
+        shown.index("WARN PY-VENV ")
+        < shown.index("FAIL DEV-OPEN ")
+        < shown.index("FAIL TORCH-BUILD ")
+    )
+    commands = re.compile(r"`[^`\n]*`\S*|\S{20,}")  # nor are paths broken
+    for line in lines[1:]:
+        assert len(commands.sub("", line)) <= min(columns, 100), line
+
+
+def test_a_reader_who_has_seen_enough_is_no_error(project: Project) -> None:
+    command = f"{subprocess.list2cmdline(project.command())} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=project.env, capture_output=True, text=True)
+    assert done.stdout.startswith("FAIL  torch not found")
+    assert (done.stdout.splitlines()[1:], done.stderr) == (["1"], "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_swallows_a_file_but_not_the_list(project: Project) -> None:
+    command = project.command("--json", "/dev/full")
+    done = subprocess.run(command, env=project.env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout[:15]) == (2, "FAIL  torch not")
+    assert "No space left on device" in done.stderr
+    assert done.stderr.endswith("-> Make room on the disk, or name a FILE that you may write.\n")
+
+
+def table(text: str) -> list[list[str]]:
+    """The rows of the only table in a Markdown text, as they are shown."""
+    tokens = MarkdownIt("gfm-like", {"linkify": False, "html": True}).parse(text)
+    assert [one.type for one in tokens].count("table_open") == 1
+    rows: list[list[str]] = []
+    for one in tokens:
+        if one.type == "tr_open":
+            rows.append([])
+        elif one.type == "inline" and rows:
+            parts = [part for part in one.children or [] if part.type != "html_inline"]
+            assert {part.type for part in parts} <= {
+                *("text", "text_special", "code_inline", "strong_open", "strong_close")
+            }
+            rows[-1].append("".join(part.content for part in parts))
+    return rows[1:]
+
+
+def test_markdown_is_one_table_whatever_torch_says(project: Project) -> None:
+    project.add_stub_torch(f"raise ImportError({HOSTILE!r}.replace(chr(10), '  '))")
+    file = project.root / "summary.md"
+    outcome = project.run("--markdown", str(file), NO_COLOR="", FORCE_COLOR="")
+    text = file.read_text(encoding="utf-8")
+    assert text.startswith("### FAIL torch 2.13.0+cpu, asked for CPU: TORCH-IMPORT (")
+    rows = table(text)
+    assert {len(row) for row in rows} == {4}
+    assert [row[0] for row in rows] == ["FAIL", "skip", *["pass"] * (len(rows) - 2)]
+    failed = outcome["TORCH-IMPORT"]
+    printable = failed["message"].replace("\x1b", "\\x1b").replace("  ", " ")
+    assert rows[0][1:] == ["TORCH-IMPORT", printable, failed["remedy"].replace("`", "")]
+    assert "<img>" not in text
+    assert rows[1][1].endswith(" checks")
+    assert rows[1][2].startswith("not run, since TORCH-IMPORT failed: DEV-OPEN, ")
+
+
+def test_escaped_texts_are_shown_as_they_were() -> None:
+    escape = load_package("report").escape
+    for text in (HOSTILE, "`a|b` and `c\\d`", "| | |", "a\\|b", "`a*b|c*d<e`", "__x__ ~~y~~ ![z]"):
+        row = table(f"| |\n|---|\n| {escape(text)} |")
+        shown = " ".join(text.replace("\x1b", "\\x1b").split())
+        assert row == [[shown if text.count("`") % 2 else shown.replace("`", "")]]
+
+
+def test_the_workflow_of_a_project_puts_the_table_into_its_summary(project: Project) -> None:
+    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["test"]["steps"]
+    run = next(step["run"] for step in steps if step.get("name") == "Smoke test")
+    (project.root / ".venv").mkdir()
+    (project.root / ".venv" / "bin").mkdir()
+    (project.root / ".venv" / "bin" / "python").symlink_to(project.executable)
+    summary = project.root / "summary of a step.md"
+    summary.touch()
+    done = subprocess.run(
+        ["bash", "-e", "-c", run],
+        cwd=project.root,
+        env={**project.env, "GITHUB_STEP_SUMMARY": str(summary)},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("FAIL  torch not found")  # the log has the list
+    assert table(summary.read_text(encoding="utf-8"))[0][1] == "TORCH-FOUND"
+
+
+# --- the bug report
+
+
+SECRETS = {
+    "PIP_INDEX_URL": "https://{0}:pip-secret-1@pip.example/simple",
+    "PIP_EXTRA_INDEX_URL": "https://__token__:pip/secret@2@pip.example/simple https://x.example/s",
+    "UV_INDEX": "corp=https://bot:uv-secret-3@uv.example/simple?api_key=uv-secret-4",
+    "UV_INDEX_CORP_PASSWORD": "uv-secret-5",
+    "POETRY_HTTP_BASIC_CORP_USERNAME": "poetry-secret-6",
+    "HTTPS_PROXY": "{0}:proxy-secret-7@proxy.example:8080",
+    "HF_TOKEN": "hf_secret-8-abcdefgh",
+    "CONDA_CHANNELS": "https://conda.example/t/ghp_secret9abcdefghijkl/c",
+}
+HARMLESS = {
+    "UV_DEFAULT_INDEX": "https://uv.example:8443/simple",
+    "CUDA_VISIBLE_DEVICES": "0,1",
+    "UV_KEYRING_PROVIDER": "subprocess",
+}
+
+
+def report_of(project: Project, *arguments: str, **env: str) -> str:
+    """The bug report of a run."""
+    file = project.root / "report.md"
+    project.run("--report", str(file), *arguments, **env)
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "user", ["alice", "Zo\u00eb van Dam", "a", "torch", "j.d+(x)[0]\\w", "root"]
+)
+def test_a_bug_report_does_not_say_whose_it_is(tmp_path: Path, user: str) -> None:
+    home = tmp_path / "homes" / user
+    project = Project(home / "work" / user / "project")
+    host = socket.gethostname()
+    say = f"cannot open {home}/x/y.so for {user}@{host} nor /scratch/{user}/z of "
+    say += SECRETS["HF_TOKEN"]
+    project.add_stub_torch(f"raise ImportError({say!r})")
+    in_url = quote(user)
+    origin = f'{{"url": "git+https://{in_url}:git-secret-0@git.example/x@v1"}}'
+    info = next((project.root / "site").glob("torch-*.dist-info"))
+    (info / "direct_url.json").write_text(origin, encoding="utf-8")
+    (project.root / ".copier-answers.yml").write_text(
+        f"_src_path: https://{in_url}:git-secret-a@git.example/starter\nuser_email: me@x.example\n"
+    )
+    env = {name: value.format(in_url) for name, value in SECRETS.items()} | HARMLESS
+    env |= {"HOME": str(home), "USER": user, "LOGNAME": user, "VIRTUAL_ENV": f"{home}/.venv"}
+    text = report_of(project, **env)
+    assert str(home) not in text
+    assert "secret" not in text.replace("secret, ", "")
+    assert "me@x.example" not in text
+    assert host not in text or len(host) < 3 or host == "localhost"
+    assert "VIRTUAL_ENV=~/.venv" in text
+    assert "~/work/" in text
+    for name, value in HARMLESS.items():
+        assert f"{name}={value}" in text
+    assert "uv.example/simple?api_key=<hidden>" in text
+    if user != "root":  # who is nobody
+        for place in (f"/scratch/{user}/", f"~/work/{user}/", f"{user}@"):
+            assert place not in text
+        assert "cannot open ~/x/y.so for <user>@<host> nor /scratch/<user>/z of <hidden>" in text
+    if len(user) > 4 and user != "torch":
+        assert user not in text
+    # And it is still a report.
+    assert text.startswith("# Smoke test: FAIL  torch 2.13.0+cpu, asked for CPU: TORCH-IMPORT\n")
+    assert "not run, since TORCH-IMPORT failed" in text
+    assert "torch==2.13.0+cpu (git+https://<hidden>@git.example/x@v1)" in text
+    assert "site/torch/" not in text or user != "torch"
+
+
+def test_a_bug_report_has_all_there_is(project: Project) -> None:
+    code = "def get_pretty_env_info(): return 'what torch says of itself'"
+    project.add_stub_torch("from .version import __version__\n")
+    utils = project.root / "site" / "torch" / "utils"
+    utils.mkdir()
+    (utils / "collect_env.py").write_text(code, encoding="utf-8")
+    tools = project.root / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text("#!/bin/sh\necho 'what ``` the driver says'; exit 9\n")
+    (tools / "nvidia-smi").chmod(0o755)
+    path = f"{tools}:{project.env['PATH']}"
+    text = report_of(project, "--device", "auto", PATH=path)
+    tokens = MarkdownIt().parse(text)
+    assert tokens[1].content.startswith("Smoke test: FAIL")
+    blocks = [one.content for one in tokens if one.type == "fence"]
+    assert len(blocks) == 8
+    assert [part.split("</summary>")[0] for part in text.split("<summary>")[1:]] == [
+        "Checks, with data",
+        "System and Python",
+        "Project",
+        "Packages",
+        "Variables",
+        "Devices",
+        "torch.utils.collect_env and nvidia-smi",
+    ]
+    assert blocks[-1] == "what torch says of itself\n\nwhat ``` the driver says\n"
+    assert "wheels: {" in blocks[3]
+    assert "pytest==" in blocks[4]
+    assert "there are: .venv" in blocks[3]
+    assert f"PATH={path}".replace(str(Path.home()), "~") in blocks[5]
+    assert '"card": ' in blocks[6]
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import time; time.sleep(99)", "It did not answer within 2 s."),
+        ("import os; os.abort()", "It crashed (Aborted)."),
+        ("raise ImportError('libx.so')", "torch.utils.collect_env ended in ImportError: libx.so."),
+    ],
+)
+def test_a_bug_report_gets_done_whatever_torch_does(project: Project, code: str, said: str) -> None:
+    project.add_stub_torch(code)
+    assert said in report_of(project, "--only", "PY-VERSION", "--timeout", "2")
+
+
+def test_a_bug_report_without_torch_or_account_gets_done(project: Project) -> None:
+    text = in_a_pipe(project, "--report", HOME="", USER="")
+    assert "ModuleNotFoundError: No module named 'torch'" in text
+    assert "TORCH-FOUND" in text.splitlines()[0]
