@@ -13,6 +13,8 @@ import sys
 import unicodedata
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -150,6 +152,7 @@ ERRORS: dict[str, Callable[[str], str]] = {
     "user_email": user_email_error,
     "pytorch_index_url": index_url_error,
 }
+MATRIX_CHOICES = ("python_version", "compute_platform", "torch_version", "torch_packages")
 CHOICES = {
     "package_manager": {
         "uv": "uv - fastest, one lock file for all platforms",
@@ -170,15 +173,28 @@ CHOICES = {
 }
 
 
-QUESTIONS = (
-    *ERRORS,
-    *CHOICES,
-    "python_version",
-    "compute_platform",
-    "torch_version",
-    "torch_packages",
-)
+COPIER_YML = Path(__file__).parents[1] / "copier.yml"
 NOT_GIVEN = object()
+
+
+@lru_cache
+def questions() -> frozenset[str]:
+    """The names of this version's questions, a fork's own ones with them."""
+    text = COPIER_YML.read_text(encoding="utf-8")
+    return frozenset(re.findall(r"^([A-Za-z]\w*):", text, re.MULTILINE))
+
+
+def are_recorded(context: Context) -> bool:
+    """Whether the given answers are those of an answers file.
+
+    An update renders the old version with them, to see what the owner changed since.
+    """
+    return "_commit" in context["_copier_conf"]["data"]
+
+
+def are_complete(context: Context) -> bool:
+    """Whether every question with a menu was answered beforehand, so that none is shown."""
+    return {*CHOICES, *MATRIX_CHOICES} <= set(context["_copier_conf"]["data"])
 
 
 def given_answer(context: Context, question: str) -> object:
@@ -195,16 +211,42 @@ def given_answer(context: Context, question: str) -> object:
     return conf["settings"].defaults.get(question, NOT_GIVEN)
 
 
-def refuse_misspelt(context: Context) -> None:
-    """Stop if --data names no question but nearly one, which Copier would ignore.
+def refuse_unknown(context: Context) -> None:
+    """Stop at a name that Copier would ignore, and take the default of the question that was meant.
+
+    That is any name of an answers file, and one of --data that nearly is a question's.
 
     Raises:
-        UserMessageError: the name that was meant.
+        UserMessageError: with the name that was meant, if one is near.
     """
-    for name in context["_copier_conf"]["data"]:
-        meant = [] if name in QUESTIONS else get_close_matches(name, QUESTIONS, 1, 0.8)
-        if meant:
-            raise UserMessageError(f"{name} is no question: did you mean {meant[0]}?")
+    conf = context["_copier_conf"]
+    for name in conf["data"].keys() - questions():
+        near = get_close_matches(name, questions(), 1, 0.8)
+        meant = f": did you mean {near[0]}?" if near else "."
+        if are_recorded(context) and not name.startswith("_"):
+            raise UserMessageError(
+                f"{name} in {conf['answers_file']} is no question of version"
+                f" {conf['data']['_commit']}{meant} Correct that line or take it out, and commit."
+            )
+        if near:
+            raise UserMessageError(f"{name} is no question{meant}")
+
+
+def refuse_missing(context: Context, question: str) -> None:
+    """Stop if an answers file lost an answer: the default need not be what the project has.
+
+    Raises:
+        UserMessageError: that says how to find it.
+    """
+    conf = context["_copier_conf"]
+    if question == "pytorch_index_url" and conf["data"].get("compute_platform") == "pypi":
+        return  # not asked, so not recorded
+    if are_recorded(context) and question not in conf["data"]:
+        file = conf["answers_file"]
+        raise UserMessageError(
+            f"{question}: {file} has no answer. Write its line back (`git log -p -- {file}` shows"
+            " it), and commit."
+        )
 
 
 def type_error(value: object) -> str:
@@ -235,14 +277,18 @@ class AnswersExtension(Extension):
             answer_choices=self.choices,
             check_answer=self.check_answer,
             answer_error=lambda question, value: ERRORS[question](value),
+            answers_are_complete=pass_context(are_complete),
         )
         environment.filters.update(
             default_package_name=default_package_name, to_toml=to_toml, to_markdown=to_markdown
         )
 
     @staticmethod
-    def choices(question: str) -> str:
+    @pass_context
+    def choices(context: Context, question: str) -> str:
         """The `choices` of a question whose choices never change, as JSON (which is YAML)."""
+        if are_complete(context):
+            return json.dumps(list(CHOICES[question]))
         return json.dumps([[label, value] for value, label in CHOICES[question].items()])
 
     @pass_context
@@ -255,7 +301,8 @@ class AnswersExtension(Extension):
         Raises:
             UserMessageError: what is wrong and what to do.
         """
-        refuse_misspelt(context)
+        refuse_unknown(context)
+        refuse_missing(context, question)
         value = given_answer(context, question)
         if value is NOT_GIVEN:
             return True

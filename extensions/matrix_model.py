@@ -56,7 +56,7 @@ Capabilities = Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_len
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, defer_build=True)
 
 
 class _Sourced(_Strict):

@@ -160,25 +160,22 @@ def what_changes(
     )
 
 
-def move(matrix: Matrix, old: Build, new: Build) -> str:
+def move(matrix: Matrix, old: Build, new: Build, lead: str = "Move on with:") -> str:
     """The command to another build, and what it changes."""
     names, name = matrix.gpu_generations.names, new.asked.compute_platform
     changes = what_changes(names, platforms_of(old), platforms_of(new), name)
-    return f"Move on with:\n\n    {command(old, new)}\n\n{name}: {changes}."
+    return f"{lead}\n\n    {command(old, new)}\n\n{name}: {changes}."
 
 
-def also(matrix: Matrix, old: Build, found: list[Build]) -> str:
-    """Names the best other compute platform for GPUs that the first one has no binaries for."""
+def other_way(matrix: Matrix, old: Build, found: list[Build]) -> tuple[Build, list[str]] | None:
+    """The best other successor for the GPUs that the first one loses, and those that it keeps."""
     names = matrix.gpu_generations.names
-    first, *rest = ({*generations(names, platforms_of(build))} for build in found)
-    lost = [n for n in generations(names, platforms_of(old)) if n not in first]
-    for build, kept in zip(found[1:], rest, strict=True):
-        keeps = [name for name in lost if name in kept]
-        if keeps:
-            name = build.asked.compute_platform
-            driver = floor(platforms_of(build))
-            return f" {name} keeps {listed(keeps)}, with driver {driver} or newer."
-    return ""
+    first, *rest = found
+    in_first = generations(names, platforms_of(first))
+    lost = [n for n in generations(names, platforms_of(old)) if n not in in_first]
+    kept = [[n for n in generations(names, platforms_of(b)) if n in lost] for b in rest]
+    best = max(range(len(rest)), key=lambda n: len(kept[n]), default=None)
+    return (rest[best], kept[best]) if best is not None and kept[best] else None
 
 
 def ended_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | None:
@@ -193,7 +190,12 @@ def ended_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | Non
     found = successors(matrix, old, others)
     if not found:
         return f"{note} No newer torch fits Python {old.asked.python} and {old.asked.manager} here."
-    return f"{note} {move(matrix, old, found[0])}{also(matrix, old, found)}"
+    note = f"{note} {move(matrix, old, found[0])}"
+    other = other_way(matrix, old, found)
+    if other is None:
+        return note
+    new, kept = other
+    return f"{note}\n\n{move(matrix, old, new, f'To keep {listed(kept)}, instead:')}"
 
 
 def retired_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 from copier.errors import UserMessageError
@@ -569,7 +569,15 @@ class VersionMatrixExtension(Extension):
 
     @pass_context
     def choices(self, context: Context, question: str) -> str:
-        """A question's `choices`, as JSON (which is YAML)."""
+        """A question's `choices`, as JSON (which is YAML).
+
+        Copier compiles and renders each string in it. Where it is to show no menu, as in two of the
+        three times that an update renders a project, it gets the answer alone, which
+        `check_answer` holds against the whole menu.
+        """
+        complete: Any = self.environment.globals["answers_are_complete"]
+        if complete(context) and question != "torch_packages":
+            return json.dumps([context["_copier_conf"]["data"][question]])
         return json.dumps(
             [
                 [

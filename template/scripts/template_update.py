@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.error
@@ -57,10 +58,41 @@ def must(*command: str) -> str:
     return done.stdout.strip()
 
 
+def refuse_dirty() -> None:
+    """Stop where work is not committed; after an interrupted update, that is not anybody's work."""
+    if must("git", "status", "--porcelain"):
+        raise StopError(
+            "Not everything is committed. Commit it or stash it; but what an interrupted update"
+            " left lacks your own changes: undo that with `git reset --hard` and"
+            " `git clean -d --force`."
+        )
+
+
+def why_copier_failed(stderr: str) -> str:
+    """Copier's own sentence; of a traceback, which an answers file can cause, what it is about."""
+    lines = stderr.strip().splitlines() or ["no output"]
+    if not any(line.startswith("Traceback ") for line in lines):
+        return lines[-1]
+    fatal = [line.partition("fatal: ")[2] for line in lines if "fatal: " in line]
+    if fatal:  # git's, which Copier ran
+        return (
+            f"git cannot read the template ({fatal[-1]}). If it is private, this job needs a way to"
+            " read it: see docs/org-rollout.md of the template."
+        )
+    named = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception)\b", line)]
+    what = lines[named[-1] :][:2] if named else lines[-1:]
+    return (
+        f"Copier stopped ({' '.join(' '.join(what).split())}). If .copier-answers.yml was edited,"
+        " restore it: `git log -p -- .copier-answers.yml` shows its versions."
+    )
+
+
 def newer_version(copier: str) -> str | None:
     """The template's newest version, if this project is behind."""
-    text = must(copier, "check-update", "--output-format", "json")
-    found = json.loads(text)
+    done = run(copier, "check-update", "--output-format", "json")
+    if done.returncode:
+        raise StopError(why_copier_failed(done.stderr))
+    found = json.loads(done.stdout)
     return str(found["latest_version"]) if found["update_available"] else None
 
 
@@ -69,7 +101,7 @@ def update(copier: str) -> str:
     done = run(copier, "update", "--trust", "--defaults")
     lines = done.stderr.strip().splitlines()
     if done.returncode:
-        why = lines[-1] if lines else f"copier exited with {done.returncode}"
+        why = why_copier_failed(done.stderr)
         raise StopError(f"The template cannot update this project by itself. {why}")
     begin = next((n for n, line in enumerate(lines) if line.startswith("Updating to ")), -1)
     return "\n".join(lines[begin + 1 :]).strip()
@@ -129,6 +161,7 @@ def commit(version: str) -> None:
 
 def prepare(copier: str, report: Path) -> None:
     """Everything up to the commit; the report is what `publish` needs."""
+    refuse_dirty()
     version = newer_version(copier)
     if version is None:
         print("The project has the newest version of its template.")

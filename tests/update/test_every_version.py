@@ -7,7 +7,7 @@ name, and are retired by policy.
 from __future__ import annotations
 
 import shutil
-from itertools import combinations, pairwise
+from itertools import combinations, cycle, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ import pytest
 
 from matrix.doctored import MANAGERS, data_as_of, usable
 from matrix_model import Matrix
-from render.projects import copy, files, recorded, release, start, update
+from render.projects import commit, copy, files, recorded, release, start, update
+from update.test_edits import INSERTED
 from update.versions import Change, assert_clean, clone, forget, write_matrix
 from version_matrix import Asked, compute_platform_choices
 
@@ -125,3 +126,31 @@ def test_an_untouched_project_becomes_what_a_fresh_one_is_and_keeps_its_platform
         updated, expected = files(project), files(fresh)
         del updated[".copier-answers.yml"], expected[".copier-answers.yml"]
         assert updated == expected, name
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "manager"),
+    [(*journey, manager) for journey, manager in zip(JOURNEYS, cycle(MANAGERS), strict=False)],
+    ids=["-".join(journey) for journey in JOURNEYS],
+)
+def test_edits_of_every_kind_at_once_survive_and_nothing_else_differs(
+    versions: Versions, tmp_path: Path, before: str, after: str, manager: str
+) -> None:
+    answers = {"package_manager": manager, "python_version": PYTHON, "compute_platform": "cu118"}
+    made = versions.project(before, **answers)
+    project = Path(shutil.copytree(made, tmp_path / "project"))
+    edits = [(*edit[:3],) for edit in INSERTED.values() if manager in edit[3]]
+    for file, place, text in edits:
+        path = project / file
+        content = path.read_text(encoding="utf-8")
+        path.write_text(content.replace(place, text + place, 1), encoding="utf-8")
+    commit(project)
+    update(project, vcs_ref=after)
+    assert_clean(project)
+    expected = files(versions.fresh(after, **answers))
+    found = files(project)
+    for file, _, text in edits:
+        assert text in found[file].decode(), (file, text)
+        found[file] = found[file].decode().replace(text, "", 1).encode()
+    del found[".copier-answers.yml"], expected[".copier-answers.yml"]
+    assert found == expected

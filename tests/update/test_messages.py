@@ -39,7 +39,10 @@ def test_a_platform_that_ended_stays_and_the_update_says_where_and_since_when(
         " so torch stays at 2.11.0. Move on with:" in text
     )
     assert WAY_ON in text
-    assert "cu132 keeps Blackwell, with driver 580.65.06 or newer." in text
+    to_cu132 = WAY_ON.replace("cu126", "cu132")
+    assert (
+        f"Volta are new.\n\nTo keep Blackwell, instead:\n\n    {to_cu132}\n\ncu132: torch" in text
+    )
     assert "Changed:" not in text
 
 

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from copier.errors import UserMessageError
 
-from render.projects import copier, files, git, recorded, start, update
-from update.versions import assert_clean, forget, release_as_of, release_with
+from render.projects import (
+    commit,
+    copier,
+    copy,
+    files,
+    git,
+    recorded,
+    release,
+    start,
+    update,
+)
+from update.versions import assert_clean, edit, forget, release_as_of, release_with
 
 
 def refused(project: Path, **answers: Any) -> str:  # noqa: ANN401
@@ -20,6 +31,97 @@ def refused(project: Path, **answers: Any) -> str:  # noqa: ANN401
     assert files(project) == before
     assert git(project, "status", "--porcelain") == ""
     return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def untouched(tmp_path_factory: pytest.TempPathFactory, history: Path) -> Path:
+    """A project of torch 2.13, which nobody changes."""
+    return start(history, tmp_path_factory.mktemp("untouched") / "project", "v1.2.0")
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "said"),
+    [
+        (
+            "compute_platform: cpu\n",
+            "platform: cu126\n",
+            "platform in .copier-answers.yml is no question of version v1.2.0."
+            " Correct that line or take it out, and commit.",
+        ),
+        (
+            "compute_platform: cpu\n",
+            "compute_platfrom: cu126\n",
+            "compute_platfrom in .copier-answers.yml is no question of version v1.2.0:"
+            " did you mean compute_platform? Correct that line or take it out, and commit.",
+        ),
+        (
+            "compute_platform: cpu\n",
+            "",
+            "compute_platform: .copier-answers.yml has no answer. Write its line back"
+            " (`git log -p -- .copier-answers.yml` shows it), and commit.",
+        ),
+        (
+            "compute_platform: cpu",
+            "compute_platform: {a: b}",
+            "compute_platform: {'a': 'b'} is not",
+        ),
+        ("license: MIT", "license:", "license: None is not text: write it in quotes"),
+        (
+            "python_version: '3.12'",
+            "python_version: 3.12",
+            "python_version: 3.12 was read as a num",
+        ),
+        ("torch_packages:\n- torchvision", "torch_packages: 3", "torch_packages: it is a list:"),
+    ],
+)
+def test_answers_edited_to_what_no_version_knows_stop_the_update(
+    untouched: Path, tmp_path: Path, line: str, instead: str, said: str
+) -> None:
+    project = Path(shutil.copytree(untouched, tmp_path / "project"))
+    edit(project, ".copier-answers.yml", line, instead)
+    commit(project)
+    assert refused(project).startswith(said)
+
+
+def test_a_question_that_was_not_asked_need_not_be_recorded(history: Path, tmp_path: Path) -> None:
+    project = start(history, tmp_path / "project", "v1.2.0", compute_platform="pypi")
+    assert "pytorch_index_url" not in recorded(project)
+    update(project)
+    assert recorded(project)["_commit"] == "v2.0.0"
+
+
+MIGRATION = """\
+import pathlib
+file = pathlib.Path(".copier-answers.yml")
+text = file.read_text(encoding="utf-8")
+file.write_text(text.replace("project_description:", "summary:"), encoding="utf-8")
+"""
+
+
+def test_a_question_that_a_version_renames_takes_its_answer_along(
+    repository: Path, tmp_path: Path
+) -> None:
+    """As CONTRIBUTING.md has it: with a migration before the update."""
+    project = start(repository, tmp_path / "project", project_description="Finds *cats*")
+    files_with_it = git(repository, "grep", "--name-only", "project_description").splitlines()
+    for name in files_with_it:
+        edit(repository, name, "project_description", "summary")
+    (repository / "migrations").mkdir()
+    (repository / "migrations/summary.py").write_text(MIGRATION, encoding="utf-8")
+    script = "{{ _copier_conf.src_path }}/migrations/summary.py"
+    text = (repository / "copier.yml").read_text(encoding="utf-8")
+    (repository / "copier.yml").write_text(
+        f"{text}\n_migrations:\n  - version: v2.0.0\n    when: \"{{{{ _stage == 'before' }}}}\"\n"
+        f'    command: ["{{{{ _copier_python }}}}", "{script}"]\n',
+        encoding="utf-8",
+    )
+    release(repository, "v2.0.0")
+    update(project)
+    assert_clean(project)
+    assert recorded(project)["summary"] == "Finds *cats*"
+    assert "project_description" not in recorded(project)
+    fresh = copy(repository, tmp_path / "fresh", summary="Finds *cats*")
+    assert files(project) == files(fresh)
 
 
 def retire(facts: dict[str, Any]) -> None:

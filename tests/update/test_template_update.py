@@ -270,6 +270,31 @@ def test_a_failing_installation_makes_a_draft_with_its_output(
     assert repository.ready["draft"] is True
 
 
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        (
+            "license: [MIT\n",
+            "Copier stopped (yaml.parser.ParserError: while parsing a flow sequence",
+        ),
+        ("- MIT\n", "Copier stopped (AttributeError: 'list' object has no attribute 'items')."),
+        ("license: MIT\n", "Cannot check because cannot obtain old template references from"),
+    ],
+)
+def test_answers_that_cannot_be_read_are_one_sentence(
+    history: Path, tmp_path: Path, answers: str, said: str
+) -> None:
+    project = start(history, tmp_path / "project", "v1.2.0")
+    (project / ".copier-answers.yml").write_text(answers, encoding="utf-8")
+    commit(project)
+    result = Repository(project, tmp_path).run("prepare")
+    assert result.returncode == 1
+    assert result.stderr.startswith(said)
+    assert len(result.stderr.splitlines()) == 1
+    assert ("`git log -p -- .copier-answers.yml` shows" in result.stderr) is ("stopped" in said)
+    assert git(project, "branch", "--list").split() == ["*", "main"]
+
+
 def test_a_missing_copier_is_one_sentence(repository: Repository) -> None:
     command = [sys.executable, str(repository.script), "prepare", "--report", "x"]
     done = subprocess.run(

@@ -1,0 +1,68 @@
+"""How long `copier update` of a project takes, against the update of a bare template's project.
+
+    python benchmarks/copier_update.py [--runs 11]
+
+Both templates have two versions, and both projects go from the first to the second: ours from the
+newest torch but two to the newest, the bare one from one line of text to another. Every figure is
+the wall time of a real process on a fresh copy of the project. The runs are interleaved, so that a
+busy machine slows all of them, and the ratio of the medians is what to read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+from two_versions import bare_versions, our_versions, started
+
+COPIER = [sys.executable, "-m", "copier"]
+UPDATE = [*COPIER, "update", "--trust", "--defaults", "--quiet"]
+AIM = 1.5
+
+
+def seconds_of_update(project: Path, folder: Path) -> float:
+    """The wall time of an update of a copy of the project."""
+    copy = Path(shutil.copytree(project, folder / "project"))
+    started_at = time.perf_counter()
+    subprocess.run([*UPDATE, str(copy)], check=True, stdout=subprocess.DEVNULL)
+    taken = time.perf_counter() - started_at
+    shutil.rmtree(copy)
+    return taken
+
+
+def main() -> int:
+    """Command line: see the top of this file. Exits 1 if the aim is missed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=11)
+    runs = parser.parse_args().runs
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        projects = {
+            "bare template": started(bare_versions(folder / "bare"), folder / "bare-project"),
+            "torch-starter": started(our_versions(folder / "torch-starter"), folder / "ours"),
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in projects}
+        for number in range(runs + 1):  # the first round only warms the caches up
+            for name, project in projects.items():
+                taken = seconds_of_update(project, folder)
+                seconds[name] += [taken] if number else []
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    print(f"{'':18}{'median':>9}{'fastest':>9}{'/ bare':>8}   ({runs} runs each)")
+    for name, median in medians.items():
+        ratio = median / medians["bare template"]
+        print(f"{name:18}{median:7.3f} s{min(seconds[name]):7.3f} s{ratio:8.2f}")
+    ratio = medians["torch-starter"] / medians["bare template"]
+    print(f"torch-starter takes {ratio:.2f} times the bare template's time (aim: {AIM} at most)")
+    return int(ratio > AIM)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

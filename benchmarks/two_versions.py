@@ -1,0 +1,66 @@
+"""Templates of two versions, and projects made from the first: for benchmarks of updates."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
+
+from snapshot import commit_all, git, snapshot
+
+MATRIX = "extensions/version_matrix.yml"
+OLD, NEW = "1.0.0", "2.0.0"
+
+
+def next_version(folder: Path) -> None:
+    """Commit and tag what changed in a template, packed as a clone from a server is."""
+    git("commit", "--quiet", "--all", "--message", NEW, cwd=folder)
+    git("tag", NEW, cwd=folder)
+    git("gc", "--quiet", cwd=folder)
+
+
+def bare_versions(folder: Path) -> Path:
+    """The least that is a template that can be updated: a question, a file, an answers file."""
+    (folder / "template").mkdir(parents=True)
+    (folder / "copier.yml").write_text(
+        "project_name: {type: str, default: my-project}\n_subdirectory: template\n",
+        encoding="utf-8",
+    )
+    answers = folder / "template" / "{{ _copier_conf.answers_file }}.jinja"
+    answers.write_text("{{ _copier_answers | to_nice_yaml }}", encoding="utf-8")
+    readme = folder / "template" / "README.md.jinja"
+    readme.write_text("# {{ project_name }}\n\nOld.\n", encoding="utf-8")
+    commit_all(folder, OLD)
+    readme.write_text("# {{ project_name }}\n\nNew.\n", encoding="utf-8")
+    next_version(folder)
+    return folder
+
+
+def our_versions(folder: Path) -> Path:
+    """This template: without its two newest series of torch, then with them."""
+    snapshot(folder, "0.0.1")
+    path = folder / MATRIX
+    now = path.read_bytes()
+    facts = yaml.safe_load(now)
+    *_, third, _, _ = dict.fromkeys(name.rpartition(".")[0] for name in facts["releases"])
+    kept = list(facts["releases"])
+    last = max(n for n, name in enumerate(kept) if name.startswith(f"{third}."))
+    facts["releases"] = {name: facts["releases"][name] for name in kept[: last + 1]}
+    path.write_text(yaml.safe_dump(facts, sort_keys=False), encoding="utf-8")
+    git("commit", "--quiet", "--all", "--message", OLD, cwd=folder)
+    git("tag", OLD, cwd=folder)
+    path.write_bytes(now)
+    next_version(folder)
+    return folder
+
+
+def started(template: Path, project: Path) -> Path:
+    """A committed project of a template's old version."""
+    command = [sys.executable, "-m", "copier", "copy", "--trust", "--defaults", "--quiet"]
+    subprocess.run([*command, "--vcs-ref", OLD, str(template), str(project)], check=True)
+    commit_all(project, "made")
+    return project

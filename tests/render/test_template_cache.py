@@ -1,0 +1,42 @@
+"""What keeps Copier fast: strings that are compiled once, menus that nobody sees left out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from copier.errors import UserMessageError
+from jinja2.sandbox import SandboxedEnvironment
+
+from render.projects import copy, files, recorded
+from template_cache import TemplateCacheExtension
+
+
+def environment() -> SandboxedEnvironment:
+    return SandboxedEnvironment(extensions=[TemplateCacheExtension])
+
+
+def test_a_string_is_compiled_once_in_each_environment() -> None:
+    one, other = environment(), environment()
+    template = one.from_string("{{ n }}")
+    assert one.from_string("{{ n }}") is template
+    assert other.from_string("{{ n }}") is not template
+    assert [template.render(n=n) for n in (1, 2)] == ["1", "2"]
+
+
+@pytest.mark.parametrize("value", [3, None, ["{{ n }}"], {"n": 1}], ids=str)
+def test_what_is_no_string_raises_what_copier_expects(value: object) -> None:
+    for _ in range(2):
+        with pytest.raises(TypeError):
+            environment().from_string(value)  # type: ignore[arg-type]
+
+
+def test_with_every_answer_given_the_project_is_the_same_and_wrong_ones_are_refused(
+    template: Path, tmp_path: Path
+) -> None:
+    usual = copy(template, tmp_path / "usual", compute_platform="cu130")
+    answers = {k: v for k, v in recorded(usual).items() if not k.startswith("_")}
+    assert files(copy(template, tmp_path / "given", **answers)) == files(usual)
+    for name, wrong in {"license": "GPL", "compute_platform": "cu999", "ci": "jenkins"}.items():
+        with pytest.raises(UserMessageError, match=f"^{name}: '{wrong}' is not on offer"):
+            copy(template, tmp_path / "wrong", **(answers | {name: wrong}))

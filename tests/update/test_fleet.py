@@ -1,0 +1,331 @@
+"""tools/fleet.py: many projects in one table, and their updates on branches."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleet_update import Row
+from render.projects import ROOT, commit, files, git, recorded, release, start, update
+from update.versions import clone
+
+FLEET = ROOT / "tools" / "fleet.py"
+BRANCH = "template-update/2.0.0"
+ANSWERS = ".copier-answers.yml"
+
+
+def fleet(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the tool, as a person would."""
+    return subprocess.run(
+        [sys.executable, str(FLEET), *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+
+
+def rows(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
+    """What --json says, by the names of the projects' folders."""
+    assert "Traceback" not in done.stderr
+    return {Path(row["project"]).name: row for row in json.loads(done.stdout)["projects"]}
+
+
+def state(project: Path) -> tuple[dict[str, bytes], str, str, str]:
+    """All of a checkout that its owner sees: files, branch and commit, status, worktrees."""
+    return (
+        files(project),
+        (project / ".git/HEAD").read_text(encoding="utf-8") + git(project, "rev-parse", "HEAD"),
+        git(project, "status", "--porcelain"),
+        git(project, "worktree", "list"),
+    )
+
+
+def branches(project: Path) -> list[str]:
+    return git(project, "branch", "--list", "--format=%(refname:short)").split()
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory: pytest.TempPathFactory, history: Path) -> dict[str, Path]:
+    """A committed project of three versions of the template; nobody changes them."""
+    folder = tmp_path_factory.mktemp("fleet-projects")
+    return {
+        "old": start(history, folder / "old", "v1.2.0"),
+        "ended": start(history, folder / "ended", "v1.1.0", compute_platform="cu128"),
+        "new": start(history, folder / "new", "v2.0.0"),
+    }
+
+
+@pytest.fixture
+def project(versions: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
+    """Makes a checkout in tmp_path/clones."""
+
+    def make(name: str, kind: str = "old") -> Path:
+        return Path(shutil.copytree(versions[kind], tmp_path / "clones" / name))
+
+    return make
+
+
+def edit(project: Path, file: str, old: str, new: str, *, committed: bool = True) -> None:
+    path = project / file
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8", newline="")
+    if committed:
+        commit(project)
+
+
+# How each project of the fleet is made unusable, and what is said of it.
+REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
+    "dirty": (
+        lambda p: edit(p, "README.md", "## Run", "## Mine", committed=False),
+        "Work is not committed (README.md): commit it or stash it.",
+    ),
+    "interrupted": (
+        lambda p: edit(p, ANSWERS, "_commit: v1.2.0", "_commit: v2.0.0", committed=False),
+        f"An update was interrupted, or is not committed yet ({ANSWERS} has changed): commit it",
+    ),
+    "no-yaml": (
+        lambda p: edit(p, ANSWERS, "license: MIT", "license: [MIT"),
+        f"{ANSWERS}, line ",
+    ),
+    "list": (
+        lambda p: edit(p, ANSWERS, (p / ANSWERS).read_text(encoding="utf-8"), "- MIT\n"),
+        f"{ANSWERS} is not a list of `name: answer` lines. Restore it: `git log -- {ANSWERS}`",
+    ),
+    "wrong-type": (
+        lambda p: edit(p, ANSWERS, "compute_platform: cpu", "compute_platform: [cpu]"),
+        f"{ANSWERS}: compute_platform is ['cpu'], which is no text.",
+    ),
+    "renamed": (
+        lambda p: edit(p, ANSWERS, "compute_platform: cpu", "platform: cpu"),
+        f"{ANSWERS} has no answer to compute_platform.",
+    ),
+    "unknown-value": (
+        lambda p: edit(p, ANSWERS, "compute_platform: cpu", "compute_platform: cu999"),
+        "compute_platform: 'cu999' is not on offer: choose ",
+    ),
+    "no-version": (
+        lambda p: edit(p, ANSWERS, "_commit: v1.2.0", "_commit: v0.9.0"),
+        f"{ANSWERS} records version v0.9.0, which the template does not have:",
+    ),
+    "no-template": (
+        lambda p: edit(p, ANSWERS, recorded(p)["_src_path"], "/nowhere/torch-starter"),
+        "Its template, /nowhere/torch-starter, is no git repository that can be found.",
+    ),
+    "not-ours": (
+        lambda p: edit(
+            p,
+            ANSWERS,
+            (p / ANSWERS).read_text(encoding="utf-8"),
+            "_commit: v1\n_src_path: https://user:secret@example.com/other.git\n",
+        ),
+        "It was made from another template, https://example.com/other.git: leave it out.",
+    ),
+    "no-git": (lambda p: shutil.rmtree(p / ".git"), "It is in no git repository: commit it to"),
+}
+
+
+def test_a_fleet_is_told_updated_and_recognized_again(
+    project: Callable[..., Path], tmp_path: Path
+) -> None:
+    clones = tmp_path / "clones"
+    good = {name: project(name, name) for name in ("old", "ended", "new")}
+    conflict = project("conflict")
+    edit(conflict, "pyproject.toml", '"torch==2.13.0"', '"torch>=2.13"')
+    for name, (damage, _) in REFUSED.items():
+        damage(project(name))
+    (clones / "unrelated").mkdir()
+    before = {path.name: state(path) for path in clones.iterdir() if (path / ".git").exists()}
+
+    done = fleet("--trust", "--json", clones)
+    assert done.returncode == 1
+    told = rows(done)
+    assert set(told) == {*good, "conflict", *REFUSED}
+    for name, (_, said) in REFUSED.items():
+        assert told[name]["state"] == "refused", told[name]
+        assert told[name]["reason"].startswith(said)
+    assert "secret" not in done.stdout
+    assert told["new"]["state"] == "up to date"
+    assert {key: told["old"][key] for key in ("state", "torch", "torch_version", "version")} == {
+        "state": "update",
+        "torch": "2.13.0+cpu",
+        "torch_version": "latest",
+        "version": "v1.2.0",
+    }
+    assert (told["old"]["new_version"], told["old"]["new_torch"]) == ("2.0.0", "2.14.1+cpu")
+    assert told["old"]["changed"].startswith("torch 2.13.0+cpu -> 2.14.1+cpu; torchvision ")
+    assert told["ended"]["minimum_driver"] == {
+        "linux-x86_64": "525.60.13",
+        "linux-aarch64": "525.60.13",
+        "windows-amd64": "528.33",
+    }
+    assert "cu128 has ended: torch 2.12.0" in told["ended"]["message"]
+    assert told["conflict"]["state"] == "conflict"
+    assert told["conflict"]["conflicts"] == ["pyproject.toml"]
+    after = {path.name: state(path) for path in clones.iterdir() if (path / ".git").exists()}
+    assert after == before
+    assert branches(good["old"]) == ["main"]
+
+    done = fleet("--trust", "--apply", clones)
+    assert done.returncode == 1
+    lines = {Path(line.split()[0]).name: line for line in done.stdout.splitlines() if line.strip()}
+    assert "branch made: torch 2.13.0+cpu -> 2.14.1+cpu; torchvision " in lines["old"]
+    assert (
+        " cu128     2.11.0+cu128 (latest)  1.1.0 -> 2.0.0  branch made: the same" in lines["ended"]
+    )
+    assert "conflict in pyproject.toml (else: torch 2.13.0+cpu -> 2.14.1+cpu" in lines["conflict"]
+    assert f"{good['ended']}:\ncu128 has ended: torch 2.12.0 of 2026-05-13 " in done.stdout
+    assert done.stdout.endswith(
+        f"{len(told)} projects: 1 up to date, 2 branch made, 1 conflict, {len(REFUSED)} refused\n"
+    )
+    after = {path.name: state(path) for path in clones.iterdir() if (path / ".git").exists()}
+    assert after == before
+    assert branches(conflict) == ["main"]
+    for name in ("old", "ended"):
+        assert branches(good[name]) == ["main", BRANCH]
+        message = git(good[name], "log", "-1", "--format=%B", BRANCH)
+        assert message.startswith("Update the template to 2.0.0\n\nmy-torch-project is up to date")
+        assert git(good[name], "rev-parse", f"{BRANCH}~1") == git(good[name], "rev-parse", "main")
+    by_hand = update(Path(shutil.copytree(good["old"], tmp_path / "by-hand")))
+    git(good["old"], "checkout", "--quiet", BRANCH)
+    assert files(good["old"]) == files(by_hand)
+    git(good["old"], "checkout", "--quiet", "main")
+
+    git(good["ended"], "commit", "--quiet", "--allow-empty", "--message", "Newer work")
+    done = fleet("--trust", "--apply", "--json", good["old"], good["ended"])
+    told = rows(done)
+    assert told["old"]["state"] == "branch is there"
+    assert told["old"]["changed"].startswith("torch 2.13.0+cpu -> 2.14.1+cpu")
+    assert told["ended"]["reason"].startswith(f"The branch {BRANCH} is there, but does not have")
+
+
+def test_checkouts_of_every_shape_get_their_branch(
+    project: Callable[..., Path], versions: dict[str, Path], tmp_path: Path
+) -> None:
+    """A folder of a larger repository, a shallow clone, a linked worktree on no branch."""
+    larger = tmp_path / "larger"
+    shutil.copytree(
+        versions["old"], larger / "services/vision", ignore=shutil.ignore_patterns(".git")
+    )
+    (larger / "README.md").write_text("# Ours\n", encoding="utf-8")
+    git(larger, "init", "--quiet")
+    commit(larger)
+    (larger / "draft.txt").write_text("not of the project\n", encoding="utf-8")
+    full = project("full")
+    git(full, "commit", "--quiet", "--allow-empty", "--message", "More")
+    shallow = tmp_path / "shallow"
+    git(tmp_path, "clone", "--quiet", "--depth=1", full.as_uri(), str(shallow))
+    linked = tmp_path / "linked \u00e4nd spaced"
+    git(full, "worktree", "add", "--quiet", "--detach", str(linked))
+    paths = tmp_path / "paths.txt"
+    paths.write_text(f"{shallow}\n\n{linked}\n", encoding="utf-8")
+
+    done = fleet("--trust", "--apply", "--json", "--list", paths, larger / "services/vision")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert [row["state"] for row in rows(done).values()] == ["branch made"] * 3
+    tip = git(larger, "ls-tree", "-r", "--name-only", f"{BRANCH}-services-vision").split()
+    assert {"README.md", "services/vision/README.md"} <= set(tip)
+    changed = git(larger, "diff", "--name-only", "main", f"{BRANCH}-services-vision").split()
+    assert changed
+    assert all(name.startswith("services/vision/") for name in changed)
+    assert branches(larger) == ["main", f"{BRANCH}-services-vision"]
+    for checkout in (shallow, linked):
+        assert "_commit: v2.0.0" in git(checkout, "show", f"{BRANCH}:{ANSWERS}")
+        assert git(checkout, "status", "--porcelain") == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="git's trace has other paths there")
+def test_a_private_template_is_fetched_once_and_trust_is_asked_for(
+    project: Callable[..., Path], history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The address in the answers is replaced by git's own setting, as one with a token is."""
+    template = clone(history, tmp_path / "server/torch-starter.git")
+    (template / "NOTES.md").write_text("new\n", encoding="utf-8")
+    release(template, "v2.1.0rc1")
+    public = "https://git.example.com/torch-starter.git"
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{template.parent.as_uri()}/.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://git.example.com/")
+    one, two = project("one"), project("two")
+    for path in (one, two):
+        edit(path, ANSWERS, recorded(path)["_src_path"], public)
+    done = fleet("--json", one)
+    assert done.returncode == 1
+    reason = rows(done)["one"]["reason"]
+    assert reason.startswith(f"Its template, {public}, is not trusted: add the address to `trust`")
+
+    settings = tmp_path / "settings.yml"
+    settings.write_text("trust: ['https://git.example.com/']\n", encoding="utf-8")
+    monkeypatch.setenv("COPIER_SETTINGS_PATH", str(settings))
+    monkeypatch.setenv("GIT_TRACE2_EVENT", str(tmp_path / "trace"))
+    done = fleet("--apply", "--json", "--prereleases", one, two)
+    assert done.returncode == 0, done.stdout
+    assert {row["branch"] for row in rows(done).values()} == {"template-update/2.1.0rc1"}
+    answers = git(one, "show", f"template-update/2.1.0rc1:{ANSWERS}")
+    assert f"_src_path: {public}\n" in answers
+    assert "_commit: v2.1.0rc1\n" in answers
+    trace = (tmp_path / "trace").read_text(encoding="utf-8")
+    commands = [json.loads(line) for line in trace.splitlines() if '"event":"start"' in line]
+    served = [c["argv"] for c in commands if "upload-pack" in c["argv"][0] + c["argv"][1]]
+    assert sum(str(template) in argv for argv in served) == 1, served
+
+
+def test_a_token_in_an_address_is_not_shown() -> None:
+    row = Row("project", template="https://user:secret@example.com/org/torch-starter.git")
+    assert row.as_json()["template"] == "https://example.com/org/torch-starter.git"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "no project found: name checkouts, or a folder that has some"),
+        (["--jobs", "0", "x"], "--jobs is at least 1"),
+        (["--list", "nowhere.txt"], "nowhere.txt cannot be read: "),
+    ],
+)
+def test_a_wrong_command_line_is_a_sentence(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    done = fleet(*arguments, cwd=tmp_path)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_copier_it_says_what_is_missing(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", str(FLEET), tmp_path], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert " has no plumbum: run this with a Python that has copier and" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a terminal of POSIX")
+@pytest.mark.parametrize("color", [True, False])
+def test_a_terminal_gets_a_bar_colors_and_lines_that_fit(
+    project: Callable[..., Path], color: bool
+) -> None:
+    from terminal import Terminal
+
+    command: list[str | Path] = [sys.executable, FLEET, "--trust"]
+    command.append(project("old") if color else project("new", "new"))
+    environment = {} if color else {"NO_COLOR": "1"}
+    terminal = Terminal(command, (100, 40), ROOT, environment)
+    terminal.type("", until="1 projects")
+    assert terminal.finish() == 0
+    screen = terminal.screen
+    text = "\n".join(screen.display)
+    assert ("1.2.0 -> 2.0.0" if color else "up to date") in text
+    colored = any(screen.buffer[y][x].fg != "default" for y in range(40) for x in range(100))
+    assert colored is color

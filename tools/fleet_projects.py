@@ -1,0 +1,215 @@
+"""The checkouts that tools/fleet.py is about: finding them, and reading what each one records."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from copier._vcs import get_repo  # what Copier itself makes of `gh:org/name`; it has no public name
+
+ANSWERS = ".copier-answers.yml"
+DATA_FILE = "scripts/torch_builds.json"
+# What a project of this template, or of a fork of it, has recorded.
+NEEDED = ("compute_platform", "package_manager", "python_version", "torch_version")
+RESTORE = f"Restore it: `git log -- {ANSWERS}` shows its versions"
+
+
+class RefusedError(Exception):
+    """Why a project cannot be updated, and what to do."""
+
+
+class GitError(Exception):
+    """The last line that git printed."""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a checkout says of itself."""
+
+    template: str
+    commit: str
+    compute_platform: str
+    torch_version: str
+
+
+def git(folder: Path | str, *arguments: str, **environment: str) -> str:
+    """Run git in a folder; what it prints.
+
+    Raises:
+        GitError: if git fails, or is not installed.
+    """
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env={**os.environ, **environment},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise GitError(f"git cannot be run: {error.strerror}") from error
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines()
+        raise GitError(without_secrets(lines[-1] if lines else "no output"))
+    return done.stdout.strip("\n")
+
+
+def without_secrets(text: str) -> str:
+    """Text in which no address shows a password or a token."""
+    return re.sub(r"(?<=://)[^/@\s]+@", "", text)
+
+
+def find(paths: Iterable[Path]) -> list[Path]:
+    """The checkouts that are named, and those in the folders that are named, each once.
+
+    A folder of checkouts is one without an answers file and without a `.git`; what lies in it and
+    was not made with Copier is left out. A checkout that is named itself is always taken.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        is_folder = path.is_dir() and not any((path / n).exists() for n in (ANSWERS, ".git"))
+        inside = sorted(path.iterdir()) if is_folder else []
+        checkouts = [child for child in inside if (child / ANSWERS).exists()]
+        found.update(dict.fromkeys(checkouts if is_folder else [path]))
+    return list(found)
+
+
+def load_answers(project: Path) -> dict[str, Any]:
+    """The recorded answers.
+
+    Raises:
+        RefusedError: if there are none, or if the file is no mapping of answers.
+    """
+    try:
+        text = (project / ANSWERS).read_text(encoding="utf-8")
+        answers = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
+    except (FileNotFoundError, NotADirectoryError):
+        what = f"It has no {ANSWERS}" if project.is_dir() else "There is no such folder"
+        raise RefusedError(f"{what}: name a project made from the template.") from None
+    except yaml.MarkedYAMLError as error:
+        line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise RefusedError(f"{ANSWERS}{line}: {error.problem}. {RESTORE}.") from None
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise RefusedError(f"{ANSWERS} cannot be read ({error}). {RESTORE}.") from None
+    if not isinstance(answers, dict):
+        raise RefusedError(f"{ANSWERS} is not a list of `name: answer` lines. {RESTORE}.")
+    return answers
+
+
+def read(project: Path) -> Recorded:
+    """What a project has recorded.
+
+    Raises:
+        RefusedError: if that is not what a project of this template records.
+    """
+    answers = load_answers(project)
+    if not answers.get("_src_path"):
+        raise RefusedError(f"{ANSWERS} names no template (`_src_path`). {RESTORE}.")
+    missing = [name for name in NEEDED if name not in answers]
+    if len(missing) == len(NEEDED):
+        template = without_secrets(str(answers["_src_path"]))
+        raise RefusedError(f"It was made from another template, {template}: leave it out.")
+    if missing:
+        raise RefusedError(f"{ANSWERS} has no answer to {', '.join(missing)}. {RESTORE}.")
+    for name in ("_src_path", "_commit", *NEEDED):
+        if not isinstance(answers.get(name), str):
+            raise RefusedError(
+                f"{ANSWERS}: {name} is {answers.get(name)!r}, which is no text. {RESTORE}."
+            )
+    return Recorded(
+        answers["_src_path"],
+        answers["_commit"],
+        answers["compute_platform"],
+        answers["torch_version"],
+    )
+
+
+@dataclass(frozen=True)
+class Built:
+    """The build that a project has: torch, such as `2.14.1+cu126`, and the least NVIDIA drivers."""
+
+    torch: str | None = None
+    minimum_driver: dict[str, str] = field(default_factory=dict)  # by platform
+
+
+def built(project: Path) -> Built:
+    """What the data file of a project says; nothing where that cannot be read."""
+    try:
+        data = json.loads((project / DATA_FILE).read_text(encoding="utf-8"))
+        platforms = data["builds"][data["compute_platform"]]["platforms"]
+        drivers = {name: row["minimum_driver"] for name, row in platforms.items()}
+        torch = str(next(iter(platforms.values()))["torch_version"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
+        return Built()
+    return Built(torch, {name: str(driver) for name, driver in drivers.items() if driver})
+
+
+def top_folder(project: Path) -> Path:
+    """The top of the git repository that a project lies in.
+
+    Raises:
+        RefusedError: if it lies in none, or in one without a commit.
+    """
+    try:
+        top = Path(git(project, "rev-parse", "--show-toplevel"))
+    except GitError as error:
+        why = "" if "not a git repository" in str(error) else f" ({error})"
+        raise RefusedError(f"It is in no git repository{why}: commit it to one.") from None
+    try:
+        git(top, "rev-parse", "--verify", "--quiet", "HEAD")
+    except GitError:
+        raise RefusedError("Nothing is committed there yet: commit the project.") from None
+    return top
+
+
+def uncommitted(project: Path) -> list[str]:
+    """The files of a project that are not as they were committed, new ones with them.
+
+    Raises:
+        RefusedError: if the answers file is one of them: what it says is not what HEAD has.
+    """
+    lines = git(project, "status", "--porcelain", "--", ".").splitlines()
+    names = [line[3:] for line in lines]
+    if any(Path(name).name == ANSWERS for name in names):
+        raise RefusedError(
+            f"An update was interrupted, or is not committed yet ({ANSWERS} has changed): commit"
+            " it, or undo it with `git reset --hard` and remove its new files."
+        )
+    return names
+
+
+def refuse_dirty(names: list[str]) -> None:
+    """Stop where work is not committed.
+
+    Raises:
+        RefusedError: with the files.
+    """
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise RefusedError(
+            f"Work is not committed ({', '.join(names[:3])}{more}): commit it or stash it."
+        )
+
+
+def address(template: str) -> str:
+    """What git calls the address of a template that a project names.
+
+    Raises:
+        RefusedError: if it is neither an address nor a git repository on this machine.
+    """
+    url = get_repo(template)
+    if url is None:
+        raise RefusedError(
+            f"Its template, {without_secrets(template)}, is no git repository that can be found."
+        )
+    return url
