@@ -5,7 +5,7 @@
 The real torch, from an index on loopback, so that no network hides what the bootstrap costs. The
 commands by hand are those of each manager's documentation. Both sides are measured in turn, cold
 (empty caches) and warm, and begin without .venv and without a lock file; the fastest run of each
-counts. The index notes what it was asked for: a CPU project must not fetch anything of CUDA.
+counts. The index notes what it was asked for: a CPU project must not download a wheel of CUDA's.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from install.rendered import ROOT, render
 TORCH, PYTHON = "2.13.0", "3.11"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 AIM_COLD, AIM_NOTHING = 1.1, 1.0  # times the commands by hand; seconds
-CUDA = re.compile(r"/(nvidia|cuda|triton|torch-[^/]*cu\d)", re.IGNORECASE)
+CUDA = re.compile(r"/(nvidia|cuda|triton|torch-[^/]*cu\d)[^/]*\.whl$", re.IGNORECASE)
 SMOKE_TEST = [".venv/bin/python", "scripts/gpu_smoke_test.py"]
 PIP = [".venv/bin/python", "-m", "pip", "install"]
 BY_HAND: dict[str, list[list[str]]] = {
@@ -120,9 +120,9 @@ def measure(manager: str, index: LoopbackIndex, runs: int) -> dict[str, list[flo
             if number:
                 seconds.setdefault("nothing to do", []).append(took)
     if cuda := [request.path for request in requests if CUDA.search(request.path)]:
-        raise SystemExit(f"{manager} asked for CUDA: {cuda[:3]}")
+        raise SystemExit(f"{manager} downloaded CUDA: {cuda[:3]}")
     torch = [request for request in requests if re.search(r"/torch-[^/]*\.whl$", request.path)]
-    print(f"{manager}: {len(requests)} requests, {len(torch)} for torch's wheel, 0 for CUDA")
+    print(f"{manager}: {len(requests)} requests, {len(torch)} for wheels of torch, none of CUDA's")
     return seconds
 
 
