@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,10 +24,9 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from install.loopback_index import LoopbackIndex
 from install.managers import Tools
-from install.rendered import ROOT, render
+from install.real_torch import PYTHON, real_index
+from install.rendered import render
 
-TORCH, PYTHON = "2.13.0", "3.11"
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 AIM_COLD, AIM_NOTHING = 1.1, 1.0  # times the commands by hand; seconds
 CUDA = re.compile(r"/(nvidia|cuda|triton|torch-[^/]*cu\d)[^/]*\.whl$", re.IGNORECASE)
 SMOKE_TEST = [".venv/bin/python", "scripts/gpu_smoke_test.py"]
@@ -44,30 +42,6 @@ BY_HAND: dict[str, list[list[str]]] = {
     ],
 }
 BOOTSTRAP = [["sh", "bootstrap.sh"]]
-
-
-def real_wheels(folder: Path) -> tuple[Path, Path]:
-    """torch, and what it needs, as pip gets them here; downloaded once."""
-    torch, others = folder / "wheels", folder / "wheels-of-torch-needs"
-    pip = [sys.executable, "-m", "pip", "download", "--quiet"]
-    for index in ([], ["--index-url", CPU_INDEX]):
-        if not list(torch.glob(f"torch-{TORCH}+cpu-cp{PYTHON.replace('.', '')}-*")):
-            wanted = [*pip, "--no-deps", f"torch=={TORCH}+cpu", "--dest", str(torch), *index]
-            subprocess.run(wanted, check=bool(index))
-    if not others.is_dir():
-        (wheel,) = torch.glob(f"torch-{TORCH}+cpu-cp{PYTHON.replace('.', '')}-*")
-        wanted = [
-            *pip,
-            "--only-binary=:all:",
-            str(wheel),
-            "numpy",
-            "pip>=25.1",
-            "--dest",
-            str(others),
-        ]
-        subprocess.run(wanted, check=True)
-        next(others.glob("torch-*")).unlink()
-    return torch, others
 
 
 class Bench:
@@ -147,10 +121,7 @@ def main() -> int:
     asked = parser.parse_args()
     if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON:
         sys.exit(f"Run this with Python {PYTHON}, which the wheel is for.")
-    torch, others = real_wheels(ROOT / ".cache")
-    with LoopbackIndex() as index:
-        index.add_wheels(torch, "cpu")
-        index.add_wheels(others, "pypi")
+    with real_index(sys.executable) as index:
         met = [report(name, measure(name, index, asked.runs)) for name in asked.managers]
     print(f"Aims: {AIM_COLD} times the commands by hand when cold, {AIM_NOTHING} s to do nothing")
     return int(not all(met))

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections import Counter
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
+from copier._main import Worker  # which has no public name
 
 from matrix_model import Matrix, load_matrix
 from render.projects import DONE, ROOT, release, working_tree
@@ -39,6 +42,31 @@ def no_personal_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
         yield
 
 
+@cache
+def keeps_file_modes(project: Path, is_repository: bool) -> bool:
+    """Whether git sees a file's executable bit on disk, as it does everywhere but on Windows."""
+    if not is_repository:
+        return True
+    command = ["git", "config", "--type=bool", "--get", "core.fileMode"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+    return done.stdout.strip() != "false"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def git_is_asked_once_for_file_modes() -> Iterator[None]:
+    """Copier runs git to ask for this before each file: a seventh of an update's time."""
+    ask = Worker._sync_git_index_executable_bit
+
+    def ask_where_it_matters(worker: Worker, path: Path, mode: int) -> None:
+        project = worker.subproject.local_abspath
+        if not keeps_file_modes(project, (project / ".git").exists()):
+            ask(worker, path, mode)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "_sync_git_index_executable_bit", ask_where_it_matters)
+        yield
+
+
 @pytest.fixture(scope="session")
 def matrix() -> Matrix:
     """The matrix that the template ships."""
@@ -65,6 +93,11 @@ def git_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Pa
     shutil.copytree(template, repository)
     release(repository, "v1.0.0")
     return repository
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The slow ones first, so that none is left alone at the end; Wine needs time to get ready."""
+    items.sort(key=lambda item: 0 if item.get_closest_marker("slow") else 1)
 
 
 @pytest.hookimpl(wrapper=True)

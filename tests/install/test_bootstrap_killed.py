@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bootstrap import SMOKE_TEST, Bench
 
 from install.managers import Tools
+from install.real_torch import PYTHON, NotHereError, cpu_wheel, real_index
 from install.rendered import render
 
 pytestmark = [
@@ -25,13 +27,15 @@ pytestmark = [
     pytest.mark.slow,
 ]
 SEED = 20261121
+MANAGERS = ("uv", "pip", "poetry")
+Record = Callable[[str, object], None]
 CHECK = "import importlib.metadata as m, my_torch_project; print(m.version('torch'))"
 
 
-def start(tools: Tools, project: Path) -> subprocess.Popen[str]:
+def start(tools: Tools, project: Path, *options: str) -> subprocess.Popen[str]:
     """A bootstrap in a process group of its own."""
     return subprocess.Popen(
-        ["sh", "bootstrap.sh", "--no-smoke"],
+        ["sh", "bootstrap.sh", *(options or ["--no-smoke"])],
         cwd=project,
         env=tools.environment,
         stdout=subprocess.PIPE,
@@ -66,40 +70,80 @@ def remove_what_it_makes(project: Path) -> None:
         lock.unlink()
 
 
-@pytest.mark.parametrize(("manager", "times"), [("uv", 34), ("pip", 8), ("poetry", 8)])
+class Kills:
+    """Kills a project's bootstrap at random moments, and runs it again after each."""
+
+    def __init__(self, tools: Tools, project: Path, *options: str) -> None:
+        self.tools, self.project, self.options = tools, project, options
+        self.stages = Counter[str]()
+
+    def run(self) -> tuple[int, str]:
+        """Let a bootstrap come to its end: exit code and output."""
+        process = start(self.tools, self.project, *self.options)
+        output, _ = process.communicate()
+        return process.returncode, output
+
+    def usual_seconds(self) -> float:
+        """How long it takes from nothing when it is not killed; the first run fills the caches."""
+        for _ in range(2):
+            remove_what_it_makes(self.project)
+            started = time.monotonic()
+            code, output = self.run()
+            assert code == 0, output
+        return time.monotonic() - started
+
+    def __call__(self, times: int) -> Iterator[str]:
+        """Kill it this often; the output of each next run, which must end well."""
+        chance, seconds = random.Random(SEED), self.usual_seconds()
+        for _ in range(times):
+            remove_what_it_makes(self.project)
+            moment = chance.triangular(0, seconds, seconds)  # it begins with looking
+            self.stages[kill(start(self.tools, self.project, *self.options), moment)] += 1
+            code, output = self.run()
+            assert code == 0, f"after {moment:.3f} s: {output}"
+            left = {path.name for path in (self.project / ".tools").iterdir()}
+            assert left <= {"bootstrap.log", "bootstrap.lock"}
+            yield output
+
+
+@pytest.mark.parametrize(("manager", "times"), [("uv", 20), ("pip", 4), ("poetry", 4)])
 def test_a_run_after_a_kill_at_any_moment_is_as_good_as_the_first(
-    tools: Tools,
-    tmp_path: Path,
-    record_property: Callable[[str, object], None],
-    manager: str,
-    times: int,
+    tools: Tools, tmp_path: Path, record_property: Record, manager: str, times: int
 ) -> None:
     url = tools.index.pytorch_url
     project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
-    durations = []
-    for _ in range(2):  # the first fills the caches
-        remove_what_it_makes(project)
-        started = time.monotonic()
-        output, _ = start(tools, project).communicate()
-        durations.append(time.monotonic() - started)
-        assert "Done." in output, output
-    chance, stages = random.Random(SEED), Counter[str]()
-    for _ in range(times):
-        remove_what_it_makes(project)
-        moment = chance.triangular(0, durations[-1], durations[-1])  # it begins with looking
-        stages[kill(start(tools, project), moment)] += 1
-
-        process = start(tools, project)
-        output, _ = process.communicate()
-
-        assert process.returncode == 0, f"after {moment:.3f} s: {output}"
+    kills = Kills(tools, project)
+    for _ in kills(times):
         installed = tools.run(project / ".venv/bin/python", "-c", CHECK, cwd=project)
         assert installed.strip().endswith("+cpu")
-        left = {path.name for path in (project / ".tools").iterdir()}
-        assert left <= {"bootstrap.log", "bootstrap.lock"}
-    for name, count in stages.items():
+    for name, count in kills.stages.items():
         record_property(f"kills of a {manager} bootstrap while {name}", count)
-    assert len(stages) > 2
+    assert len(kills.stages) > 2
+
+
+@pytest.mark.xdist_group("real install")
+@pytest.mark.skipif(
+    "{}.{}".format(*sys.version_info) != PYTHON, reason=f"the real wheel is for Python {PYTHON}"
+)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_run_after_a_kill_ends_in_a_passing_smoke_test(
+    tmp_path: Path, record_property: Record, manager: str
+) -> None:
+    """With the real torch; KILLS=50 says how often, the default keeps the test run short."""
+    times = int(os.environ.get("KILLS", 3 if manager == "uv" else 0))
+    if not times:
+        pytest.skip("takes minutes with pip and Poetry: set KILLS=5, say")
+    try:
+        cpu_wheel(sys.executable)
+    except NotHereError as error:
+        pytest.skip(str(error))
+    with real_index(sys.executable) as index:
+        bench = Bench(manager, index, tmp_path)
+        kills = Kills(bench.tools, bench.project, "--verbose")
+        for output in kills(times):
+            assert "PASS  quick" in output or "Nothing to do" in output, output
+            bench.tools.run(*SMOKE_TEST, cwd=bench.project)
+    record_property(f"kills of a {manager} bootstrap with the real torch", times)
 
 
 def test_a_second_bootstrap_leaves_the_work_to_the_first(tools: Tools, tmp_path: Path) -> None:

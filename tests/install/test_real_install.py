@@ -12,14 +12,11 @@ from pathlib import Path
 import pytest
 
 from install.loopback_index import LoopbackIndex
-from install.rendered import ROOT, render
+from install.real_torch import PYTHON, TORCH, NotHereError, cpu_wheel
+from install.rendered import render
 
 # One process of the test run has the project and the download to itself.
 pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.xdist_group("real install")]
-
-TORCH = "2.13.0"
-PYTHON = "3.11"
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 
 
 def run(*command: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -36,19 +33,6 @@ def run(*command: str | Path, cwd: Path, **changes: str) -> subprocess.Completed
     )
 
 
-def cpu_wheel(python: str) -> Path:
-    """The real CPU wheel, downloaded once: from where pip already finds it, or from its index."""
-    folder = ROOT / ".cache" / "wheels"
-    name = f"torch-{TORCH}+cpu-cp{PYTHON.replace('.', '')}-*.whl"
-    wanted = [python, "-m", "pip", "download", "--quiet", "--no-deps", f"torch=={TORCH}+cpu"]
-    for index in ([], ["--index-url", CPU_INDEX]):
-        if not (found := list(folder.glob(name))):
-            subprocess.run([*wanted, "--dest", str(folder), *index], capture_output=True)
-    if not (found := list(folder.glob(name))):
-        pytest.skip(f"the wheel of torch {TORCH}+cpu for Python {PYTHON} cannot be had here")
-    return found[0]
-
-
 @pytest.fixture(scope="module")
 def python() -> str:
     """The Python that the real wheel is for."""
@@ -62,7 +46,10 @@ def python() -> str:
 @pytest.fixture(scope="module")
 def project(index: LoopbackIndex, python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bootstrapped pip project: torch from the loopback index, the rest from the registry."""
-    index.add_wheels(cpu_wheel(python).parent, "cpu")
+    try:
+        index.add_wheels(cpu_wheel(python).parent, "cpu")
+    except NotHereError as error:
+        pytest.skip(str(error))
     project = render(
         tmp_path_factory.mktemp("real") / "my project",
         package_manager="pip",

@@ -100,7 +100,10 @@ def test_platforms_appear_and_end_and_are_retired() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize(
+    "manager",  # one process makes the projects of each
+    [pytest.param(one, marks=pytest.mark.xdist_group(f"versions, {one}")) for one in MANAGERS],
+)
 @pytest.mark.parametrize(
     ("before", "after"), JOURNEYS, ids=["-".join(journey) for journey in JOURNEYS]
 )

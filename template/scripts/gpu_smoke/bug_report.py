@@ -75,9 +75,10 @@ def system() -> Iterator[str]:
     with suppress(AttributeError, ValueError, OSError):  # Windows
         size = os.sysconf("SC_PAGE_SIZE")
         yield f"memory: {os.sysconf('SC_PHYS_PAGES') * size / 2**30:.1f} GiB"
-    for folder in filter(os.path.isdir, (ROOT, "/dev/shm")):
-        usage = shutil.disk_usage(folder)
-        yield f"{folder}: {usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB free"
+    for folder in (ROOT, Path("/dev/shm")):
+        with suppress(OSError):  # not Linux
+            usage = shutil.disk_usage(folder)
+            yield f"{folder}: {usage.free / 2**30:.1f} of {usage.total / 2**30:.1f} GiB free"
     yield f"Python: {' '.join(sys.version.split())}"
     for name in ("executable", "prefix", "base_prefix"):
         yield f"sys.{name}: {getattr(sys, name)}"
