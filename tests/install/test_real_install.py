@@ -89,7 +89,10 @@ def test_its_own_tests_pass(project: Path) -> None:
     assert "3 passed" in done.stdout
 
 
-@pytest.mark.parametrize("tool", ["ruff check", "ruff format --check", "mypy"])
+@pytest.mark.parametrize(
+    "tool",
+    ["ruff check", "ruff format --check", "mypy", "mypy --platform win32"],
+)
 def test_its_linters_and_type_checker_are_clean(project: Path, tool: str) -> None:
     done = venv(project, "-m", *tool.split())
 

@@ -72,9 +72,10 @@ def system() -> Iterator[str]:
         yield f"libc: {' '.join(platform.libc_ver())}"
     yield f"container: {in_container()}; WSL: {Path('/dev/dxg').exists()}"
     yield f"CPUs: {os.cpu_count()}"
-    with suppress(AttributeError, ValueError, OSError):  # Windows
-        size = os.sysconf("SC_PAGE_SIZE")
-        yield f"memory: {os.sysconf('SC_PHYS_PAGES') * size / 2**30:.1f} GiB"
+    if sys.platform != "win32":
+        with suppress(ValueError, OSError):
+            size = os.sysconf("SC_PAGE_SIZE")
+            yield f"memory: {os.sysconf('SC_PHYS_PAGES') * size / 2**30:.1f} GiB"
     for folder in (ROOT, Path("/dev/shm")):
         with suppress(OSError):  # not Linux
             usage = shutil.disk_usage(folder)

@@ -21,7 +21,7 @@ def loaded_libraries() -> list[str]:
 
 def windows_modules() -> set[str]:
     """The files of this process's modules, from EnumProcessModules."""
-    kernel = ctypes.WinDLL("kernel32")  # type: ignore[attr-defined]
+    kernel = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009, only there is it
     kernel.GetCurrentProcess.restype = ctypes.c_void_p
     pointer = ctypes.sizeof(ctypes.c_void_p)
     modules, needed = (ctypes.c_void_p * 4096)(), ctypes.c_ulong()

@@ -41,12 +41,13 @@ class Redactor:
         """Look at these variables, and at the account if it has an entry."""
         homes = [env.get("HOME", ""), env.get("USERPROFILE", "")]
         users = [env.get(name, "") for name in ("USER", "LOGNAME", "USERNAME", "SUDO_USER")]
-        with suppress(ImportError, KeyError):  # Windows has no pwd, and many a container no entry
+        if sys.platform != "win32":
             import pwd
 
-            account = pwd.getpwuid(os.getuid())
-            users.append(account.pw_name)
-            homes.append(account.pw_dir)
+            with suppress(KeyError):  # many a container has no entry
+                account = pwd.getpwuid(os.getuid())
+                users.append(account.pw_name)
+                homes.append(account.pw_dir)
         hosts = [socket.gethostname(), env.get("HOSTNAME", ""), env.get("COMPUTERNAME", "")]
         hosts += [host.partition(".")[0] for host in hosts]
         homes = [home for home in homes if Path(home).is_absolute() and len(Path(home).parts) > 1]
