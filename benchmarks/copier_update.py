@@ -3,9 +3,10 @@
     python benchmarks/copier_update.py [--runs 11]
 
 Both templates have two versions, and both projects go from the first to the second: ours from the
-newest torch but two to the newest, the bare one from one line of text to another. Every figure is
-the wall time of a real process on a fresh copy of the project. The runs are interleaved, so that a
-busy machine slows all of them, and the ratio of the medians is what to read.
+newest torch but two to the newest, the bare one from one line of text to another. A third template
+is the bare one with as many files as ours, which it does not render: what Copier takes for files.
+Every figure is the wall time of a real process on a fresh copy of the project. The runs are
+interleaved, so that a busy machine slows all of them, and the ratio of the medians is what to read.
 """
 
 from __future__ import annotations
@@ -45,9 +46,14 @@ def main() -> int:
     runs = parser.parse_args().runs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        ours = started(our_versions(folder / "torch-starter"), folder / "ours")
+        listed = subprocess.run(["git", "ls-files"], cwd=ours, check=True, capture_output=True)
+        files = len(listed.stdout.splitlines())
+        many = bare_versions(folder / "many", files - 2)
         projects = {
             "bare template": started(bare_versions(folder / "bare"), folder / "bare-project"),
-            "torch-starter": started(our_versions(folder / "torch-starter"), folder / "ours"),
+            f"bare, {files} files": started(many, folder / "many-project"),
+            "torch-starter": ours,
         }
         seconds: dict[str, list[float]] = {name: [] for name in projects}
         for number in range(runs + 1):  # the first round only warms the caches up

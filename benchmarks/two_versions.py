@@ -23,8 +23,11 @@ def next_version(folder: Path) -> None:
     git("gc", "--quiet", cwd=folder)
 
 
-def bare_versions(folder: Path) -> Path:
-    """The least that is a template that can be updated: a question, a file, an answers file."""
+def bare_versions(folder: Path, more_files: int = 0) -> Path:
+    """The least that is a template that can be updated: a question, a file, an answers file.
+
+    `more_files`: and so many plain ones, which need no rendering.
+    """
     (folder / "template").mkdir(parents=True)
     (folder / "copier.yml").write_text(
         "project_name: {type: str, default: my-project}\n_subdirectory: template\n",
@@ -34,6 +37,8 @@ def bare_versions(folder: Path) -> Path:
     answers.write_text("{{ _copier_answers | to_nice_yaml }}", encoding="utf-8")
     readme = folder / "template" / "README.md.jinja"
     readme.write_text("# {{ project_name }}\n\nOld.\n", encoding="utf-8")
+    for number in range(more_files):
+        (folder / "template" / f"{number}.txt").write_text(f"{number}\n", encoding="utf-8")
     commit_all(folder, OLD)
     readme.write_text("# {{ project_name }}\n\nNew.\n", encoding="utf-8")
     next_version(folder)
