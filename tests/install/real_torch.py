@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from install.loopback_index import LoopbackIndex
 from install.rendered import ROOT
@@ -15,6 +18,11 @@ PYTHON = "3.11"
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 FOLDER = ROOT / ".cache" / "wheels"
 NEEDS = ROOT / ".cache" / "wheels-of-torch-needs"
+
+
+needs_real_torch = pytest.mark.skipif(
+    "{}.{}".format(*sys.version_info) != PYTHON, reason=f"the real wheel is for Python {PYTHON}"
+)
 
 
 class NotHereError(Exception):
@@ -54,4 +62,15 @@ def real_index(python: str) -> Iterator[LoopbackIndex]:
     with LoopbackIndex() as index:
         index.add_wheels(torch, "cpu")
         index.add_wheels(needs, "pypi")
+        yield index
+
+
+@contextmanager
+def index_or_skip() -> Iterator[LoopbackIndex]:
+    """The same for a test, which is skipped where they cannot be had."""
+    try:
+        cpu_wheel(sys.executable)
+    except NotHereError as error:
+        pytest.skip(str(error))
+    with real_index(sys.executable) as index:
         yield index

@@ -17,7 +17,7 @@ import pytest
 from bootstrap import SMOKE_TEST, Bench
 
 from install.managers import Tools
-from install.real_torch import PYTHON, NotHereError, cpu_wheel, real_index
+from install.real_torch import index_or_skip, needs_real_torch
 from install.rendered import render
 
 pytestmark = [
@@ -122,9 +122,7 @@ def test_a_run_after_a_kill_at_any_moment_is_as_good_as_the_first(
 
 
 @pytest.mark.xdist_group("real install")
-@pytest.mark.skipif(
-    "{}.{}".format(*sys.version_info) != PYTHON, reason=f"the real wheel is for Python {PYTHON}"
-)
+@needs_real_torch
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_run_after_a_kill_ends_in_a_passing_smoke_test(
     tmp_path: Path, record_property: Record, manager: str
@@ -133,11 +131,7 @@ def test_a_run_after_a_kill_ends_in_a_passing_smoke_test(
     times = int(os.environ.get("KILLS", 3 if manager == "uv" else 0))
     if not times:
         pytest.skip("takes minutes with pip and Poetry: set KILLS=5, say")
-    try:
-        cpu_wheel(sys.executable)
-    except NotHereError as error:
-        pytest.skip(str(error))
-    with real_index(sys.executable) as index:
+    with index_or_skip() as index:
         bench = Bench(manager, index, tmp_path)
         kills = Kills(bench.tools, bench.project, "--verbose")
         for output in kills(times):

@@ -11,9 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from bootstrap import SMOKE_TEST, Bench
 
 from install.failing_servers import garbage, inspecting_proxy, login_proxy, make_certificate
 from install.managers import Tools
+from install.real_torch import index_or_skip, needs_real_torch
 from install.rendered import render
 
 pytestmark = [
@@ -29,6 +31,7 @@ IMPATIENT = {"PIP_RETRIES": "1", "UV_HTTP_RETRIES": "0", "POETRY_REQUESTS_MAX_RE
 SETTING = {"uv": "SSL_CERT_FILE", "poetry": "REQUESTS_CA_BUNDLE", "pip": "PIP_CERT"}
 CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
 SEED = 20261121
+Record = Callable[[str, object], None]
 INSTALLED = "import importlib.metadata as m; print(m.version('torch'))"
 
 
@@ -181,14 +184,8 @@ def test_a_proxy_that_wants_a_login_is_told_and_the_advice_works(
         assert requests
 
 
-@pytest.mark.parametrize("manager", MANAGERS)
-def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
-    tools: Tools, tmp_path: Path, record_property: Callable[[str, object], None], manager: str
-) -> None:
-    """It fails less and less, so that there is an end."""
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
-    caches = {name: str(tmp_path / name) for name in CACHES}
+def runs_while_it_fails_at_random(tools: Tools, project: Path, **caches: str) -> int:
+    """How many runs it takes until one ends well; the index fails less and less."""
     codes: list[int] = []
     bad_luck = Counter[str]()
     while 0 not in codes:
@@ -200,15 +197,36 @@ def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
         if done.returncode:
             told(done)
             assert not (project / ".venv/bootstrap-stamp.json").exists()
-
     print(f"seed {SEED}: {dict(bad_luck)}, {len(codes)} runs")
-    record_property(f"runs of a {manager} bootstrap until a failing index let it end", len(codes))
     assert bad_luck
     assert len(codes) > 1
-    installed = tools.run(project / ".venv/bin/python", "-c", INSTALLED, cwd=project)
-    assert installed.strip().endswith("+cpu")
-    again = bootstrap(tools, project, **caches)
-    assert "Nothing to do" in again.stdout
+    assert repaired(tools, project, **caches)
+    assert "Nothing to do" in bootstrap(tools, project, **caches).stdout
+    return len(codes)
+
+
+@pytest.mark.parametrize("manager", ["poetry", "pip"])
+def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
+    tools: Tools, tmp_path: Path, record_property: Record, manager: str
+) -> None:
+    url = tools.index.pytorch_url
+    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    caches = {name: str(tmp_path / name) for name in CACHES}
+    runs = runs_while_it_fails_at_random(tools, project, **caches)
+    record_property(f"runs of a {manager} bootstrap until a failing index let it end", runs)
+
+
+@pytest.mark.xdist_group("real install")
+@needs_real_torch
+def test_with_the_real_torch_it_ends_in_a_passing_smoke_test(
+    tmp_path: Path, record_property: Record
+) -> None:
+    with index_or_skip() as index:
+        bench = Bench("uv", index, tmp_path)
+        caches = {name: str(tmp_path / name) for name in CACHES}
+        runs = runs_while_it_fails_at_random(bench.tools, bench.project, **caches)
+        bench.tools.run(*SMOKE_TEST, cwd=bench.project)
+    record_property("runs of a uv bootstrap until a failing index let it end", runs)
 
 
 def test_a_damaged_file_in_poetry_s_cache_does_not_stay_in_the_way(
