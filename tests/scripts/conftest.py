@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.bootstrap_helpers import ODD_NAME, Demo, make_demo
 from scripts.smoke_helpers import ROOT, TORCH, Project
 from scripts.torch_helpers import real_project
 
@@ -34,6 +35,12 @@ def torch_venv() -> Path:
     if not ready.exists():
         pytest.skip(f"torch {TORCH}+cpu cannot be installed: {done.stderr.splitlines()[-1:]}")
     return folder
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Demo:
+    """A project for uv, which makes and fills a .venv in a moment."""
+    return make_demo(tmp_path, "uv", ODD_NAME)
 
 
 @pytest.fixture

@@ -24,11 +24,6 @@ from scripts.smoke_helpers import needs_namespaces
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Demo:
-    return make_demo(tmp_path, "uv", ODD_NAME)
-
-
 def executable(path: Path, text: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

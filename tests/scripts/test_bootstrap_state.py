@@ -27,12 +27,6 @@ from scripts.bootstrap_helpers import (
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
 
 
-@pytest.fixture
-def demo(tmp_path: Path) -> Demo:
-    """A project for uv, which makes and fills a .venv in a moment."""
-    return make_demo(tmp_path, "uv", ODD_NAME)
-
-
 def stub_version(demo: Demo) -> str:
     return demo.ask("__import__('demo_stub').VERSION")
 

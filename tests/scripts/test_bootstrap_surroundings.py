@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from scripts.bootstrap_helpers import ODD_NAME, Demo, make_demo, module
+from scripts.bootstrap_helpers import Demo, make_demo, module
 
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
 VENV_SCRIPTS = ["Activate.ps1", "activate", "activate.csh", "activate.fish"]  # of python -m venv
@@ -29,11 +29,6 @@ OS_RELEASES = {
     "unknown": "NAME=Own\nID=own\n",
     "empty": "",
 }
-
-
-@pytest.fixture
-def demo(tmp_path: Path) -> Demo:
-    return make_demo(tmp_path, "uv", ODD_NAME)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import Any
 from .places import ROOT, TOOLS, VENV, StopError, update_command, venv_python
 from .project import Project
 from .runner import Runner
-from .wheelhouse import no_index, pins
+from .wheelhouse import no_index, normal, pins
 
 # Run by .venv's own Python: another one may be too old for tomllib.
 READ_TOML = """
@@ -85,7 +85,7 @@ def own_packages(project: Project) -> set[str]:
 
 def plain(requirement: str) -> str:
     """The normalized name at the beginning of a requirement."""
-    return re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0]).lower()
+    return normal(re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0])
 
 
 def one_index(project: Project) -> str:

@@ -14,7 +14,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from .words import BOOTSTRAP, OPTION, PYTHON, RECREATE, ROOT, machine_build
+from .words import BOOTSTRAP, MADE_FOR, OPTION, PYTHON, RECREATE, ROOT
 
 
 @dataclass
@@ -153,7 +153,7 @@ def read_machine(builds_file: Path) -> Machine:
     here = f"{system}-{platform.machine().lower()}"
     python_fits(project["requires_python"])
     own, builds = project["compute_platform"], project["builds"]
-    mine = machine_build() if in_venv() and machine_build() in builds else own
+    mine = MADE_FOR if in_venv() and MADE_FOR in builds else own
     build = builds[mine]
     others = {
         name: {**other["platforms"][here], "release": other["release"]}

@@ -26,7 +26,8 @@ def machine_build() -> str:
         return ""
 
 
-AGAIN = f"{BOOTSTRAP} {OPTION} {machine_build()}" if machine_build() else BOOTSTRAP
+MADE_FOR = machine_build()
+AGAIN = f"{BOOTSTRAP} {OPTION} {MADE_FOR}" if MADE_FOR else BOOTSTRAP
 RECREATE = f"Type `{AGAIN} --recreate`."
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 UNSET_COMMAND = "set {}=" if WINDOWS else "unset {}"
