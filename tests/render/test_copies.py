@@ -29,22 +29,14 @@ ALWAYS = """
 .copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
 bootstrap.cmd bootstrap.ps1 bootstrap.sh pyproject.toml
 scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/template_update.py scripts/torch_builds.json
-scripts/bootstrapping/__init__.py scripts/bootstrapping/advice.py scripts/bootstrapping/choice.py
-scripts/bootstrapping/command.py scripts/bootstrapping/environment.py
-scripts/bootstrapping/machine_build.py scripts/bootstrapping/managers.py
-scripts/bootstrapping/offline.py scripts/bootstrapping/places.py scripts/bootstrapping/progress.py
-scripts/bootstrapping/project.py scripts/bootstrapping/pythons.py scripts/bootstrapping/runner.py
-scripts/bootstrapping/surroundings.py scripts/bootstrapping/systems.py
-scripts/bootstrapping/wheelhouse.py
-scripts/gpu_smoke/__init__.py scripts/gpu_smoke/bug_report.py scripts/gpu_smoke/catalogue.py
-scripts/gpu_smoke/check.py scripts/gpu_smoke/child.py scripts/gpu_smoke/command.py
-scripts/gpu_smoke/device_checks.py scripts/gpu_smoke/driver.py scripts/gpu_smoke/driver_checks.py
-scripts/gpu_smoke/full_checks.py scripts/gpu_smoke/job.py scripts/gpu_smoke/libraries.py
-scripts/gpu_smoke/machine.py scripts/gpu_smoke/outputs.py scripts/gpu_smoke/process_checks.py
-scripts/gpu_smoke/python_checks.py scripts/gpu_smoke/redact.py scripts/gpu_smoke/report.py
-scripts/gpu_smoke/report.schema.json scripts/gpu_smoke/result.py scripts/gpu_smoke/speed_checks.py
-scripts/gpu_smoke/system_checks.py scripts/gpu_smoke/torch_checks.py
-scripts/gpu_smoke/windows_dlls.py scripts/gpu_smoke/words.py
+scripts/bootstrapping/__init__.py scripts/bootstrapping/command.py
+scripts/bootstrapping/environment.py scripts/bootstrapping/machine_build.py
+scripts/bootstrapping/places.py scripts/bootstrapping/project.py scripts/bootstrapping/runner.py
+scripts/bootstrapping/system.py scripts/gpu_smoke/__init__.py scripts/gpu_smoke/catalogue.py
+scripts/gpu_smoke/check.py scripts/gpu_smoke/command.py scripts/gpu_smoke/device_checks.py
+scripts/gpu_smoke/driver_checks.py scripts/gpu_smoke/environment_checks.py
+scripts/gpu_smoke/full_checks.py scripts/gpu_smoke/machine.py scripts/gpu_smoke/report.py
+scripts/gpu_smoke/report.schema.json scripts/gpu_smoke/torch_checks.py
 src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
 tests/test_device.py
 """

@@ -226,13 +226,13 @@ def test_other_machines_get_what_suits_them(own: str, facts: dict[str, Any], tak
     names = dict.fromkeys((own, *OTHERS))
     builds = {name: build_of(name) for name in names}
     project = module("project").Project("uv", MINOR, f"=={MINOR}.*", own, builds, {})
-    assert module("choice").pick(project, HERE, facts)[0] == taken
+    assert module("machine_build").pick(project, HERE, facts)[0] == taken
 
 
 def test_a_mac_and_a_system_without_wheels_of_the_project_s_own_build() -> None:
     builds = {name: build_of(name) for name in ("rocm7.2", "cpu")}
     project = module("project").Project("pip", MINOR, f"=={MINOR}.*", "rocm7.2", builds, {})
-    pick = module("choice").pick
+    pick = module("machine_build").pick
     assert pick(project, "macos-arm64", {})[0] == "rocm7.2"
     builds["cpu"]["platforms"]["windows-amd64"] = builds["cpu"]["platforms"][HERE]
     name, why = pick(project, "windows-amd64", {})

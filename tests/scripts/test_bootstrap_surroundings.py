@@ -51,7 +51,7 @@ OS_RELEASES = {
     ],
 )
 def test_each_system_is_told_its_own_line(name: str, python: str, ensurepip: str) -> None:
-    systems = module("systems")
+    systems = module("system")
     system = systems.distribution(OS_RELEASES[name]) if name in OS_RELEASES else {name}
     lines = systems.install_python("3.12", system).splitlines()
     assert python in lines[0]
@@ -75,7 +75,7 @@ def test_each_system_is_told_its_own_line(name: str, python: str, ensurepip: str
 def test_the_shell_in_use_is_told_apart(
     environment: dict[str, str], parent: str, shell: str
 ) -> None:
-    assert module("systems").shell_in_use(environment, parent) == shell
+    assert module("system").shell_in_use(environment, parent) == shell
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_the_shell_in_use_is_told_apart(
 def test_activation_is_in_the_words_of_the_shell(
     shell: str, windows: bool, scripts: list[str], line: str
 ) -> None:
-    assert module("systems").activation(shell, scripts, windows) == line
+    assert module("system").activation(shell, scripts, windows) == line
 
 
 @pytest.mark.parametrize("name", ["zsh", "fish", "tcsh"])
@@ -139,7 +139,7 @@ def test_windows_paths_are_counted_beforehand(
     root = "C:\\" + "x" * (length - 3)
     assert len(rf"{root}\.venv\Lib\site-packages") == length + 24
     build = {"release": "2.13.0", "windows_path": {"letters": letters, "measured": measured}}
-    check, stop = module("surroundings").check_path_length, module("places").StopError
+    check, stop = module("system").check_path_length, module("places").StopError
     if said == "stop":
         with pytest.raises(stop, match=r"would be 260 letters long, Windows allows 259\.") as ended:
             check(root, build, manager)
@@ -164,7 +164,7 @@ def test_windows_paths_are_counted_beforehand(
 def test_onedrive_is_known_by_its_folder(
     root: str, environment: dict[str, str], expected: bool
 ) -> None:
-    assert module("surroundings").is_synchronised(root, environment) is expected
+    assert module("system").is_synchronised(root, environment) is expected
 
 
 def test_in_onedrive_uv_copies_instead_of_linking(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_an_active_environment_and_a_conda_python_are_told(
 
     (active / "conda-meta").mkdir(parents=True)
     python = SimpleNamespace(executable="/conda/bin/python", base_prefix=str(active))
-    module("surroundings").warn_of_surroundings(python)
+    module("system").warn_of_surroundings(python)
     assert "warning: /conda/bin/python is conda's" in capsys.readouterr().out
 
 

@@ -19,7 +19,7 @@ OTHERS = ["DATA-WORKERS", "CKPT"]
 MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `./bootstrap.sh`"
 SMALL = """
 import sys
-speed = sys.modules["gpu_smoke.speed_checks"]
+speed = sys.modules["gpu_smoke.full_checks"]
 speed.SIZE, speed.COPY, speed.SECONDS = 256, 2**22, 0.01
 """
 
@@ -121,7 +121,7 @@ class TestSeveralGpus:
 def test_what_a_gpu_is_made_for_is_what_its_maker_says(
     capability: str, figures: tuple[int, ...], tflops: float | None, bandwidth: float | None
 ) -> None:
-    found = load_package("driver").peak_of(capability, *figures)
+    found = load_package("driver_checks").peak_of(capability, *figures)
     assert found.get("tflops") == (pytest.approx(tflops, rel=0.01) if tflops else None)
     assert found.get("gb_s") == (pytest.approx(bandwidth, rel=0.01) if bandwidth else None)
 
@@ -212,7 +212,7 @@ def test_why_macos_offers_no_gpu_is_named(
     monkeypatch.setattr(checks, "translated", lambda: rosetta)
     backend = SimpleNamespace(is_built=lambda: built, is_available=lambda: available)
     torch: Any = SimpleNamespace(backends=SimpleNamespace(mps=backend))
-    job = load_package("job").Job("mps", fallback, ["MPS"], torch=torch)
+    job = load_package("check").Job("mps", fallback, ["MPS"], torch=torch)
     found = checks.check_mps(job)
     assert found.status == status
     assert said in found.message

@@ -10,8 +10,8 @@ import pytest
 
 from scripts.smoke_helpers import load_package
 
-dlls = load_package("windows_dlls")
-BOOTSTRAP = f"Type `{load_package('words').BOOTSTRAP}`."
+dlls = load_package("environment_checks")
+BOOTSTRAP = f"Type `{load_package('machine').BOOTSTRAP}`."
 # What Windows itself brings; it does not run here.
 SYSTEM = ("kernel32.dll", "advapi32.dll", "ole32.dll", "oleaut32.dll")
 RUNTIME_WHEEL = "msvc-runtime==14.44.35112"

@@ -30,7 +30,7 @@ HANG = "torch.distributed.all_reduce = lambda x: time.sleep(99) if other else tr
 NCCL = """
 import os, sys, time
 if "RANK" in os.environ:
-    sys.modules["gpu_smoke.process_checks"].ELEMENTS["nccl"] = 2**16
+    sys.modules["gpu_smoke.full_checks"].ELEMENTS["nccl"] = 2**16
 group = torch.distributed.init_process_group
 def init(backend, **options):
     if backend == "nccl" and os.environ.get("NCCL_P2P_DISABLE") not in {hangs_unless}:
@@ -105,7 +105,7 @@ def test_instances_of_a_split_gpu_are_not_asked_to_sum(gpus: Project) -> None:
 
 
 def test_a_small_dev_shm_has_a_remedy_of_its_own() -> None:
-    remedy_of = load_package("process_checks").remedy_of
+    remedy_of = load_package("full_checks").remedy_of
     said = "DistBackendError: NCCL error (Error while creating shared memory segment /dev/shm/nccl)"
     assert remedy_of(said, "nccl") in (
         "Make /dev/shm larger.",

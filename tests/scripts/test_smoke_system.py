@@ -12,7 +12,7 @@ STUB = "from .version import __version__\n"
 def test_several_variables_are_told_together(tmp_path: Path) -> None:
     (tmp_path / "libcudnn_cnn.so.9").touch()
     (tmp_path / "other").mkdir()
-    traps = load_package("system_checks").traps
+    traps = load_package("environment_checks").traps
     libraries = {"LD_LIBRARY_PATH": f"{tmp_path / 'other'}::{tmp_path}"}
     found = traps("cuda", {**libraries, "KMP_DUPLICATE_LIB_OK": "1"})
     assert [way_out for _, way_out in found] == [
@@ -33,7 +33,7 @@ def test_windows_paths_are_limited(
     length: int, letters: int, fits: bool, measured: bool, would: str
 ) -> None:
     here = machine(windows_path={"letters": letters, "measured": measured})
-    trouble = load_package("system_checks").path_trouble("x" * length, here)
+    trouble = load_package("environment_checks").path_trouble("x" * length, here)
     said = f"Paths of torch 2.14.1 {would} be 260 letters long, Windows allows 259"
     assert trouble == ("" if fits else said)
 

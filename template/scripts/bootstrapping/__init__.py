@@ -1,20 +1,12 @@
 """The bootstrap: from a bare machine to a passing smoke test.
 
     command        the command line, and the order of the steps
-    choice         --compute-platform: which build .venv gets, and why
-    environment    .venv: whether it is what it should be, how it is made, its stamp
-    offline        installing without a network
-    managers       uv, Poetry and pip: found or fetched, locking and installing
-    machine_build  installs a build that is not the project's own
-    runner         runs the children, and lets only one bootstrap at a time change anything
-    wheelhouse     what a machine without a network lacks, and how to fill a wheelhouse
-    advice         what a manager's failure means
-    project        what scripts/torch_builds.json asks for
-    pythons        what a Python says about itself, and which one makes .venv
-    surroundings   what is around the project and can get in the way
-    systems        what differs between systems: how to install a Python, to activate .venv
-    progress       what a run says while it works
-    places         places of this project, and words that all share
+    environment    .venv: whether it is what it should be, how it is made, its stamp; the managers
+    machine_build  --compute-platform: which build .venv gets, why, and how it is installed
+    runner         runs the children, one bootstrap at a time; what a manager's failure means
+    project        what scripts/torch_builds.json asks for, and what a wheelhouse must have
+    system         its Pythons, what to type here, and what can get in the way
+    places         places of this project, and what a run says
 
 Each uses only those below it, and only the standard library of Python 3.10.
 """

@@ -13,18 +13,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from .advice import SPACE
-from .choice import choose
 from .environment import read_stamp, set_up, up_to_date, why_rebuild
-from .machine_build import requirements
-from .places import ROOT, SHIM, SMOKE_TEST, STAMP, VENV, WINDOWS, StopError, display, venv_python
-from .progress import Voice, say
-from .project import Project, check_system, load_project
-from .pythons import named_python
-from .runner import Runner, guarded
-from .surroundings import prepare_for_place
-from .systems import activation, parent_process, shell_in_use
-from .wheelhouse import named_wheelhouse
+from .machine_build import choose, requirements
+from .places import (
+    ROOT,
+    SHIM,
+    SMOKE_TEST,
+    STAMP,
+    VENV,
+    WINDOWS,
+    StopError,
+    Voice,
+    display,
+    say,
+    venv_python,
+)
+from .project import Project, check_system, load_project, named_wheelhouse
+from .runner import SPACE, Runner, guarded
+from .system import activation, named_python, parent_process, prepare_for_place, shell_in_use
 
 
 def smoke_test(runner: Runner) -> None:

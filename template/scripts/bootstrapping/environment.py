@@ -1,4 +1,4 @@
-"""The project's .venv: whether it is what it should be, how to make it, its stamp."""
+"""The project's .venv: whether it is what it should be, how it is made and filled."""
 
 from __future__ import annotations
 
@@ -9,15 +9,253 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from .managers import find_manager, install, restore_lock, venv_command
-from .offline import install_offline
-from .places import ROOT, STAMP, TOOLS, UNFINISHED, VENV, WINDOWS, StopError, venv_python
-from .progress import say
-from .pythons import Python, find_python
+from .machine_build import install_machine_build
+from .places import (
+    LOCK_BEFORE,
+    LOG,
+    ROOT,
+    STAMP,
+    TOOLS,
+    UNFINISHED,
+    VENV,
+    WINDOWS,
+    StopError,
+    say,
+    venv_python,
+)
+from .project import MANAGERS, no_index, pins
 from .runner import Runner
-from .surroundings import warn_of_surroundings
-from .systems import install_python, this_system
-from .wheelhouse import no_index
+from .system import (
+    Python,
+    find_python,
+    install_ensurepip,
+    install_python,
+    satisfies,
+    this_system,
+    warn_of_surroundings,
+)
+
+
+def venv_command(python: Python, folder: Path) -> list[str]:
+    """How this Python makes a virtual environment with pip in it."""
+    if not python.can_venv:  # venv would fail and leave half an environment
+        todo = install_ensurepip("{}.{}".format(*python.version), this_system())
+        raise StopError(
+            4, f"{python.executable} has no ensurepip, so it cannot make a .venv.", todo
+        )
+    return [python.executable, "-m", "venv", str(folder)]
+
+
+def find_manager(runner: Runner, base: Python) -> list[str]:
+    """The command of uv or Poetry: from PATH, else from its own environment in .tools."""
+    name = runner.project.manager
+    specifier, key = MANAGERS[name]
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    narrower = re.search(rf'^{key}\s*=\s*"([^"]+)"', text, re.MULTILINE)
+    specifier += f",{narrower[1]}" if narrower else ""
+    home = TOOLS / name
+    own = [venv_python(home), "-m", name]
+    if name == "uv":  # not by -m, which would show uv its own environment as the active one
+        own = [str(Path(own[0]).with_name("uv.exe" if WINDOWS else "uv"))]
+    for command in ([runner.which(name)], own):
+        version = re.search(r"(\d+)\.(\d+)\.(\d+)", runner.ask([*command, "--version"]) or "")
+        if version and satisfies([int(part) for part in version.groups()], specifier):
+            say(f"  {name} {version[0]} ({command[0]})")
+            return command
+    make = venv_command(base, home)
+    runner.remove(home, f"it has no working {name} {specifier}")
+    runner.run(f"making .tools/{name}", make, 4)
+    pip = [venv_python(home), "-m", "pip", "install"]
+    runner.run(f"installing {name} into it", [*pip, name + specifier])
+    return own
+
+
+def install(runner: Runner, manager: list[str]) -> None:
+    """Install what the lock file, or for pip the requirements file, says."""
+    project, lock = runner.project, runner.project.lock
+    title = "installing (the first time can take long)"
+    before = lock.read_bytes() if lock.exists() else b""
+    if project.manager == "uv":
+        lock_packages(runner, [*manager, "lock", "--python", project.python])  # only if it must
+    elif project.manager == "poetry":
+        if not before or runner.ask([*manager, "check", "--lock", "--no-interaction"]) is None:
+            lock_packages(runner, [*manager, "lock", "--no-interaction"])
+    else:
+        pip = [venv_python(VENV), "-m", "pip", "install"]
+        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)  # the first with --group
+    if project.machine_build:
+        install_machine_build(runner, manager, title)
+    elif project.manager == "uv":
+        runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
+    elif project.manager == "poetry":
+        sync_with_poetry(runner, title, [*manager, "sync", "--no-interaction"])
+    else:
+        pins = str(lock.relative_to(ROOT))
+        runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
+    if lock.exists() and lock.read_bytes() != before:
+        news = "was out of date and has been made again" if before else "is new"
+        say(f"  {lock.name} {news}: commit it")
+
+
+def sync_with_poetry(runner: Runner, title: str, command: list[str]) -> None:
+    """Install what poetry.lock says, if need be past Poetry's cache.
+
+    There a damaged download, or a login page in its place, stays until somebody removes it by hand.
+    """
+    try:
+        runner.run(title, command, venv=True)
+    except StopError:
+        if "not found in known hashes" not in LOG.read_text(encoding="utf-8", errors="replace"):
+            raise
+        cache = TOOLS / "poetry-cache"
+        runner.env["POETRY_CACHE_DIR"] = str(cache)
+        say("  Poetry's cache has a damaged file: again, with an empty cache")
+        try:
+            runner.run(title, command, venv=True)
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
+
+
+def lock_packages(runner: Runner, command: list[str]) -> None:
+    """Run a manager's lock command, so that the lock file is whole afterwards or as before."""
+    if not runner.options.dry_run:
+        keep_lock(runner.project.lock)
+    try:
+        runner.run("locking", command)
+    except BaseException:  # whatever it was: the lock file was not finished
+        restore_lock(runner.project.lock)
+        raise
+    LOCK_BEFORE.unlink(missing_ok=True)
+
+
+def keep_lock(lock: Path) -> None:
+    """Put a copy of the lock file aside, since a killed manager may leave half of one."""
+    aside = LOCK_BEFORE.with_suffix(".new")
+    aside.write_bytes(lock.read_bytes() if lock.exists() else b"")
+    aside.replace(LOCK_BEFORE)
+
+
+def restore_lock(lock: Path) -> None:
+    """Bring the lock file back to what it was before an interrupted locking."""
+    if not LOCK_BEFORE.exists():
+        return
+    say(f"  {lock.name} is as it was before the interrupted run")
+    if LOCK_BEFORE.stat().st_size:
+        LOCK_BEFORE.replace(lock)
+    else:
+        lock.unlink(missing_ok=True)
+        LOCK_BEFORE.unlink()
+
+
+# --- Without a network: from a folder of wheels, or from what a manager has kept
+
+LOCKED = TOOLS / "locked.txt"  # what the lock file says, in pip's words
+PINS = TOOLS / "pins.txt"  # the requirements file without its links to an index
+OPERATION = re.compile(
+    r"^\s*- (?:Installing|Updating|Downgrading) (\S+) \((?:\S+ -> )?([^\s)]+)\)$", re.MULTILINE
+)
+
+
+def install_offline(runner: Runner, manager: list[str]) -> None:
+    """Install what the lock file, or for pip the requirements file, says, and ask no network."""
+    project, python = runner.project, ["--python", runner.project.python]
+    if project.manager == "uv" and not runner.options.wheelhouse:
+        lock_packages(runner, [*manager, "lock", "--offline", *python])
+    elif project.manager == "uv":
+        check_lock(runner, [*manager, "lock", "--check", "--offline", *python])
+    elif project.manager == "poetry":
+        check_lock(runner, [*manager, "check", "--lock", "--no-interaction"])
+    else:
+        pip = [venv_python(VENV), "-m", "pip", "install", *no_index(runner.options.wheelhouse)]
+        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)
+    if project.machine_build:
+        install_machine_build(runner, manager, "installing")
+    elif project.manager == "uv":
+        install_by_uv(runner, manager)
+    elif project.manager == "poetry":
+        install_by_poetry(runner, manager)
+    else:
+        install_by_pip(runner)
+
+
+def install_by_pip(runner: Runner) -> None:
+    """pip: the requirements file without its links, which pip would ask even so."""
+    project, pip = runner.project, [venv_python(VENV), "-m", "pip", "install"]
+    if not runner.options.dry_run:
+        lines = project.lock.read_text(encoding="utf-8").splitlines()
+        PINS.write_text("\n".join([*pins(project, lines), ""]), encoding="utf-8")
+    into = ["-c", str(PINS.relative_to(ROOT)), "--group", "dev", "-e", "."]
+    runner.run("installing", [*pip, *no_index(runner.options.wheelhouse), *into], venv=True)
+
+
+def install_by_uv(runner: Runner, manager: list[str]) -> None:
+    """uv: from its cache, or with the lock's versions and hashes from the folder of wheels."""
+    python = ["--python", runner.project.python]
+    if not runner.options.wheelhouse:
+        runner.run("installing", [*manager, "sync", "--offline", *python], venv=True)
+        return
+    export = [*manager, "export", "--frozen", "--no-emit-project", "--quiet"]
+    runner.run("reading uv.lock", [*export, "--output-file", str(LOCKED.relative_to(ROOT))])
+    wheels = ["--offline", *no_index(runner.options.wheelhouse)]
+    exactly = ["--no-deps", "--python", venv_python(VENV), "-r", str(LOCKED.relative_to(ROOT))]
+    runner.run("installing", [*manager, "pip", "install", *wheels, *exactly], venv=True)
+    # All is there but the project itself, for which it finds the build requirements.
+    sync = [*manager, "sync", "--frozen", *wheels, *python]
+    runner.run("installing the project", sync, venv=True)
+
+
+def install_by_poetry(runner: Runner, manager: list[str]) -> None:
+    """Poetry, which always asks an index: pip installs for it, from the wheels that it has kept."""
+    if not runner.options.dry_run:
+        LOCKED.write_text(locked_by_poetry(runner, manager), encoding="utf-8")
+    pip = [venv_python(VENV), "-m", "pip", "install", "--no-deps"]
+    pip += no_index(runner.options.wheelhouse)
+    runner.run("installing", [*pip, "-r", str(LOCKED.relative_to(ROOT))], venv=True)
+    # Nothing is left to be fetched: it removes what is too much, and installs the project itself.
+    sync = [*manager, "sync", "--no-interaction"]
+    runner.run("installing the project", sync, venv=True)
+
+
+def check_lock(runner: Runner, command: list[str]) -> None:
+    """Stop if the lock file cannot be used: to make it needs the network."""
+    lock = runner.project.lock
+    if runner.options.dry_run or (lock.exists() and runner.ask(command) is not None):
+        return
+    state = "does not fit pyproject.toml" if lock.exists() else "is missing"
+    todo = f"Type `{runner.project.manager} lock` where there is one, and bring the file here."
+    raise StopError(5, f"{lock.name} {state}, and only a network can mend that.", todo)
+
+
+def locked_by_poetry(runner: Runner, manager: list[str]) -> str:
+    """What Poetry would install here, as requirements with the hashes of poetry.lock."""
+    plan = runner.ask([*manager, "sync", "--dry-run", "--no-interaction", "--no-ansi"]) or ""
+    hashes: dict[tuple[str, str], list[str]] = {}
+    for package in runner.project.lock.read_text(encoding="utf-8").split("[[package]]")[1:]:
+        name = re.search(r'^name = "(.+)"', package, re.MULTILINE)
+        version = re.search(r'^version = "(.+)"', package, re.MULTILINE)
+        if name and version:
+            hashes[name[1], version[1]] = re.findall(r'hash = "(\w+:\w+)"', package)
+    lines = kept_by_poetry(runner, manager)
+    for name, version in OPERATION.findall(plan):
+        words = [f"{name}=={version}", *(f"--hash={text}" for text in hashes[name, version])]
+        lines.append(" ".join(words))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def kept_by_poetry(runner: Runner, manager: list[str]) -> list[str]:
+    """Options of pip for the folders of Poetry's cache, where no other folder is named."""
+    if runner.options.wheelhouse:
+        return []
+    cache = Path(runner.ask([*manager, "config", "cache-dir"]) or TOOLS)
+    return [f"--find-links {folder.as_uri()}" for folder in wheel_folders(cache / "artifacts")]
+
+
+def wheel_folders(top: Path) -> list[Path]:
+    """The folders at any depth that have wheels."""
+    return sorted({wheel.parent for wheel in top.rglob("*.whl")})
+
+
+# --- .venv, and its stamp
 
 
 def environment_command(

@@ -3,16 +3,13 @@
 A check is a function with an id. It returns a Check, or None where it does not apply. To find one,
 search this folder for its id; to add one, write such a function beside its like:
 
-    python_checks   this Python and its packages  \\
-    system_checks   settings, memory, paths        > without torch: a function of a Machine
-    driver_checks   drivers and their GPUs        /
-    device_checks   \\
-    torch_checks     > in a child process, with torch: a function of a Job
-    full_checks     /
-    process_checks  \\ the same; these and full_checks are for `--level full` only
-    speed_checks    /
+    environment_checks  this Python, its packages, settings, memory  \\ without torch:
+    driver_checks       drivers and their GPUs                       /  a function of a Machine
+    device_checks       whether torch can use the device             \\
+    torch_checks        numbers, training, libraries                  > in a child process, with
+    full_checks         what only `--level full` looks at            /  torch: a function of a Job
 
 Its id, with symptom, cause and remedy, belongs into catalogue.py. The checks are carried out in the
 order of their files, and the files in the order that command.py names. What they come to is a
-Result: report.py shows it to people, outputs.py names all other forms.
+Result: report.py shows it to people, command.py names all other forms.
 """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .words import (
+from .machine import (
     BOOTSTRAP,
     FAULTY,
     LEVEL_ZERO,

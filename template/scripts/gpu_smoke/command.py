@@ -4,54 +4,46 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Collection
 from dataclasses import asdict
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
-from . import (
-    device_checks,
-    driver_checks,
-    full_checks,
-    process_checks,
-    python_checks,
-    speed_checks,
-    system_checks,
-    torch_checks,
-)
-from .bug_report import tell_others
+from . import device_checks, driver_checks, environment_checks, full_checks, torch_checks
 from .catalogue import CATALOGUE
-from .check import DEVICE_IDS, Check, CheckFunction, carry_out
-from .child import run_child, tell
+from .check import DEVICE_IDS, Check, CheckFunction, Job, Result, carry_out, run_child, tell
 from .device_checks import ONLY_FOR
-from .driver import amd_facts, ask_driver, nvidia_facts
-from .job import Job
-from .machine import Machine, installed_torch, read_machine
-from .outputs import add_outputs, output_trouble, show
-from .process_checks import take_part
-from .result import Result
-from .words import BUILDS, FAULTY, LEVEL_ZERO, MPS_FALLBACK, ONE_OPENMP, RESTORE
+from .driver_checks import amd_facts, ask_driver, nvidia_facts
+from .full_checks import take_part
+from .machine import (
+    BUILDS,
+    FAULTY,
+    LEVEL_ZERO,
+    MPS_FALLBACK,
+    ONE_OPENMP,
+    RESTORE,
+    Machine,
+    installed_torch,
+    read_machine,
+)
+from .report import bug_report, markdown, report, tell_others, wants_colours
 
 LIMITS = {"quick": 180, "full": 600}  # seconds for torch, by level
 # In the order in which they are carried out.
 MACHINE_CHECKS: dict[str, CheckFunction] = {
-    **python_checks.CHECKS,
-    **system_checks.CHECKS,
+    **environment_checks.CHECKS,
     **driver_checks.CHECKS,
 }
 
 
-FULL: dict[str, CheckFunction] = {
-    **full_checks.CHECKS,
-    **process_checks.CHECKS,
-    **speed_checks.CHECKS,
-}
 TORCH_CHECKS: dict[str, CheckFunction] = {
     **device_checks.CHECKS,
     **torch_checks.CHECKS,
-    **FULL,
+    **full_checks.CHECKS,
 }
 # Without these, no check with torch has a sense.
 NEEDED = ("PY-SHADOW", "TORCH-FOUND", "DRV-LIBCUDA", "TORCH-IMPORT", "DEV-OPEN")
@@ -61,7 +53,7 @@ def choose(level: str, only: Collection[str]) -> list[str]:
     """The ids of the checks to carry out, in order."""
     if not only:
         every = [*MACHINE_CHECKS, *TORCH_CHECKS]
-        return [name for name in every if level == "full" or name not in FULL]
+        return [name for name in every if level == "full" or name not in full_checks.CHECKS]
     needed = NEEDED if any(name in TORCH_CHECKS for name in only) else ()
     return [name for name in [*MACHINE_CHECKS, *TORCH_CHECKS] if name in (*needed, *only)]
 
@@ -70,7 +62,7 @@ def listing() -> str:
     """Every check: its id, its level, and what it asks."""
     rows = []
     for name, function in {**MACHINE_CHECKS, **TORCH_CHECKS}.items():
-        level = "full" if name in FULL else "quick"
+        level = "full" if name in full_checks.CHECKS else "quick"
         rows.append(f"{name:<13}  {level:<5}  {str(function.__doc__).strip()}")
     return "\n".join(rows)
 
@@ -246,3 +238,49 @@ def main(description: str) -> None:
     except OSError as error:
         remedy = "Make room on the disk, or name a FILE that you may write."
         parser.exit(2, f"This could not go on: {str(error)!a}.\n-> {remedy}\n")
+
+
+# --- Where a result goes: a list for people, and files or texts for others
+
+# An option each: what it is for, and its text; the number is for how many seconds it may ask torch.
+OUTPUTS: dict[str, tuple[str, Callable[[Result, float], str]]] = {
+    "json": ("for programs", lambda result, limit: json.dumps(result.document(), indent=2)),
+    "markdown": ("a table for a CI summary", lambda result, limit: markdown(result)),
+    "report": ("all that a bug report needs", bug_report),
+}
+
+
+def add_outputs(parser: argparse.ArgumentParser) -> None:
+    """Give the command line its options."""
+    for name, (what, _) in OUTPUTS.items():
+        help_text = f"{what}; without FILE: to stdout"
+        parser.add_argument(
+            f"--{name}", nargs="?", const="-", default="", metavar="FILE", help=help_text
+        )
+
+
+def output_trouble(options: argparse.Namespace) -> str:
+    """Why a result could not be written as asked: better said before the checks than after."""
+    targets = {name: target for name in OUTPUTS if (target := getattr(options, name))}
+    if len(set(targets.values())) < len(targets):
+        return "each output needs a FILE of its own, but for one that goes to stdout"
+    for name, target in targets.items():
+        if Path(target).is_dir() or not Path(target).parent.is_dir():
+            return f"--{name}: {target} is a folder, or is in none"
+    return ""
+
+
+def show(result: Result, options: argparse.Namespace, limit: float) -> None:
+    """Write it; the list for people first, so that a full disk does not swallow that too."""
+    texts = {
+        target: make for name, (_, make) in OUTPUTS.items() if (target := getattr(options, name))
+    }
+    to_stdout = texts.pop("-", None)
+    text = to_stdout(result, limit) if to_stdout else report(result, wants_colours())
+    try:
+        print(text.encode("ascii", "backslashreplace").decode(), flush=True)
+    except BrokenPipeError:  # `| head`: nobody reads on, and nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for target, make in texts.items():
+        text = make(result, limit) + "\n"
+        Path(target).write_text(text, encoding="utf-8", errors="backslashreplace")

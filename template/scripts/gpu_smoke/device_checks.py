@@ -14,10 +14,8 @@ import re
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-from .check import Check, CheckFunction, check, one_line
-from .job import Job
-from .machine import repair, runs_on
-from .words import FAULTY, LEVEL_ZERO, NEWER_MACOS, RECREATE, REDISTRIBUTABLE
+from .check import Check, CheckFunction, Job, check, one_line
+from .machine import FAULTY, LEVEL_ZERO, NEWER_MACOS, RECREATE, REDISTRIBUTABLE, repair, runs_on
 
 CHECKS: dict[str, CheckFunction] = {}
 ONLY_FOR = {"CUDA-ARCH": "cuda", "ROCM-ARCH": "rocm", "XPU-INIT": "xpu", "MPS": "mps"}

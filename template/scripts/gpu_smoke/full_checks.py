@@ -1,19 +1,41 @@
-"""Checks with torch, in the child process, that take some time: those of `--level full`."""
+"""Checks with torch, in the child process, for `--level full`."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
 import sys
 import sysconfig
 import tempfile
+import threading
+import time
+from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
-from .check import Check, CheckFunction, check, one_line
-from .job import Dtype, Job, Tensor, exact, half, judge, judge_losses, learn, relative_error
-from .machine import repair
-from .words import FAULTY, WINDOWS, in_container
+from .check import (
+    Check,
+    CheckFunction,
+    Dtype,
+    Job,
+    Tensor,
+    Torch,
+    check,
+    exact,
+    half,
+    judge,
+    judge_losses,
+    learn,
+    one_line,
+    relative_error,
+    run_child,
+    synchronize,
+    tell,
+)
+from .machine import FAULTY, PEER, SLOW, WINDOWS, in_container, repair
 
 CHECKS: dict[str, CheckFunction] = {}
 
@@ -166,3 +188,220 @@ def check_checkpoint(job: Job) -> Check:
                 problem = f"A checkpoint saved on {device} is not what was saved."
                 return Check("fail", problem, FAULTY)
     return Check("pass", "a checkpoint came back as it was")
+
+
+# --- In processes that torchrun starts: do they compute together?
+
+
+LIMIT = 60  # seconds for a group of processes, where --timeout allows it
+ELEMENTS = {"nccl": 2**26, "gloo": 2**20}  # of the float32 tensor whose sum is timed
+LOOPS = 5
+
+
+@check(CHECKS, "NCCL")
+def check_all_reduce(job: Job) -> Check:
+    """Do processes under torchrun get exact sums? NCCL on several GPUs, else gloo on the CPU."""
+    torch = job.torch
+    if not torch.distributed.is_available():
+        return Check("skip", "this torch is built without torch.distributed")
+    gpus = job.devices[0].startswith("cuda")
+    if gpus and job.mig:
+        return Check("skip", "instances of a GPU that MIG splits cannot talk to each other")
+    backend, devices = "gloo", ["cpu", "cpu"]
+    if gpus and len(job.devices) > 1 and not WINDOWS and torch.distributed.is_nccl_available():
+        backend, devices = "nccl", job.devices
+    limit = min(LIMIT, job.limit / 8)
+    problem, speed = all_reduce(backend, devices, limit)
+    group = (
+        f"{len(devices)} processes with {backend} on {'the CPU' if backend == 'gloo' else 'GPUs'}"
+    )
+    if not problem:
+        return Check("pass", f"exact sums of {group}, {speed:.2g} GB/s", data={"busbw": speed})
+    data = {"backend": backend, "devices": devices}
+    if backend == "nccl" and not all_reduce(backend, devices, limit, NCCL_P2P_DISABLE="1")[0]:
+        direct = "which go well when the GPUs do not talk to each other directly."
+        return Check("fail", f"{group} do not do sums: {problem}, {direct}", PEER, data)
+    return Check("fail", f"{group} do not do sums: {problem}.", remedy_of(problem, backend), data)
+
+
+def remedy_of(problem: str, backend: str) -> str:
+    """What to do if processes cannot do sums together."""
+    if "wrong sum" in problem or problem.startswith("crashed"):
+        return FAULTY
+    if "shared memory" in problem or "No space left" in problem:
+        larger = "Start the container with `--shm-size=8g`"
+        return f"{larger}." if in_container() else "Make /dev/shm larger."
+    if backend == "gloo":
+        return (
+            "Let localhost be 127.0.0.1 in the hosts file, and no firewall stand between processes."
+        )
+    return "Train with one GPU; `nvidia-smi -q` and `nvidia-smi topo -m` show which is in trouble."
+
+
+def all_reduce(backend: str, devices: list[str], limit: float, **env: str) -> tuple[str, float]:
+    """Let one process for each device sum with the others: what went wrong, or "", and GB/s."""
+    job = {"backend": backend, "devices": devices, "limit": limit}
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
+    launcher.append(f"--nproc-per-node={len(devices)}")
+    # Windows' torch has no libuv: "run with USE_LIBUV=0 to disable it", says even 2.13.
+    env = {"OMP_NUM_THREADS": "1", **({"USE_LIBUV": "0"} if WINDOWS else {}), **env}
+    rows, ended = run_child("all-reduce", job, limit + 30, launcher, **env)
+    errors = [row["error"] for row in rows if "error" in row]
+    speeds = [row["busbw"] for row in rows if "busbw" in row]
+    if errors:
+        return errors[0], 0  # one that fails makes the others fail after it
+    if len(speeds) < len(devices):
+        return ended or f"{len(devices) - len(speeds)} process(es) ended without a word", 0
+    return "", min(speeds)
+
+
+def take_part(job: dict[str, Any]) -> None:
+    """The work of one of these processes."""
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+
+    def give_up() -> None:
+        tell({"error": f"no answer within {job['limit']:g} s"})
+        os._exit(1)
+
+    try:
+        torch = importlib.import_module("torch")
+        clock = threading.Timer(job["limit"], give_up)  # torch and NCCL may wait for ever
+        clock.daemon = True
+        clock.start()
+        tell({"busbw": sum_up(torch, job, rank, size)})
+        clock.cancel()
+    except Exception as error:
+        # NCCL's own words come after torch's, which are the same for many causes.
+        reason = str(error).partition("Last error:")[2].strip().partition("\n")[0]
+        tell({"error": one_line(error) + (f" ({reason})" if reason else "")})
+        os._exit(1)
+
+
+def sum_up(torch: Torch, job: dict[str, Any], rank: int, size: int) -> float:
+    """Sum exactly in int64 and float32; returns the bus bandwidth in GB/s, as nccl-tests count."""
+    distributed, device = torch.distributed, job["devices"][rank]
+    if device.startswith("cuda"):
+        torch.cuda.set_device(device)
+    distributed.init_process_group(job["backend"], timeout=timedelta(seconds=job["limit"]))
+
+    def reduced(dtype: Dtype, elements: int) -> Tensor:
+        tensor = torch.full((elements,), rank + 1, dtype=dtype, device=device)
+        distributed.all_reduce(tensor)
+        return tensor
+
+    right = size * (size + 1) // 2
+    for dtype in (torch.int64, torch.float32):
+        low, high = (float(one) for one in reduced(dtype, 2**16).aminmax())
+        if not low == high == right:
+            wrong = low if low != right else high
+            raise ArithmeticError(f"{device} got the wrong sum {wrong:g} instead of {right}")
+    elements = ELEMENTS[job["backend"]]
+    tensor = torch.zeros(elements, device=device)
+    distributed.all_reduce(tensor)
+    float(tensor[0])  # waits for the device
+    begin = time.perf_counter()
+    for _ in range(LOOPS):
+        distributed.all_reduce(tensor)
+    float(tensor[0])
+    seconds = (time.perf_counter() - begin) / LOOPS
+    distributed.destroy_process_group()
+    return 4 * elements / seconds * 2 * (size - 1) / size / 1e9
+
+
+# --- Speed: figures, and a warning where they are small
+#
+# They never fail: a laptop, a limit on its power or another's work may well slow a healthy GPU.
+
+
+SIZES = {"cpu": 1024, "mps": 4096}  # of matrices for PERF-TFLOPS
+SIZE = 8192  # the same, of other devices: smaller ones do not fill a large GPU
+COPY = 256 * 2**20  # bytes: more than any cache holds
+SECONDS = 0.2  # to measure each device
+SHARES = {"tflops": 0.25, "gb_s": 0.4, "host": 0.4}  # of the peak: less is worth a warning
+
+
+def seconds_of(job: Job, device: str, work: Callable[[], object]) -> float:
+    """How long some work takes on a device, on average, when it is warm."""
+    calls, spent = 1, 0.0
+    work()
+    synchronize(job, device)
+    while True:
+        begin = time.perf_counter()
+        for _ in range(calls):
+            work()
+        synchronize(job, device)
+        spent = time.perf_counter() - begin
+        if spent >= SECONDS:
+            return spent / calls
+        calls = max(calls * 2, int(calls * SECONDS / max(spent, 1e-6)))
+
+
+def measure(job: Job, peak: str, words: str, work: Callable[[str], float]) -> Check:
+    """What every device reaches, in units of 10^9 or 10^12 a second, against its peak if known."""
+    try:
+        reached = {device: round(work(device), 3) for device in job.devices}
+    except Exception as error:
+        problem = f"The speed of the device cannot be measured; torch says {one_line(error)}."
+        return Check("warn", problem, "Look at `nvidia-smi` for who else uses it.")
+    peaks = {d: one.get(peak, 0.0) for d, one in zip(job.devices, job.peaks, strict=False)}
+    data = {"reached": reached, "peaks": {d: round(one, 3) for d, one in peaks.items() if one}}
+    share = {d: figure / peaks[d] for d, figure in reached.items() if peaks.get(d)}
+    slowest = min(reached, key=lambda device: share.get(device, reached[device]))
+    text = f"{slowest} reaches {reached[slowest]:.3g} {words}"
+    if slowest in share:
+        text += f", {share[slowest]:.0%} of the {peaks[slowest]:.3g} that it is made for"
+    if share.get(slowest, 1) < SHARES[peak]:
+        return Check("warn", f"{text}.", SLOW, data)
+    return Check("pass", text + ", the slowest" * (len(reached) > 1), data=data)
+
+
+@check(CHECKS, "PERF-TFLOPS")
+def check_arithmetic(job: Job) -> Check:
+    """How fast does each device multiply large matrices? In float32 on the CPU."""
+    kind = job.devices[0].partition(":")[0]
+    size = SIZES.get(kind, SIZE)
+    dtypes = {d: job.torch.float32 if kind == "cpu" else half(job, d) for d in job.devices}
+
+    def work(device: str) -> float:
+        def matrix() -> Tensor:
+            return job.torch.randn(size, size, device=device, dtype=dtypes[device])
+
+        a, b = matrix(), matrix()
+        product = job.torch.empty_like(a)
+
+        def multiply() -> Tensor:
+            return job.torch.mm(a, b, out=product)
+
+        return 2 * size**3 / seconds_of(job, device, multiply) / 1e12
+
+    name = str(dtypes[job.devices[0]]).removeprefix("torch.")
+    return measure(job, "tflops", f"TFLOP/s in {name}", work)
+
+
+@check(CHECKS, "PERF-BW")
+def check_bandwidth(job: Job) -> Check:
+    """How fast does each device copy its own memory? A copy reads and writes."""
+
+    def work(device: str) -> float:
+        source = job.torch.ones(COPY, dtype=job.torch.uint8, device=device)
+        target = job.torch.empty_like(source)
+        seconds = seconds_of(job, device, lambda: target.copy_(source))
+        return 2 * COPY / seconds / 1e9
+
+    return measure(job, "gb_s", "GB/s of its own memory", work)
+
+
+@check(CHECKS, "PERF-H2D")
+def check_transfer(job: Job) -> Check:
+    """How fast do pinned batches reach each device?"""
+    if job.devices == ["cpu"]:
+        return Check("skip", "the CPU has its batches in its own memory")
+    pinned = job.devices[0].startswith("cuda")
+
+    def work(device: str) -> float:
+        source = job.torch.ones(COPY, dtype=job.torch.uint8, pin_memory=pinned)
+        target = job.torch.empty_like(source, device=device)
+        seconds = seconds_of(job, device, lambda: target.copy_(source, non_blocking=True))
+        return COPY / seconds / 1e9
+
+    return measure(job, "host", f"GB/s from {'pinned ' * pinned}memory of the host", work)

@@ -5,6 +5,7 @@ Every check goes over all of job.devices: one bad card in eight is the real case
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import importlib.util
 import os
@@ -13,11 +14,20 @@ import sys
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 
-from .check import Check, CheckFunction, check, one_line
-from .job import Job, Tensor, exact, judge, judge_losses, learn, relative_error
-from .libraries import loaded_libraries
-from .machine import installed, repair
-from .words import ONE_OPENMP, WINDOWS
+from .check import (
+    Check,
+    CheckFunction,
+    Job,
+    Tensor,
+    check,
+    exact,
+    judge,
+    judge_losses,
+    learn,
+    one_line,
+    relative_error,
+)
+from .machine import ONE_OPENMP, WINDOWS, installed, repair
 
 CHECKS: dict[str, CheckFunction] = {}
 
@@ -152,3 +162,43 @@ def check_openmp(job: Job) -> Check:
         return Check("pass", f"{len(loaded) or 'no'} OpenMP runtime")
     problem = f"{len(loaded)} OpenMP runtimes are loaded: {' and '.join(loaded)}."
     return Check("warn", problem, ONE_OPENMP, {"libraries": loaded})
+
+
+# --- Which shared libraries this process has loaded, as the system tells it
+
+
+def loaded_libraries() -> list[str]:
+    """The paths of all shared libraries of this process, sorted."""
+    if sys.platform == "win32":
+        return sorted(windows_modules())
+    if sys.platform == "darwin":
+        return sorted(apple_images())
+    maps = Path("/proc/self/maps")
+    lines = maps.read_text(encoding="utf-8", errors="replace").splitlines()
+    # address permissions offset device inode path
+    return sorted({line.split(maxsplit=5)[5] for line in lines if ".so" in line})
+
+
+def windows_modules() -> set[str]:
+    """The files of this process's modules, from EnumProcessModules."""
+    kernel = getattr(ctypes, "WinDLL")("kernel32")  # noqa: B009, only there is it
+    kernel.GetCurrentProcess.restype = ctypes.c_void_p
+    pointer = ctypes.sizeof(ctypes.c_void_p)
+    modules, needed = (ctypes.c_void_p * 4096)(), ctypes.c_ulong()
+    process = ctypes.c_void_p(kernel.GetCurrentProcess())
+    size = ctypes.c_ulong(ctypes.sizeof(modules))
+    if not kernel.K32EnumProcessModules(process, modules, size, ctypes.byref(needed)):
+        return set()
+    found, name = set(), ctypes.create_unicode_buffer(32768)
+    for module in modules[: min(needed.value // pointer, len(modules))]:
+        if kernel.GetModuleFileNameW(ctypes.c_void_p(module), name, len(name)):
+            found.add(name.value)
+    return found
+
+
+def apple_images() -> set[str]:
+    """The files of this process's images, from dyld."""
+    dyld = ctypes.CDLL(None)
+    dyld._dyld_get_image_name.restype = ctypes.c_char_p
+    names = (dyld._dyld_get_image_name(index) for index in range(dyld._dyld_image_count()))
+    return {name.decode("utf-8", "replace") for name in names if name}

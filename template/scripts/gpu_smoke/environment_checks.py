@@ -1,0 +1,387 @@
+"""Checks without torch: this Python, its packages, settings, memory, paths."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import struct
+import sys
+import sysconfig
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from .check import Check, CheckFunction, check
+from .machine import (
+    BOOTSTRAP,
+    BUILDS,
+    NAMES,
+    REDISTRIBUTABLE,
+    ROOT,
+    UNSET_COMMAND,
+    WINDOWS,
+    Machine,
+    accelerators,
+    in_container,
+    in_venv,
+    installed,
+    python_fits,
+    repair,
+)
+
+CHECKS: dict[str, CheckFunction] = {}
+
+
+@check(CHECKS, "PY-VERSION")
+def check_python(machine: Machine) -> Check:
+    """Is this a Python that the project's wheels are for?"""
+    have, want = platform.python_version(), machine.python
+    if python_fits(want):
+        return Check("pass", f"Python {have}")
+    return Check("fail", f"This is Python {have}, but the project asks for {want}.", repair())
+
+
+@check(CHECKS, "PY-VENV")
+def check_venv(machine: Machine) -> Check:
+    """Is this the project's own environment?"""
+    if in_venv():
+        return Check("pass", "the project's .venv")
+    problem = f"This Python is not that of the project's .venv but of {sys.prefix}."
+    return Check("warn", problem, repair())
+
+
+@check(CHECKS, "PY-SHADOW")
+def check_shadows(machine: Machine) -> Check:
+    """Does a file of the user's take the place of torch, or of a module that torch needs?"""
+    packages = {"torch", *machine.wheels.get("packages", {})}
+    spec = importlib.util.find_spec("torch")
+    if spec and spec.origin and spec.submodule_search_locations is None:
+        return Check(
+            "fail", f"`import torch` finds {spec.origin} instead of PyTorch.", "Rename it."
+        )
+    for path in [*BUILDS.parent.iterdir(), *ROOT.iterdir()]:
+        if path.suffix == ".py" or (path / "__init__.py").is_file():
+            problem = f"{path} takes the place of {path.stem} in all that is started beside it."
+            if path.stem in packages:
+                return Check("fail", problem, "Rename it.")
+            if path.stem in sys.stdlib_module_names - {"test"}:  # nothing needs Python's own tests
+                return Check("warn", problem, "Rename it.")
+    return Check("pass", "no file takes the place of a module")
+
+
+@check(CHECKS, "TORCH-FOUND")
+def check_torch_found(machine: Machine) -> Check | None:
+    """Is there a torch to import?"""
+    if machine.torch:
+        return Check("pass", f"torch {machine.torch['__version__']}")
+    spec = importlib.util.find_spec("torch")
+    if not spec:
+        return Check("fail", f"torch is not installed for {sys.executable}.", repair())
+    where = spec.origin or next(iter(spec.submodule_search_locations or []), "")
+    if spec.submodule_search_locations is None:
+        return None  # PY-SHADOW has said so
+    return Check("fail", f"The torch in {where} is incomplete.", repair())
+
+
+@check(CHECKS, "TORCH-BUILD")
+def check_torch_build(machine: Machine) -> Check | None:
+    """Is torch the build that the project asks for, and is that one for the device?"""
+    torch, wheels, label = machine.torch, machine.wheels, machine.label
+    if not wheels:
+        problem = f"{label} has no torch wheels for {platform.system()} {platform.machine()}."
+        remedy = "Use a machine that torch_builds.json names"
+        other = f", or {machine.move_to('cpu')}" if "cpu" in machine.alternatives else ""
+        return Check("fail", problem, f"{remedy}{other}.")
+    if not torch:
+        return None
+    have, want, metadata = torch["__version__"], wheels["torch_version"], installed("torch")
+    toolkit = torch.get("cuda") or torch.get("hip") or ""
+    gpu = next(iter(machine.driver.get("gpus", [])), None)
+    if have != want or not toolkit.startswith(wheels["toolkit"] or ""):
+        kind = f"{NAMES[accelerators(torch)[0]]} {toolkit}".strip()
+        asks = "this .venv was made for" if machine.own else "the project asks for"
+        problem = f"torch {have} ({kind}) is installed, but {asks} {want} ({label})."
+        return Check("fail", problem, repair())
+    if metadata != wheels["packages"]["torch"]:
+        problem = f"torch {have} is mixed with another one: its metadata says {metadata}."
+        return Check("fail", problem, repair())
+    if machine.accelerator not in accelerators(torch):
+        problem = f"torch {have} is not built for {NAMES[machine.accelerator]}."
+        return Check("fail", problem, f"To change that, {machine.way_out(machine.accelerator)}.")
+    if machine.accelerator == "cpu" and gpu:
+        problem = f"torch {have} cannot use the {gpu['name']} of this machine."
+        remedy = f"To use it, {machine.way_out()}; else test with `--device cpu`."
+        return Check("warn", problem, remedy)
+    if machine.own:
+        return Check("pass", f"this machine uses {label}; the project's own is {machine.own}")
+    return Check("pass", f"the project's build for {label}")
+
+
+@check(CHECKS, "TORCH-DLL")
+def check_dlls(machine: Machine) -> Check | None:
+    """Does Windows find all DLLs that those of torch need?"""
+    spec = importlib.util.find_spec("torch")
+    if not WINDOWS or not machine.torch or not spec or not spec.origin:
+        return None
+    found = trouble(Path(spec.origin).with_name("lib"), search_path())
+    return Check("fail", *found) if found else Check("pass", "torch's DLLs find all they need")
+
+
+@check(CHECKS, "PKG-VISION")
+def check_companions(machine: Machine) -> Check | None:
+    """Are torchvision and torchaudio the partners of the project's torch?"""
+    wanted = dict(machine.wheels.get("packages", {}))
+    torch = wanted.pop("torch", "")
+    if not wanted or not machine.torch:
+        return None
+    for name, version in wanted.items():
+        have = installed(name)
+        if have != version:
+            problem = f"torch {torch} goes with {name} {version}, but {have} is installed."
+            return Check("fail", problem, repair())
+    return Check("pass", ", ".join(map(" ".join, wanted.items())))
+
+
+def nvidia_packages() -> dict[str, set[str]]:
+    """The installed packages of NVIDIA that are named after a CUDA version: {"cudnn": {"13"}}."""
+    found: dict[str, set[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        name = re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower()
+        if parts := re.fullmatch(r"nvidia-(.+)-cu(\d\d)", name):
+            found.setdefault(parts[1], set()).add(parts[2])
+    return found
+
+
+@check(CHECKS, "PKG-NVMIX")
+def check_nvidia_packages(machine: Machine) -> Check | None:
+    """Are NVIDIA's libraries those of one CUDA? Two of one kind overwrite each other's files."""
+    major = (machine.wheels.get("toolkit") or "").partition(".")[0]
+    if machine.wheels.get("accelerator") != "cuda" or not machine.torch or not major:
+        return None
+    packages = nvidia_packages()
+    for name, found in sorted(packages.items()):
+        if len(found) > 1:
+            names = " and ".join(f"nvidia-{name}-cu{one}" for one in sorted(found))
+            problem = f"Both {names} are installed, and have overwritten each other's files."
+            return Check("fail", problem, repair())
+    for name, found in sorted(packages.items()):
+        if major not in found:
+            other = f"nvidia-{name}-cu{min(found)}"
+            problem = f"{other} is installed, but this torch is for CUDA {major}."
+            return Check("warn", problem, f"If nothing else needs it: {repair()}")
+    return Check("pass", f"NVIDIA's packages are those of CUDA {major}")
+
+
+# --- Environment variables, memory, and paths
+
+
+SHARED_MEMORY = 256 * 2**20  # bytes; containers have 64 MiB unless they are told otherwise
+LONGEST_PATH = 259  # what Windows allows by default
+
+
+def traps(accelerator: str, env: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Environment variables that are known to break things: what they do, and the way out."""
+    found = []
+
+    def trap(name: str, problem: str) -> None:
+        found.append((f"{name}={env[name]!r} {problem}", f"type `{UNSET_COMMAND.format(name)}`"))
+
+    if env.get("KMP_DUPLICATE_LIB_OK", "").lower() in ("1", "true", "yes", "on"):
+        trap("KMP_DUPLICATE_LIB_OK", "lets two OpenMP libraries compute wrong numbers")
+    if accelerator == "cuda":
+        for folder in filter(None, env.get("LD_LIBRARY_PATH", "").split(os.pathsep)):
+            # Torch finds its own libraries, but what cuDNN loads later is found here first.
+            for library in sorted(Path(folder).glob("libcudnn*.so*"))[:1]:
+                problem = f"LD_LIBRARY_PATH offers {library}, but torch brings its own cuDNN"
+                found.append((problem, f"take {folder} out of LD_LIBRARY_PATH"))
+        for name in ("CUDA_HOME", "CUDA_PATH"):
+            if env.get(name) and not Path(env[name]).is_dir():
+                trap(name, "is no folder, where extensions are compiled")
+    if accelerator in ("cuda", "rocm") and env.get("CUDA_LAUNCH_BLOCKING") == "1":
+        trap("CUDA_LAUNCH_BLOCKING", "makes every call wait for the GPU")
+    if accelerator == "rocm":
+        if env.get("HSA_OVERRIDE_GFX_VERSION"):
+            trap("HSA_OVERRIDE_GFX_VERSION", "makes the GPU pass for another one")
+        for name in ("HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"):
+            if env.get(name) in ("", "-1"):
+                trap(name, "hides all AMD GPUs")
+    return found
+
+
+@check(CHECKS, "ENV-VARS")
+def check_environment(machine: Machine) -> Check:
+    """Is an environment variable set that is known to break things?"""
+    found = traps(machine.accelerator, os.environ)
+    if not found:
+        return Check("pass", "no environment variable is in the way")
+    problem, way_out = ("; ".join(parts) for parts in zip(*found, strict=True))
+    remedy = f"If you did not mean that, {way_out}."
+    return Check("warn", f"{problem}.", remedy)
+
+
+@check(CHECKS, "SYS-SHM")
+def check_shared_memory(machine: Machine) -> Check | None:
+    """Is there room for the batches of DataLoader workers?"""
+    if not sys.platform.startswith("linux") or not Path("/dev/shm").is_dir():
+        return None
+    room = os.statvfs("/dev/shm")
+    free = room.f_bavail * room.f_frsize
+    if free >= SHARED_MEMORY:
+        return Check("pass", f"{free / 2**30:.1f} GiB of shared memory")
+    problem = f"/dev/shm has {free // 2**20} MiB left: DataLoader workers may end in a bus error."
+    remedy = "Type `sudo mount -o remount,size=8g /dev/shm`, or use `num_workers=0`."
+    if in_container():
+        remedy = "Start the container with `--shm-size=8g`, or use `num_workers=0`."
+    return Check("warn", problem, remedy)
+
+
+def path_trouble(site_packages: str, machine: Machine) -> str:
+    """Why torch's files do not fit where Windows has not been told to allow long paths."""
+    length = len(site_packages) + machine.windows_path.get("letters", 0)
+    if length <= LONGEST_PATH:
+        return ""
+    would = "would" if machine.windows_path["measured"] else "may"  # the longest known, then
+    paths = f"Paths of torch {machine.release} {would} be {length} letters long"
+    return f"{paths}, Windows allows {LONGEST_PATH}"
+
+
+@check(CHECKS, "SYS-LONGPATH")
+def check_path_length(machine: Machine) -> Check | None:
+    """Do the paths of torch's files fit?"""
+    if sys.platform != "win32":
+        return None
+    import winreg
+
+    place = r"SYSTEM\CurrentControlSet\Control\FileSystem"
+    allowed = 0  # where nobody has set it, there may be no such value
+    with contextlib.suppress(OSError), winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, place) as key:
+        allowed = winreg.QueryValueEx(key, "LongPathsEnabled")[0]
+    trouble = "" if allowed else path_trouble(sysconfig.get_path("purelib"), machine)
+    if not trouble:
+        return Check("pass", "torch's paths fit")
+    remedy = "Move the project to a shorter folder such as C:\\src, or set LongPathsEnabled to 1."
+    certain = machine.windows_path["measured"] and not machine.torch
+    return Check("fail" if certain else "warn", f"{trouble}.", remedy)
+
+
+# --- Which DLLs a DLL needs, from its file: Windows only says that "one of them" is missing
+#
+# The format is Microsoft's "PE Format": DOS header, COFF header, optional header with the data
+# directories, sections, and in one of them the table of imports.
+
+VIRTUAL = ("api-ms-win-", "ext-ms-win-")  # names that Windows maps to DLLs of its own
+DRIVER = ("nvcuda.dll",)  # of NVIDIA's driver, which DRV-LIBCUDA looks for
+IMPORTS = 1  # index of the data directory of imports
+ENTRY = 20  # bytes of an entry of the table of imports
+RUNTIME = ("vcruntime", "msvcp", "concrt", "vcomp")  # DLLs of the Visual C++ Redistributable
+NEWER = f"type `copier update --defaults --trust -d torch_version=latest` and then `{BOOTSTRAP}`."
+
+
+class NoDllError(ValueError):
+    """A file that Windows would not load either."""
+
+
+def read(file: BinaryIO, offset: int, layout: str) -> tuple[int, ...]:
+    """Little-endian numbers at an offset of a file; NoDllError if it ends before."""
+    file.seek(offset)
+    size = struct.calcsize(layout)
+    content = file.read(size)
+    if len(content) < size:
+        raise NoDllError("it is cut short")
+    return struct.unpack("<" + layout, content)
+
+
+def imports(path: Path) -> list[str]:
+    """The DLLs without which one does not load, in lower case; NoDllError if it is none."""
+    with path.open("rb") as file:
+        if read(file, 0, "2B") != tuple(b"MZ"):
+            raise NoDllError("it does not begin as one")
+        (header,) = read(file, 0x3C, "I")
+        if read(file, header, "4B") != tuple(b"PE\0\0"):
+            raise NoDllError("it is not for Windows")
+        sections, optional_size = read(file, header + 6, "H12xH")
+        (magic,) = read(file, header + 24, "H")
+        directories = header + 24 + {0x10B: 96, 0x20B: 112}.get(magic, 0)  # 32 or 64 bit
+        if directories == header + 24:
+            raise NoDllError("it is of an unknown kind")
+        (count,) = read(file, directories - 4, "I")
+        table = read(file, directories + 8 * IMPORTS, "2I")[0] if count > IMPORTS else 0
+        first = header + 24 + optional_size
+        places = [read(file, first + 40 * index + 8, "4I") for index in range(sections)]
+
+        def offset(address: int) -> int:
+            """Where in the file lies what will be at an address in memory."""
+            for size, begin, stored, where in places:
+                if begin <= address < begin + max(size, stored):
+                    return where + address - begin
+            raise NoDllError("a table lies outside of it")
+
+        found: list[str] = []
+        while table:
+            (name,) = read(file, offset(table) + 12, "I")
+            if not name:
+                break
+            file.seek(offset(name))
+            found.append(file.read(256).partition(b"\0")[0].decode("ascii", "replace").lower())
+            table += ENTRY
+        return found
+
+
+def missing(folder: Path, search: Iterable[Path]) -> list[tuple[str, str]]:
+    """What the DLLs of a folder need and no folder has: pairs of a DLL and a missing name.
+
+    Only the folder's own DLLs are read: what comes from elsewhere is Windows' or another
+    installer's. A DLL that cannot be read is missing itself, and is told with an empty name.
+    """
+    names = {one.name.lower() for one in folder.glob("*.dll")}
+    for place in search:
+        if place.is_dir():
+            names |= {one.name.lower() for one in place.iterdir() if one.suffix.lower() == ".dll"}
+    found = []
+    for path in sorted(folder.glob("*.dll")):
+        try:
+            wanted = imports(path)
+        except (NoDllError, OSError):
+            found.append((path.name, ""))
+            continue
+        lost = [one for one in wanted if one not in names and not one.startswith(VIRTUAL)]
+        found += [(path.name, one) for one in lost if one not in DRIVER]
+    return found
+
+
+def search_path() -> list[Path]:
+    """Where `import torch` looks for DLLs, besides its own folder: see torch/__init__.py."""
+    windows = Path(os.environ.get("SYSTEMROOT", r"C:\Windows"))
+    bases = [sys.exec_prefix, sys.base_exec_prefix, sysconfig.get_config_var("userbase") or ""]
+    return [
+        *(Path(one, "Library", "bin") for one in bases if one),
+        Path(sys.exec_prefix, "bin"),
+        Path(sys.base_exec_prefix),  # that of python.exe and python3xx.dll
+        windows / "System32",
+        windows,
+        *(Path(one) for one in os.environ.get("PATH", "").split(os.pathsep) if one),
+    ]
+
+
+def trouble(folder: Path, search: Iterable[Path]) -> tuple[str, str] | None:
+    """What is wrong with the DLLs of a folder, and what to do; None if nothing is."""
+    lost = missing(folder, search)
+    if not lost:
+        return None
+    path, name = lost[0]
+    if not name:
+        return f"{path} in {folder} is damaged.", repair()
+    others = len({one for _, one in lost}) - 1
+    problem = f"{path} needs {name}, which is nowhere on this machine"
+    problem += f", as are {others} more." if others else "."
+    if name.startswith(RUNTIME):
+        return problem, REDISTRIBUTABLE
+    if name.startswith("libomp140"):
+        return problem, f"Move to a torch that brings it: {NEWER}"
+    if name.startswith("python"):  # torch is for another one
+        return problem, repair()
+    return problem, f"Let the virus scanner leave .venv alone. {repair()}"
