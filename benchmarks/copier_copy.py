@@ -18,24 +18,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
+from two_versions import bare_template
+
 from snapshot import commit_all, git, snapshot
 
 COPIER = [sys.executable, "-m", "copier"]
 COPY = [*COPIER, "copy", "--trust", "--defaults", "--quiet"]
 AIM = 1.6
-
-
-def bare_template(folder: Path) -> Path:
-    """The least that is a template: one question, one rendered file."""
-    (folder / "template").mkdir(parents=True)
-    (folder / "copier.yml").write_text(
-        "project_name: {type: str, default: my-project}\n_subdirectory: template\n",
-        encoding="utf-8",
-    )
-    readme = folder / "template" / "README.md.jinja"
-    readme.write_text("# {{ project_name }}\n", encoding="utf-8")
-    commit_all(folder, "0.0.1")
-    return folder
 
 
 def measure(commands: dict[str, list[str]], runs: int, folder: Path) -> dict[str, list[float]]:
@@ -60,6 +49,7 @@ def main() -> int:
         folder = Path(name)
         ours = snapshot(folder / "torch-starter")
         bare = bare_template(folder / "bare")
+        commit_all(bare, "0.0.1")
         for template in (ours, bare):  # packed, as a clone from a server is
             git("gc", "--quiet", cwd=template)
         commands = {

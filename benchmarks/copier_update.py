@@ -3,8 +3,9 @@
     python benchmarks/copier_update.py [--runs 11]
 
 Both templates have two versions, and both projects go from the first to the second: ours from the
-newest torch but two to the newest, the bare one from one line of text to another. A third template
-is the bare one with as many files as ours, which it does not render: what Copier takes for files.
+newest torch but two to the newest, the bare one from one line of text to another. Two more
+templates are the bare one with files as large as ours, which need no rendering: with those of the
+project, and with those of the whole repository. That is what Copier and git take for files.
 Every figure is the wall time of a real process on a fresh copy of the project. The runs are
 interleaved, so that a busy machine slows all of them, and the ratio of the medians is what to read.
 """
@@ -39,6 +40,13 @@ def seconds_of_update(project: Path, folder: Path) -> float:
     return taken
 
 
+def sizes(repository: Path) -> list[int]:
+    """How many bytes each file in a repository has."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, check=True, stdout=-1)
+    names = listed.stdout.decode().rstrip("\0").split("\0")
+    return [(repository / name).stat().st_size for name in names]
+
+
 def main() -> int:
     """Command line: see the top of this file. Exits 1 if the aim is missed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -47,14 +55,19 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ours = started(our_versions(folder / "torch-starter"), folder / "ours")
-        listed = subprocess.run(["git", "ls-files"], cwd=ours, check=True, capture_output=True)
-        files = len(listed.stdout.splitlines())
-        many = bare_versions(folder / "many", files - 2)
-        projects = {
-            "bare template": started(bare_versions(folder / "bare"), folder / "bare-project"),
-            f"bare, {files} files": started(many, folder / "many-project"),
-            "torch-starter": ours,
+        of_project = sizes(ours)
+        of_repository = sizes(folder / "torch-starter")
+        beside = of_repository[len(of_project) :]
+        templates = {
+            "bare template": bare_versions(folder / "bare"),
+            f"{len(of_project)} files": bare_versions(folder / "files", of_project),
+            f"{len(of_repository)} in repo": bare_versions(folder / "more", of_project, beside),
         }
+        projects = {
+            name: started(template, folder / f"{template.name}-project")
+            for name, template in templates.items()
+        }
+        projects["torch-starter"] = ours
         seconds: dict[str, list[float]] = {name: [] for name in projects}
         for number in range(runs + 1):  # the first round only warms the caches up
             for name, project in projects.items():

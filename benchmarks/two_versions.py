@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import yaml
@@ -23,22 +24,34 @@ def next_version(folder: Path) -> None:
     git("gc", "--quiet", cwd=folder)
 
 
-def bare_versions(folder: Path, more_files: int = 0) -> Path:
-    """The least that is a template that can be updated: a question, a file, an answers file.
-
-    `more_files`: and so many plain ones, which need no rendering.
-    """
+def bare_template(folder: Path) -> Path:
+    """The least that is a template: one question, one rendered file. Not committed."""
     (folder / "template").mkdir(parents=True)
     (folder / "copier.yml").write_text(
         "project_name: {type: str, default: my-project}\n_subdirectory: template\n",
         encoding="utf-8",
     )
+    readme = folder / "template" / "README.md.jinja"
+    readme.write_text("# {{ project_name }}\n", encoding="utf-8")
+    return folder
+
+
+def bare_versions(
+    folder: Path, more_files: Collection[int] = (), beside: Collection[int] = ()
+) -> Path:
+    """The bare template with an answers file, without which there is no update.
+
+    `more_files`: the bytes of plain files that it has as well; `beside`: those of files that only
+    its repository has, as tests are.
+    """
+    readme = bare_template(folder) / "template" / "README.md.jinja"
     answers = folder / "template" / "{{ _copier_conf.answers_file }}.jinja"
     answers.write_text("{{ _copier_answers | to_nice_yaml }}", encoding="utf-8")
-    readme = folder / "template" / "README.md.jinja"
-    readme.write_text("# {{ project_name }}\n\nOld.\n", encoding="utf-8")
-    for number in range(more_files):
-        (folder / "template" / f"{number}.txt").write_text(f"{number}\n", encoding="utf-8")
+    (folder / "tests").mkdir()
+    for place, sizes in {"template": more_files, "tests": beside}.items():
+        for number, size in enumerate(sizes):
+            text = f"{number}\n".ljust(size, "x")
+            (folder / place / f"{number}.txt").write_text(text, encoding="utf-8")
     commit_all(folder, OLD)
     readme.write_text("# {{ project_name }}\n\nNew.\n", encoding="utf-8")
     next_version(folder)

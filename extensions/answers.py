@@ -152,7 +152,6 @@ ERRORS: dict[str, Callable[[str], str]] = {
     "user_email": user_email_error,
     "pytorch_index_url": index_url_error,
 }
-MATRIX_CHOICES = ("python_version", "compute_platform", "torch_version", "torch_packages")
 CHOICES = {
     "package_manager": {
         "uv": "uv - fastest, one lock file for all platforms",
@@ -185,16 +184,11 @@ def questions() -> frozenset[str]:
 
 
 def are_recorded(context: Context) -> bool:
-    """Whether the given answers are those of an answers file.
+    """Whether the given answers are recorded ones, so that no menu is shown.
 
-    An update renders the old version with them, to see what the owner changed since.
+    An update renders the old and the new version with them, to see what the owner changed since.
     """
     return "_commit" in context["_copier_conf"]["data"]
-
-
-def are_complete(context: Context) -> bool:
-    """Whether every question with a menu was answered beforehand, so that none is shown."""
-    return {*CHOICES, *MATRIX_CHOICES} <= set(context["_copier_conf"]["data"])
 
 
 def given_answer(context: Context, question: str) -> object:
@@ -277,7 +271,7 @@ class AnswersExtension(Extension):
             answer_choices=self.choices,
             check_answer=self.check_answer,
             answer_error=lambda question, value: ERRORS[question](value),
-            answers_are_complete=pass_context(are_complete),
+            answers_are_recorded=pass_context(are_recorded),
         )
         environment.filters.update(
             default_package_name=default_package_name, to_toml=to_toml, to_markdown=to_markdown
@@ -287,7 +281,7 @@ class AnswersExtension(Extension):
     @pass_context
     def choices(context: Context, question: str) -> str:
         """The `choices` of a question whose choices never change, as JSON (which is YAML)."""
-        if are_complete(context):
+        if are_recorded(context):
             return json.dumps(list(CHOICES[question]))
         return json.dumps([[label, value] for value, label in CHOICES[question].items()])
 

@@ -1,4 +1,4 @@
-"""Compiles each template string once, which saves more than half of the compiling.
+"""Compiles each template string once, and none that has no Jinja in it: most have none.
 
 Copier renders the same strings again and again: the type of a question for each of its choices,
 each part of each path. Jinja keeps compiled templates of files, not of strings.
@@ -6,11 +6,21 @@ each part of each path. Jinja keeps compiled templates of files, not of strings.
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any, cast
+from functools import cache
+from typing import NamedTuple
 
-from jinja2 import Environment
+from jinja2 import Environment, Template
 from jinja2.ext import Extension
+
+
+class PlainText(NamedTuple):
+    """Stands for the template of a string that has nothing to render."""
+
+    text: str
+
+    def render(self, *_context: object, **_more: object) -> str:
+        """The string as it is."""
+        return self.text
 
 
 class TemplateCacheExtension(Extension):
@@ -18,4 +28,18 @@ class TemplateCacheExtension(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        cast("Any", environment).from_string = lru_cache(maxsize=None)(environment.from_string)
+        compiled = cache(environment.from_string)
+        starts = (
+            environment.block_start_string,
+            environment.variable_start_string,
+            environment.comment_start_string,
+            "\n",  # which Jinja may change or drop
+            "\r",
+        )
+
+        def from_string(source: str) -> Template | PlainText:
+            environment.preprocess("")  # lets Copier's `yield` forget the string before this one
+            plain = isinstance(source, str) and not any(start in source for start in starts)
+            return PlainText(source) if plain else compiled(source)
+
+        environment.from_string = from_string  # type: ignore[assignment,method-assign]

@@ -575,8 +575,8 @@ class VersionMatrixExtension(Extension):
         three times that an update renders a project, it gets the answer alone, which
         `check_answer` holds against the whole menu.
         """
-        complete: Any = self.environment.globals["answers_are_complete"]
-        if complete(context) and question != "torch_packages":
+        recorded: Any = self.environment.globals["answers_are_recorded"]
+        if recorded(context) and question != "torch_packages":
             return json.dumps([context["_copier_conf"]["data"][question]])
         return json.dumps(
             [

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from copier._jinja_ext import YieldExtension, get_yield_context
 from copier.errors import UserMessageError
 from jinja2.sandbox import SandboxedEnvironment
 
@@ -12,8 +14,8 @@ from render.projects import copy, files, recorded
 from template_cache import TemplateCacheExtension
 
 
-def environment() -> SandboxedEnvironment:
-    return SandboxedEnvironment(extensions=[TemplateCacheExtension])
+def environment(**options: str | bool) -> SandboxedEnvironment:
+    return SandboxedEnvironment(extensions=[YieldExtension, TemplateCacheExtension], **options)
 
 
 def test_a_string_is_compiled_once_in_each_environment() -> None:
@@ -29,6 +31,29 @@ def test_what_is_no_string_raises_what_copier_expects(value: object) -> None:
     for _ in range(2):
         with pytest.raises(TypeError):
             environment().from_string(value)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "text", ["", "plain", "{ 'no': 'Jinja' }", "#", "% }}", "two\nlines\n", "\r\n", "# {{ 1 }}"]
+)
+@pytest.mark.parametrize(
+    "options", [{}, {"keep_trailing_newline": True}, {"variable_start_string": "[["}], ids=str
+)
+def test_a_string_without_jinja_is_what_jinja_makes_of_it(
+    text: str, options: dict[str, Any]
+) -> None:
+    expected = SandboxedEnvironment(**options).from_string(text).render(n=1)
+    assert environment(**options).from_string(text).render({"m": 1}, n=1) == expected
+
+
+def test_a_fork_may_still_loop_over_paths() -> None:
+    env = environment()
+    loop = "{% yield one from [1, 2] %}{{ one }}{% endyield %}"
+    for _ in range(2):
+        env.from_string(loop).render()
+        assert get_yield_context(env).yield_name == "one"
+        env.from_string("plain").render()
+        assert get_yield_context(env).yield_name is None
 
 
 def test_with_every_answer_given_the_project_is_the_same_and_wrong_ones_are_refused(
