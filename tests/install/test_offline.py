@@ -211,7 +211,6 @@ def test_pypi_s_own_build_is_not_mistaken_for_another(
     assert "lacks torch==2.15.0 (it has torch 2.14.1+cpu, 2.15.0+cpu): installing failed." in what
 
 
-@pytest.mark.parametrize("filled", ["uv"], indirect=True)
 def test_a_build_for_one_machine_alone_comes_from_a_wheelhouse_too(
     filled: tuple[str, Path], tools: Tools, machine: Machine
 ) -> None:
