@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from copier import run_copy
 from copier._jinja_ext import YieldExtension, get_yield_context
 from copier.errors import UserMessageError
 from jinja2.sandbox import SandboxedEnvironment
@@ -65,3 +66,23 @@ def test_with_every_answer_given_the_project_is_the_same_and_wrong_ones_are_refu
     for name, wrong in {"license": "GPL", "compute_platform": "cu999", "ci": "jenkins"}.items():
         with pytest.raises(UserMessageError, match=f"^{name}: '{wrong}' is not on offer"):
             copy(template, tmp_path / "wrong", **(answers | {name: wrong}))
+
+
+def test_a_menu_that_somebody_asks_for_is_whole(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers = recorded(copy(template, tmp_path / "usual", package_manager="pip"))
+    answers = {name: value for name, value in answers.items() if not name.startswith("_")}
+    shown = {}
+
+    def prompt(questions: list[dict[str, Any]], answers: dict[str, Any]) -> dict[str, Any]:
+        shown.update({one["name"]: [line.value for line in one["choices"]] for one in questions})
+        return answers
+
+    monkeypatch.setattr("copier._main.unsafe_prompt", prompt)
+    ask = ("package_manager", "compute_platform")
+    run_copy(str(template), tmp_path / "asked", answers, ask=ask, unsafe=True, quiet=True)
+
+    assert shown["package_manager"] == ["uv", "poetry", "pip"]
+    assert len(shown["compute_platform"]) > 10
+    assert recorded(tmp_path / "asked")["package_manager"] == "pip"
