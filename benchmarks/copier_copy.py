@@ -1,6 +1,6 @@
 """How long `copier copy` of this template takes, against a bare template and against Copier alone.
 
-    python benchmarks/copier_copy.py [--runs 15]
+    python benchmarks/copier_copy.py [--runs 15] [--peer REPOSITORY]
 
 Every figure is the wall time of a real process. The runs are interleaved, so that a busy machine
 slows all of them, and the ratios of the medians are what to read.
@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from two_versions import bare_template
+from two_versions import bare_template, peer, peer_options
 
 from snapshot import commit_all, git, snapshot
 
@@ -42,9 +42,12 @@ def measure(commands: dict[str, list[str]], runs: int, folder: Path) -> dict[str
 
 def main() -> int:
     """Command line: see the top of this file. Exits 1 if the aim is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], parents=[peer_options()]
+    )
     parser.add_argument("--runs", type=int, default=15)
-    runs = parser.parse_args().runs
+    options = parser.parse_args()
+    runs = options.runs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ours = snapshot(folder / "torch-starter")
@@ -57,6 +60,9 @@ def main() -> int:
             "bare template": [*COPY, str(bare)],
             "torch-starter": [*COPY, str(ours)],
         }
+        if options.peer:
+            data = [word for answer in options.peer_data for word in ("--data", answer)]
+            commands["peer"] = [*COPY, *data, str(peer(options.peer, folder / "peer"))]
         seconds = measure(commands, runs, folder)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     print(f"{'':18}{'median':>9}{'fastest':>9}{'/ version':>11}{'/ bare':>8}   ({runs} runs each)")

@@ -1,11 +1,12 @@
 """How long `copier update` of a project takes, against the update of a bare template's project.
 
-    python benchmarks/copier_update.py [--runs 11]
+    python benchmarks/copier_update.py [--runs 11] [--peer REPOSITORY]
 
 Both templates have two versions, and both projects go from the first to the second: ours from the
 newest torch but two to the newest, the bare one from one line of text to another. Two more
 templates are the bare one with files as large as ours, which need no rendering: with those of the
 project, and with those of the whole repository. That is what Copier and git take for files.
+A peer, if one is named, goes from its last release but one to its last.
 Every figure is the wall time of a real process on a fresh copy of the project. The runs are
 interleaved, so that a busy machine slows all of them, and the ratio of the medians is what to read.
 """
@@ -23,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from two_versions import bare_versions, our_versions, started
+from two_versions import bare_versions, our_versions, peer, peer_options, started
 
 COPIER = [sys.executable, "-m", "copier"]
 UPDATE = [*COPIER, "update", "--trust", "--defaults", "--quiet"]
@@ -32,7 +33,7 @@ AIM = 1.5
 
 def seconds_of_update(project: Path, folder: Path) -> float:
     """The wall time of an update of a copy of the project."""
-    copy = Path(shutil.copytree(project, folder / "project"))
+    copy = Path(shutil.copytree(project, folder / "project", symlinks=True))
     started_at = time.perf_counter()
     subprocess.run([*UPDATE, str(copy)], check=True, stdout=subprocess.DEVNULL)
     taken = time.perf_counter() - started_at
@@ -49,9 +50,12 @@ def sizes(repository: Path) -> list[int]:
 
 def main() -> int:
     """Command line: see the top of this file. Exits 1 if the aim is missed."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.partition("\n")[0], parents=[peer_options()]
+    )
     parser.add_argument("--runs", type=int, default=11)
-    runs = parser.parse_args().runs
+    options = parser.parse_args()
+    runs = options.runs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ours = started(our_versions(folder / "torch-starter"), folder / "ours")
@@ -68,6 +72,9 @@ def main() -> int:
             for name, template in templates.items()
         }
         projects["torch-starter"] = ours
+        if options.peer:
+            template = peer(options.peer, folder / "peer")
+            projects["peer"] = started(template, folder / "peer-project", None, options.peer_data)
         seconds: dict[str, list[float]] = {name: [] for name in projects}
         for number in range(runs + 1):  # the first round only warms the caches up
             for name, project in projects.items():

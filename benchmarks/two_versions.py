@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Collection
 from pathlib import Path
 
 import yaml
+from packaging.version import InvalidVersion, Version
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
@@ -76,9 +78,42 @@ def our_versions(folder: Path) -> Path:
     return folder
 
 
-def started(template: Path, project: Path) -> Path:
-    """A committed project of a template's old version."""
+def peer_options() -> argparse.ArgumentParser:
+    """The options that name another template to measure in the same run."""
+    options = argparse.ArgumentParser(add_help=False)
+    options.add_argument(
+        "--peer", metavar="REPOSITORY", help="another template to measure, whose code is run"
+    )
+    options.add_argument(
+        "--peer-data", metavar="NAME=VALUE", action="append", default=[], help="an answer it needs"
+    )
+    return options
+
+
+def peer(repository: str, folder: Path) -> Path:
+    """A clone of another template, packed as one of ours is."""
+    git("clone", "--quiet", repository, str(folder), cwd=folder.parent)
+    git("gc", "--quiet", cwd=folder)
+    return folder
+
+
+def started(
+    template: Path, project: Path, tag: str | None = OLD, answers: Collection[str] = ()
+) -> Path:
+    """A committed project of a template's old version; `tag`: None is the one before the newest."""
+    if tag is None:
+        tags = [name for name in git("tag", cwd=template).split() if is_version(name)]
+        *_, tag, _ = sorted(tags, key=Version)
     command = [sys.executable, "-m", "copier", "copy", "--trust", "--defaults", "--quiet"]
-    subprocess.run([*command, "--vcs-ref", OLD, str(template), str(project)], check=True)
+    data = [word for answer in answers for word in ("--data", answer)]
+    subprocess.run([*command, *data, "--vcs-ref", tag, str(template), str(project)], check=True)
     commit_all(project, "made")
     return project
+
+
+def is_version(tag: str) -> bool:
+    """Whether Copier sees a release in a tag."""
+    try:
+        return not Version(tag).is_prerelease
+    except InvalidVersion:
+        return False
