@@ -6,21 +6,26 @@ each part of each path. Jinja keeps compiled templates of files, not of strings.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
 from jinja2 import Environment, Template
 from jinja2.ext import Extension
 
 
-class PlainText(NamedTuple):
+class PlainText:
     """Stands for the template of a string that has nothing to render."""
 
-    text: str
+    def __init__(self, text: str, compiled: Callable[[str], Template]) -> None:
+        self._text, self._compiled = text, compiled
 
     def render(self, *_context: object, **_more: object) -> str:
         """The string as it is."""
-        return self.text
+        return self._text
+
+    def __getattr__(self, name: str) -> object:
+        # What Copier does not use today is the real template's.
+        return getattr(self._compiled(self._text), name)
 
 
 class TemplateCacheExtension(Extension):
@@ -40,6 +45,6 @@ class TemplateCacheExtension(Extension):
         def from_string(source: str) -> Template | PlainText:
             environment.preprocess("")  # lets Copier's `yield` forget the string before this one
             plain = isinstance(source, str) and not any(start in source for start in starts)
-            return PlainText(source) if plain else compiled(source)
+            return PlainText(source, compiled) if plain else compiled(source)
 
         environment.from_string = from_string  # type: ignore[assignment,method-assign]
