@@ -26,14 +26,17 @@ def main() -> None:
     here = Path(os.path.abspath(__file__)).parent  # a mapped drive stays one
     package = here / "bootstrapping" / "__init__.py"
     spec = importlib.util.spec_from_file_location("bootstrapping", package)
-    if not package.is_file() or not spec or not spec.loader:
-        remedy = "Restore it: git checkout HEAD -- scripts/bootstrapping"
-        sys.stderr.write(f"bootstrap: scripts/bootstrapping is missing.\n{remedy}\n")
-        sys.exit(2)
-    sys.modules["bootstrapping"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["bootstrapping"])
+    try:
+        if not spec or not spec.loader:
+            raise ImportError(str(package))
+        sys.modules["bootstrapping"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["bootstrapping"])
 
-    from bootstrapping.command import main as run
+        from bootstrapping.command import main as run
+    except (FileNotFoundError, ImportError):
+        remedy = "Restore it: git checkout HEAD -- scripts/bootstrapping"
+        sys.stderr.write(f"bootstrap: scripts/bootstrapping is missing or incomplete.\n{remedy}\n")
+        sys.exit(2)
 
     sys.exit(run(str(__doc__)))
 

@@ -23,14 +23,17 @@ def main() -> None:
 
     package = Path(__file__).resolve().with_name("gpu_smoke") / "__init__.py"
     spec = importlib.util.spec_from_file_location("gpu_smoke", package)
-    if not package.is_file() or not spec or not spec.loader:
-        remedy = "-> Type `git checkout HEAD -- scripts/gpu_smoke`."
-        sys.stderr.write(f"scripts/gpu_smoke is missing.\n{remedy}\n")
-        sys.exit(2)
-    sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(sys.modules["gpu_smoke"])
+    try:
+        if not spec or not spec.loader:
+            raise ImportError(str(package))
+        sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["gpu_smoke"])
 
-    from gpu_smoke.command import main as run
+        from gpu_smoke.command import main as run
+    except (FileNotFoundError, ImportError):
+        remedy = "-> Type `git checkout HEAD -- scripts/gpu_smoke`."
+        sys.stderr.write(f"scripts/gpu_smoke is missing or incomplete.\n{remedy}\n")
+        sys.exit(2)
 
     run(str(__doc__).partition("\n")[0])
 

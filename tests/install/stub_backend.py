@@ -57,6 +57,11 @@ def build_wheel(
     return _build(wheel_directory, members)
 
 
+def get_requires_for_build_editable(config_settings: object = None) -> list[str]:
+    """What the real one asks for before it builds an editable wheel (PEP 660)."""
+    return ["editables~=0.3"] if __name__.startswith("hatchling") else []
+
+
 def build_editable(
     wheel_directory: str, config_settings: object = None, metadata_directory: object = None
 ) -> str:

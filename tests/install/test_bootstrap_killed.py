@@ -118,7 +118,7 @@ def test_a_run_after_a_kill_at_any_moment_is_as_good_as_the_first(
         assert installed.strip().endswith("+cpu")
     for name, count in kills.stages.items():
         record_property(f"kills of a {manager} bootstrap while {name}", count)
-    assert len(kills.stages) > 2
+    assert len(kills.stages) > (2 if times > 4 else 1)
 
 
 @pytest.mark.xdist_group("real install")

@@ -173,7 +173,9 @@ class Demo:
 def builds_for(manager: str, minor: str) -> dict[str, Any]:
     """A torch_builds.json with the platforms that the tests may run on."""
     names = ("linux-x86_64", "linux-aarch64", "macos-arm64", "macos-x86_64")
-    platforms = {name: {"accelerator": "cpu"} for name in names}
+    nothing = dict.fromkeys(("toolkit", "minimum_driver", "gpu_architectures", "ptx"))
+    wheels = {"accelerator": "cpu", "packages": {"demo_stub": "1.0"}, **nothing}
+    platforms = dict.fromkeys(names, wheels)
     build = {
         "label": "CPU",
         "release": "2.13.0",

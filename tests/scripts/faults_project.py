@@ -5,6 +5,7 @@ from __future__ import annotations
 from scripts.injections import (
     RECREATE,
     Injection,
+    all_of,
     asks_for,
     file,
     packages,
@@ -42,6 +43,14 @@ FAULTS: list[Injection] = [
         "torch.py takes the place of torch",
         1,
         change=file("scripts/torch.py"),
+    ),
+    Injection(
+        "torch.py, and random.py before it",
+        "PY-SHADOW",
+        "Rename it.",
+        "torch.py takes the place of torch",
+        1,
+        change=all_of(file("scripts/random.py"), file("torch.py")),
     ),
     Injection(
         "random.py in the project's folder",
@@ -82,6 +91,13 @@ FAULTS: list[Injection] = [
         RECREATE,
         "asks for 2.12.1+cpu",
         change=asks_for(torch_version="2.12.1+cpu"),
+    ),
+    Injection(
+        "pyproject.toml was edited to another torch than torch_builds.json has",
+        "TORCH-BUILD",
+        "undo that edit",
+        "asks for 2.12.1+cpu",
+        change=all_of(asks_for(torch_version="2.12.1+cpu"), file("pyproject.toml", "")),
     ),
     Injection(
         "files of one torch, and metadata of another",

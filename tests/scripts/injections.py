@@ -144,6 +144,11 @@ def file(path: str, text: str = "raise SystemExit(7)\n") -> Callable[[Project], 
     return write
 
 
+def all_of(*changes: Callable[[Project], object]) -> Callable[[Project], object]:
+    """Several changes, one after the other."""
+    return lambda project: [change(project) for change in changes]
+
+
 def asks_for(**wheels: Any) -> Callable[[Project], object]:  # noqa: ANN401
     """What the project asks for on this system; None: nothing is there to ask for."""
 

@@ -17,6 +17,7 @@ from scripts.bootstrap_helpers import (
     Demo,
     make_demo,
     make_wheel,
+    module,
     old_tool,
     tool,
 )
@@ -215,3 +216,46 @@ def test_poetry_is_fetched_where_it_is_too_old(tmp_path: Path) -> None:
     assert not list(active.glob("lib/*/site-packages/demo_stub.py"))
     assert demo.ask("__import__('demo_stub').VERSION") == "1.0"
     assert "poetry" not in "".join(path.name for path in demo.root.glob(".venv/lib/*/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("said", "problem", "blamed"),
+    [
+        ("No matching distribution found for numpy>=99", "", False),
+        ("No matching distribution found for numpy>=99", OSError("refused"), False),
+        ("The conflict is caused by: the user requested torch==2.14.1", OSError("refused"), True),
+        ("No matching distribution found for torch==2.14.1+cpu", "it answered 403", True),
+    ],
+)
+def test_the_index_is_blamed_only_for_what_it_should_have(
+    monkeypatch: pytest.MonkeyPatch, said: str, problem: str | OSError, blamed: bool
+) -> None:
+    """Pip says nothing of a page that it could not read."""
+    runner, url = module("runner"), "http://127.0.0.1:9/whl/cpu"
+
+    def index_problem(_: object) -> str:
+        if isinstance(problem, OSError):
+            raise problem
+        return problem
+
+    monkeypatch.setattr(runner, "index_problem", index_problem)
+    tail = ["ERROR: conflicting dependencies", said]
+    build = {"index_url": url, "release": "2.14.1"}
+    stop = runner.failure(build, "installing", 1, tail, 5, "pip", None)
+    assert ("mirror" in stop.todo) is blamed
+    assert ("Mend what is said above" in stop.todo) is not blamed
+
+
+def test_a_python_that_uv_cannot_get_is_not_blamed_on_an_index(demo: Demo) -> None:
+    said = "error: Failed to download https://example.com/python-build-standalone/cpython.tar.gz"
+    uv = demo.root / ".tools/uv/bin/uv"
+    uv.parent.mkdir(parents=True)
+    case = f"case $1 in --version) echo uv 0.9.0;; *) echo '{said}'; exit 2;; esac"
+    uv.write_text(f"#!/bin/sh\n{case}\n")
+    uv.chmod(0o755)
+    demo.builds |= {"python": "3.99", "requires_python": "==3.99.*"}
+    demo.write_builds()
+    done = demo.run(PATH=f"{uv.parent}{os.pathsep}{os.environ['PATH']}")
+    assert done.returncode == 4
+    assert "uv could not download Python 3.99: making .venv failed." in done.stderr
+    assert "index" not in done.stderr

@@ -41,6 +41,12 @@ def build_of(name: str) -> dict[str, Any]:
     }
 
 
+def elsewhere(build: dict[str, Any]) -> dict[str, Any]:
+    """The build with wheels for another system alone."""
+    build["platforms"] = {"plan9-mips": build["platforms"][HERE]}
+    return build
+
+
 @pytest.fixture(scope="session")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment of a machine with an NVIDIA driver."""
@@ -149,8 +155,8 @@ def test_what_cannot_be_had_is_refused_and_nothing_changes(
     tmp_path: Path, name: str, what: str, todo: str
 ) -> None:
     demo = project_for(tmp_path, "cu130")
-    xpu = build_of("xpu") | {"label": "XPU", "platforms": {"plan9-mips": {"packages": {}}}}
-    demo.builds["builds"]["xpu"] = xpu
+    xpu = build_of("xpu") | {"label": "XPU"}
+    demo.builds["builds"]["xpu"] = elsewhere(xpu)
     demo.write_builds()
     before = demo.files()
     done = demo.run("--compute-platform", name)
@@ -164,7 +170,7 @@ def test_what_cannot_be_had_is_refused_and_nothing_changes(
 
 def test_a_system_without_the_project_s_wheels_may_have_others(tmp_path: Path) -> None:
     demo = project_for(tmp_path, "rocm7.2")
-    demo.builds["builds"]["rocm7.2"]["platforms"] = {"plan9-mips": {"packages": {}}}
+    elsewhere(demo.builds["builds"]["rocm7.2"])
     for manager, code, said in (
         ("pip", 0, "CPU, by pip (for this machine alone; the project's own is ROCm 7.2)"),
         ("uv", 2, "ROCm 7.2 has PyTorch wheels for plan9-mips, not for"),  # nor has uv.lock

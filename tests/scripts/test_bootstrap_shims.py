@@ -120,12 +120,14 @@ def test_the_script_is_read_by_an_old_python_as_far_as_its_check() -> None:
     assert [ast.unparse(node) for node in imported] == ["import sys"]
 
 
-def test_a_missing_package_is_told(demo: Demo) -> None:
-    shutil.rmtree(demo.root / "scripts" / "bootstrapping")
+@pytest.mark.parametrize("lost", ["", "places.py"])
+def test_a_missing_package_is_told(demo: Demo, lost: str) -> None:
+    package = demo.root / "scripts" / "bootstrapping"
+    (package / lost).unlink() if lost else shutil.rmtree(package)
     done = demo.run("--dry-run")
     assert done.returncode == 2
     assert done.stderr == (
-        "bootstrap: scripts/bootstrapping is missing.\n"
+        "bootstrap: scripts/bootstrapping is missing or incomplete.\n"
         "Restore it: git checkout HEAD -- scripts/bootstrapping\n"
     )
 

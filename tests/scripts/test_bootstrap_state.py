@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from scripts.bootstrap_helpers import (
     ODD_NAME,
     PYTHON,
     Demo,
+    builds_for,
     make_demo,
     make_wheel,
     module,
@@ -231,7 +233,7 @@ def test_a_named_python_is_used_or_refused(demo: Demo) -> None:
 
 def test_a_platform_without_wheels_is_told_what_works(demo: Demo) -> None:
     here = demo.builds["builds"]["cpu"]["platforms"]
-    demo.builds["builds"]["cpu"]["platforms"] = {"plan9-mips": {"accelerator": "cpu"}}
+    demo.builds["builds"]["cpu"]["platforms"] = {"plan9-mips": here["linux-x86_64"]}
     demo.builds["alternatives"] = {
         "cu130": {"label": "CUDA 13.0", "release": "2.13.0", "platforms": {"plan9-mips": {}}},
         "xpu": {"label": "XPU", "release": "2.13.0", "platforms": here},
@@ -250,6 +252,13 @@ def test_a_platform_without_wheels_is_told_what_works(demo: Demo) -> None:
     assert not (demo.root / ".tools").exists()
 
 
+def builds_of_half_a_row() -> dict[str, Any]:
+    """The builds of a data file from which somebody has cut something."""
+    builds: dict[str, Any] = builds_for("uv", "3.12")["builds"]
+    del builds["cpu"]["platforms"]["linux-x86_64"]["packages"]
+    return builds
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -257,9 +266,10 @@ def test_a_platform_without_wheels_is_told_what_works(demo: Demo) -> None:
         {"package_manager": "conda"},
         {"compute_platform": "cu999"},
         {"builds": {"cpu": {}}},
+        {"builds": builds_of_half_a_row()},
         {"requires_python": "about 3.12"},
     ],
-    ids=lambda change: next(iter(change)),
+    ids=str,
 )
 def test_a_broken_data_file_is_told(demo: Demo, change: dict[str, Any]) -> None:
     demo.builds |= change
@@ -276,7 +286,7 @@ def test_an_unreadable_data_file_is_told(demo: Demo, text: str) -> None:
     done = demo.run()
     assert done.returncode == 2
     assert "torch_builds.json cannot be used" in done.stderr
-    assert "git checkout scripts/torch_builds.json" in done.stderr
+    assert "git checkout HEAD -- scripts/torch_builds.json" in done.stderr
 
 
 def test_a_missing_data_file_is_told(demo: Demo) -> None:
@@ -292,6 +302,24 @@ def test_a_colon_in_the_path_is_told_before_venv_stumbles(tmp_path: Path) -> Non
     assert done.returncode == 4
     assert "the path has a colon.\nRename the folder." in done.stderr
     assert not (demo.root / ".tools").exists()
+
+
+def test_a_locale_in_which_python_cannot_read_the_path_is_told(demo: Demo) -> None:
+    """It would take .venv for broken, and make it anew in each run."""
+    if sys.platform != "linux":
+        pytest.skip("C is UTF-8 elsewhere")
+    for name in ("C", "en_US.UTF-8-which-nobody-has"):
+        done = demo.run(LC_ALL=name)
+        assert done.returncode == 4
+        assert "with this locale: Python reads no UTF-8 in it.\nType: export LC_ALL=" in done.stderr
+    assert not (demo.root / ".venv").exists()
+    assert demo.run("--dry-run", LC_ALL="C.UTF-8").returncode == 0
+
+
+def test_nobody_reads_on_and_nothing_is_wrong(demo: Demo) -> None:
+    command = ["sh", "-c", "sh bootstrap.sh --dry-run | true; sh bootstrap.sh --help | head -1"]
+    done = subprocess.run(command, cwd=demo.root, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
 
 
 def test_a_file_in_the_place_of_tools_is_told(demo: Demo) -> None:
@@ -345,6 +373,27 @@ def test_half_a_lock_file_of_a_killed_run_is_made_anew(demo: Demo) -> None:
         assert "uv.lock is as it was before the interrupted run" in done.stdout
         assert lock.read_bytes() == whole
         assert not aside.exists()
+
+
+def test_a_dry_run_leaves_what_a_killed_run_put_aside(demo: Demo) -> None:
+    assert demo.run().returncode == 0
+    aside = demo.root / ".tools" / "lock.before"
+    aside.write_bytes(b"whole")
+    demo.edit("pyproject.toml", "0.1", "0.2")
+    before = demo.files()
+    assert "would run: " in demo.run("--dry-run").stdout
+    assert demo.files() == before
+
+
+def test_what_was_removed_from_the_venv_is_installed_again(demo: Demo) -> None:
+    assert demo.run().returncode == 0
+    info = next(demo.root.glob(".venv/lib/python3*/site-packages/demo_stub-*.dist-info"))
+    shutil.rmtree(info)
+    done = demo.run()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing to do" not in done.stdout
+    assert info.exists()
+    assert "Nothing to do" in demo.run().stdout
 
 
 def test_a_failed_locking_leaves_the_lock_file_as_it_was(demo: Demo) -> None:

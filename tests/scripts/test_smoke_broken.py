@@ -108,7 +108,8 @@ def test_a_missing_package_is_to_be_restored(project: Project) -> None:
     (project.root / "scripts" / "gpu_smoke" / "__init__.py").unlink()
     stderr = refuse(project)
     assert stderr == (
-        "scripts/gpu_smoke is missing.\n-> Type `git checkout HEAD -- scripts/gpu_smoke`.\n"
+        "scripts/gpu_smoke is missing or incomplete.\n"
+        "-> Type `git checkout HEAD -- scripts/gpu_smoke`.\n"
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .environment import read_stamp, set_up, up_to_date, why_rebuild
-from .machine_build import choose, requirements
+from .machine_build import choose, constraints
 from .places import (
     ROOT,
     SHIM,
@@ -88,7 +88,7 @@ def keeping(project: Project) -> str:
     if project.manager == "poetry":
         return f"`poetry sync`, `install` and `add` {back}."
     own = project.lock.relative_to(ROOT).as_posix()
-    own_file = requirements(project).relative_to(ROOT).as_posix()
+    own_file = constraints(project).relative_to(ROOT).as_posix()
     return f"Installations with `-c {own}` {back}: name {own_file} instead."
 
 
@@ -160,6 +160,9 @@ def main(description: str) -> int:
         bootstrap(parse_options(description, sys.argv[1:]))
     except StopError as stop:
         code, what, todo = stop.code, stop.what, stop.todo
+    except BrokenPipeError:  # `| head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         code, what = 4, f"{error}."
         todo = "Close what uses this file, see that it may be written, then run this again."

@@ -125,7 +125,8 @@ def lock_packages(runner: Runner, command: list[str]) -> None:
     except BaseException:  # whatever it was: the lock file was not finished
         restore_lock(runner.project.lock)
         raise
-    LOCK_BEFORE.unlink(missing_ok=True)
+    if not runner.options.dry_run:
+        LOCK_BEFORE.unlink(missing_ok=True)
 
 
 def keep_lock(lock: Path) -> None:
@@ -139,7 +140,6 @@ def restore_lock(lock: Path) -> None:
     """Bring the lock file back to what it was before an interrupted locking."""
     if not LOCK_BEFORE.exists():
         return
-    say(f"  {lock.name} is as it was before the interrupted run")
     if LOCK_BEFORE.stat().st_size:
         LOCK_BEFORE.replace(lock)
     else:
@@ -347,9 +347,15 @@ def replaced(runner: Runner) -> bool:
     """Whether a machine build is gone: `uv run` and the like bring the project's own back."""
     if not runner.project.machine_build or "inputs" not in read_stamp():
         return False
-    version = runner.project.build["platforms"][runner.platform]["packages"]["torch"]
+    return not has_build(runner)
+
+
+def has_build(runner: Runner) -> bool:
+    """Whether .venv has the packages of the build: somebody may have put others there, or none."""
+    packages = runner.project.build["platforms"][runner.platform]["packages"]
     site = "Lib/site-packages" if WINDOWS else "lib/python3*/site-packages"
-    return not any(VENV.glob(f"{site}/torch-{version}.dist-info"))
+    names = (f"{name}-{version}" for name, version in packages.items())
+    return all(any(VENV.glob(f"{site}/{name}.dist-info")) for name in names)
 
 
 def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) -> None:
@@ -357,6 +363,8 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
     kind, dry_run = runner.project.manager, runner.options.dry_run
     if not dry_run:
         shutil.rmtree(TOOLS / "removing", ignore_errors=True)
+        if LOCK_BEFORE.exists():
+            say(f"  {runner.project.lock.name} is as it was before the interrupted run")
         restore_lock(runner.project.lock)
         reopen_stamp()
     manager = find_manager(runner, named or running) if kind != "pip" else []
@@ -386,4 +394,5 @@ def up_to_date(runner: Runner, named: Python | None) -> bool:
     current = runner.probe([venv_python(VENV)])
     if not current or why_rebuild(runner, current, named):
         return False
-    return bool(read_stamp().get("inputs") == runner.project.fingerprint(current))
+    same = read_stamp().get("inputs") == runner.project.fingerprint(current)
+    return same and has_build(runner)

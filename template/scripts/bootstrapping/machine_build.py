@@ -77,15 +77,16 @@ def propose(project: Project, platform: str) -> str:
 def smoke(module: str) -> ModuleType:
     """A module of the smoke test, which knows drivers and GPUs."""
     package = SMOKE_TEST.with_name("gpu_smoke") / "__init__.py"
-    if not package.is_file():
+    try:
+        if "gpu_smoke" not in sys.modules:
+            spec = importlib.util.spec_from_file_location("gpu_smoke", package)
+            if spec and spec.loader:
+                sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
+                spec.loader.exec_module(sys.modules["gpu_smoke"])
+        return importlib.import_module(f"gpu_smoke.{module}")
+    except (FileNotFoundError, ImportError):
         todo = "Restore it: git checkout HEAD -- scripts/gpu_smoke"
-        raise StopError(2, "scripts/gpu_smoke is missing.", todo)
-    if "gpu_smoke" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("gpu_smoke", package)
-        if spec and spec.loader:
-            sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(sys.modules["gpu_smoke"])
-    return importlib.import_module(f"gpu_smoke.{module}")
+        raise StopError(2, "scripts/gpu_smoke is missing or incomplete.", todo) from None
 
 
 def look(driver: ModuleType) -> dict[str, Any]:
@@ -214,6 +215,9 @@ def install_machine_build(runner: Runner, manager: list[str], title: str) -> Non
         lines = pip_lines(project, *data) if data else []
         groups = ["--group", "dev"]
         drop_own_constraints(runner)
+    if project.manager == "pip" and not runner.options.dry_run:
+        text = "\n".join(build_lines(project, runner.platform))
+        constraints(project).write_text(text + "\n", encoding="utf-8")
     lines = [*build_lines(project, runner.platform), *lines]
     if runner.options.offline and (runner.options.wheelhouse or project.manager != "uv"):
         lines = pins(project, lines)
@@ -229,6 +233,11 @@ def install_machine_build(runner: Runner, manager: list[str], title: str) -> Non
 def requirements(project: Project) -> Path:
     """The file that has the pins of the machine's build."""
     return TOOLS / f"requirements-{project.machine_build}.txt"
+
+
+def constraints(project: Project) -> Path:
+    """The same for `pip install -c` of more packages: of torch alone, as the project's own has."""
+    return TOOLS / f"torch-{project.machine_build}.txt"
 
 
 def build_lines(project: Project, platform: str) -> list[str]:

@@ -20,10 +20,13 @@ from .places import (
     update_command,
     venv_python,
 )
-from .system import Python, satisfies
+from .system import Python, locale_encoding, satisfies
 
 # What a manager must be, and the key in pyproject.toml that may narrow it.
 MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
+
+# What torch_builds.json says of a build on a platform, as far as it is read here.
+ROW = {"packages", "accelerator", "toolkit", "minimum_driver", "gpu_architectures", "ptx"}
 
 
 class Project(NamedTuple):
@@ -80,7 +83,7 @@ class Project(NamedTuple):
 
 def load_project() -> Project:
     """Read scripts/torch_builds.json."""
-    todo = "Restore it: git checkout scripts/torch_builds.json"
+    todo = "Restore it: git checkout HEAD -- scripts/torch_builds.json"
     try:
         data = json.loads(BUILDS.read_text(encoding="utf-8"))
         name = data["compute_platform"]
@@ -92,6 +95,8 @@ def load_project() -> Project:
         for other, build in builds.items():
             if not {"label", "release", "index_url", "platforms"} <= build.keys():
                 raise ValueError(f"the build {other} is incomplete")
+            if any(not wheels.keys() >= ROW for wheels in build["platforms"].values()):
+                raise ValueError(f"a platform of the build {other} is incomplete")
         if name not in builds:
             raise ValueError(f"there is no build {name}")
     except FileNotFoundError:
@@ -107,6 +112,9 @@ def check_system(project: Project, platform: str) -> None:
         raise StopError(
             4, f"No .venv can be in {ROOT}: the path has a colon.", "Rename the folder."
         )
+    if not WINDOWS and not str(ROOT).isascii() and locale_encoding() != "UTF-8":
+        what = f"No .venv works in {ROOT} with this locale: Python reads no UTF-8 in it."
+        raise StopError(4, what, "Type: export LC_ALL=C.UTF-8\nThen run this again.")
     if platform in project.build["platforms"]:
         return
     have = ", ".join(project.build["platforms"])
@@ -227,7 +235,8 @@ def fill_commands(project: Project) -> list[str]:
     locked = f"{display(freeze + ([] if uv else ['--all', '--exclude', 'pip']))} > locked.txt"
     if uv and own:
         export = ["uv", "export", "--frozen", "--no-emit-project", "--quiet"]
-        locked = display([*export, "--output-file", "locked.txt"])
+        locked = "" if project.lock.exists() else "uv lock && "
+        locked += display([*export, "--output-file", "locked.txt"])
     exactly = [*pip, *into, "--no-deps", "-r", "locked.txt", *torch_pages(project)]
     specifier = MANAGERS.get(project.manager, (">=25.1", ""))[0]
     tools = [*pip, *into, project.manager + specifier, *build_requirements()]
@@ -248,4 +257,6 @@ def build_requirements() -> list[str]:
     text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     table = re.search(r"^\[build-system\]$(.*?)^(?:\[|\Z)", text, re.MULTILINE | re.DOTALL)
     listed = re.search(r"^requires\s*=\s*\[([^\]]*)\]", table[1] if table else "", re.MULTILINE)
-    return re.findall(r"[\"']([^\"']+)[\"']", listed[1]) if listed else []
+    found = re.findall(r"[\"']([^\"']+)[\"']", listed[1]) if listed else []
+    # What hatchling asks for as soon as the project is to be installed editable.
+    return found + ["editables~=0.3"] * any(one.startswith("hatchling") for one in found)

@@ -32,18 +32,19 @@ from .places import (
     venv_python,
 )
 from .project import Project, offline_settings, what_it_lacks
-from .system import PROBE, Python
+from .system import PROBE, Python, install_python, this_system
 
 # What the managers say of an index that does not answer, or with something else than its pages.
 UNREACHABLE = re.compile(
     r"Failed to fetch|error sending request|Max retries|[Cc]onnection (broken|refused|reset)|"
     r"ConnectionError|timed out|[Nn]ame resolution|dns error|getaddrinfo|HTTP (error|status)|"
     r"Network is unreachable|All attempts to connect|Server Error|Authorization error|"
-    r"returned a \d+|could not be queried|No matching distribution found"
+    r"returned a \d+|could not be queried|from versions: none"
 )
 # What they say of a version that they did not see. Only asking the index tells the reason.
 UNSEEN = re.compile(
-    r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError"
+    r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError|"
+    r"No matching distribution found|conflicting dependencies"
 )
 UNTRUSTED = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|certificate verify failed"
@@ -62,6 +63,7 @@ If {} is blocked here, name a mirror of it:
   {}
 or take PyPI's own wheels:
   {}"""
+UV_PYTHONS = "python-build-standalone"  # where uv gets a Python from
 # Of what a manager says, enough where the index is known to be the reason.
 GIST = re.compile(r"\s*(error|cause|hint|Because)\b", re.IGNORECASE)
 NOISE = re.compile(
@@ -121,7 +123,8 @@ def index_advice(build: dict[str, Any], title: str, tool: str, text: str) -> tup
     try:
         problem = index_problem(build)
     except OSError as error:
-        if reached:  # then it is not what the manager stumbled over
+        # Then it is not what the manager stumbled over; but pip goes on without a page.
+        if reached and not (tool == "pip" and re.search(r"\btorch\w*==", text)):
             return None
         reason = getattr(error, "reason", error)
         if UNTRUSTED.search(str(reason)):
@@ -244,7 +247,13 @@ class Runner:
             known = None
             if self.options.offline:
                 known = what_it_lacks(self.project, self.options.wheelhouse, title, "\n".join(tail))
-            build = None if self.options.offline else self.project.build
+            build = None if self.options.offline or code == 4 else self.project.build
+            if code == 4 and UV_PYTHONS in "\n".join(tail):
+                minor = self.project.python
+                todo = install_python(minor, this_system())
+                todo += f"\nOr name one: --python /path/to/python{minor}"
+                todo += "\nOr a mirror of uv's Pythons: UV_PYTHON_INSTALL_MIRROR"
+                known = f"uv could not download Python {minor}: {title} failed.", todo
             raise failure(build, title, status, tail, code, tool, known)
 
     def follow(self, title: str, command: list[str]) -> tuple[int, list[str]]:

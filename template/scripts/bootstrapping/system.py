@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import subprocess
@@ -107,6 +108,17 @@ def parent_process() -> str:
         return subprocess.run(ask, capture_output=True, text=True, check=False, timeout=5).stdout
     except (OSError, subprocess.TimeoutExpired):
         return ""
+
+
+def locale_encoding() -> str:
+    """What Python reads the files in that add to its path, even where it is told to use UTF-8."""
+    if sys.platform == "win32":
+        return "UTF-8"  # it does not depend on the shell's settings there
+    import locale
+
+    with contextlib.suppress(locale.Error):  # it is not installed: then it is C's
+        locale.setlocale(locale.LC_CTYPE, "")
+    return locale.nl_langinfo(locale.CODESET).upper()
 
 
 # --- What a Python says about itself, and which one makes .venv

@@ -34,6 +34,9 @@ from .machine import (
 )
 
 CHECKS: dict[str, CheckFunction] = {}
+PINS_EDITED = "pyproject.toml asks for another torch than scripts/torch_builds.json: undo that "
+PINS_EDITED += "edit (`git diff HEAD -- pyproject.toml` may show it), or move both by "
+PINS_EDITED += "`copier update --defaults --trust -d torch_version=...`."
 
 
 @check(CHECKS, "PY-VERSION")
@@ -63,13 +66,17 @@ def check_shadows(machine: Machine) -> Check:
         return Check(
             "fail", f"`import torch` finds {spec.origin} instead of PyTorch.", "Rename it."
         )
-    for path in [*BUILDS.parent.iterdir(), *ROOT.iterdir()]:
-        if path.suffix == ".py" or (path / "__init__.py").is_file():
-            problem = f"{path} takes the place of {path.stem} in all that is started beside it."
-            if path.stem in packages:
-                return Check("fail", problem, "Rename it.")
-            if path.stem in sys.stdlib_module_names - {"test"}:  # nothing needs Python's own tests
-                return Check("warn", problem, "Rename it.")
+    found = [
+        path
+        for path in sorted([*BUILDS.parent.iterdir(), *ROOT.iterdir()])
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    ]
+    modules = sys.stdlib_module_names - {"test"}  # nothing needs Python's own tests
+    for status, names in {"fail": packages, "warn": modules}.items():
+        for path in found:
+            if path.stem in names:
+                problem = f"{path} takes the place of {path.stem} in all that is started beside it."
+                return Check(status, problem, "Rename it.")
     return Check("pass", "no file takes the place of a module")
 
 
@@ -105,7 +112,7 @@ def check_torch_build(machine: Machine) -> Check | None:
         kind = f"{NAMES[accelerators(torch)[0]]} {toolkit}".strip()
         asks = "this .venv was made for" if machine.own else "the project asks for"
         problem = f"torch {have} ({kind}) is installed, but {asks} {want} ({label})."
-        return Check("fail", problem, repair())
+        return Check("fail", problem, repair() if machine.pinned() else PINS_EDITED)
     if metadata != wheels["packages"]["torch"]:
         problem = f"torch {have} is mixed with another one: its metadata says {metadata}."
         return Check("fail", problem, repair())

@@ -121,6 +121,11 @@ class Machine:
         minimum = self.alternatives[name]["minimum_driver"]
         return f"update the NVIDIA driver to {minimum} or newer and {self.move_to(name)}"
 
+    def pinned(self) -> bool:
+        """Whether pyproject.toml asks for this torch; that of a machine build is not there."""
+        file = ROOT / "pyproject.toml"
+        return bool(self.own) or not file.exists() or self.release in file.read_text("utf-8")
+
     def peaks(self) -> list[dict[str, float]]:
         """What each visible GPU is made for; [] if that is not known, as for a part of a GPU."""
         known = self.accelerator == "cuda" and not self.driver.get("mig")

@@ -77,6 +77,8 @@ def report(result: Result, colours: bool, columns: int = 0) -> str:
     lines[-1] += f"  {paint(dim, result.cost())}"
     if top.startswith("FAIL"):
         lines += [paint(dim, row) for row in wrap(MORE, columns)]
+    if trouble and Path.cwd() != ROOT and columns >= NARROWEST:
+        lines += wrap(f"Its commands are for the folder {ROOT}", columns)
     lines.append("")
     for one in rows:
         if one is trouble and one is not rows[0]:
