@@ -316,5 +316,8 @@ class AnswersExtension(Extension):
             why_not: Any = self.environment.globals["matrix_why_not"]
             error = why_not(context, question, value)
         if error:
-            raise UserMessageError(f"{question}: {error}.")
+            conf = context["_copier_conf"]
+            own = question in conf["data"] or question in context
+            where = "" if own else " in your settings.yml"
+            raise UserMessageError(f"{question}{where}: {error}.")
         return True

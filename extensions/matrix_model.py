@@ -235,6 +235,11 @@ class Matrix(_Strict):
                 raise ValueError(f"policy: Python {minor!r} is not one such as '3.12'")
         for choices in (menu, python):
             offered = [value for value in choices.offered if value not in choices.retired]
+            for name, successor in choices.retired.items():
+                if successor in choices.retired:
+                    raise ValueError(
+                        f"policy: {name} leads to {successor}, which is retired itself"
+                    )
             _known([choices.default, *choices.retired.values()], offered, "policy: choice")
         return self
 

@@ -607,6 +607,12 @@ class VersionMatrixExtension(Extension):
                 value = None
             if not isinstance(value, list):
                 return "it is a list: write torch_packages=[torchvision], or [] for torch alone"
+        policy = self._matrix.policy
+        menus = {"compute_platform": policy.compute_platforms, "python_version": policy.python}
+        if question in menus and value not in [choice.value for choice in choices]:
+            successor = menus[question].retired.get(str(value))
+            if successor:
+                return f"{value} is retired: choose {successor}"
         parts = value if isinstance(value, list) else [value]
         return next((why for part in parts if (why := why_not(choices, part))), None)
 

@@ -95,6 +95,9 @@ EDITS = {
 ACCEPTED = {
     "a CUDA major version has no driver": Edit('  "13": {linux', '  "14": {linux', "13"),
     "a release is written twice": Edit("  2.15.0:\n", "  2.14.1:\n", "2.14.1"),
+    "a successor is retired itself": Edit(
+        "    retired: {}", "    retired: {cu118: cu126, cu126: cu130}", "cu118 leads to cu126"
+    ),
     "the default is retired": Edit("    retired: {}", "    retired: {cpu: cu126}", "cpu"),
     "the way out of a blocked platform is unknown": Edit(
         "instead: rocm7.2", "instead: rocm7.3", "rocm7.3"

@@ -198,8 +198,9 @@ def test_a_bad_name_in_a_persons_settings_is_refused(
 
 
 def test_a_fork_changes_the_menu_and_the_defaults_in_the_policy(
-    template: Path, tmp_path: Path
+    template: Path, tmp_path: Path, settings: Path
 ) -> None:
+    settings.write_text("defaults: {}\n")
     fork = shutil.copytree(template, tmp_path / "fork")
     matrix = fork / "extensions" / "version_matrix.yml"
     facts = yaml.safe_load(matrix.read_text(encoding="utf-8"))
@@ -215,6 +216,10 @@ def test_a_fork_changes_the_menu_and_the_defaults_in_the_policy(
     )
     old = copy(fork, tmp_path / "old", python_version="3.11")  # retired: by name only
     assert recorded(old)["python_version"] == "3.11"
+    settings.write_text("defaults: {python_version: '3.11'}\n")
+    assert refuse(fork, tmp_path / "own") == (
+        "python_version in your settings.yml: 3.11 is retired: choose 3.13."
+    )
 
 
 def test_a_broken_matrix_stops_the_copier_command_in_one_sentence(
