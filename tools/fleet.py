@@ -27,7 +27,7 @@ try:
     from plumbum import colors
     from plumbum.cli.progress import Progress
 
-    from fleet_projects import RefusedError, built, find, read
+    from fleet_projects import ANSWERS, RefusedError, built, find, read
     from fleet_update import (
         ATTENTION,
         CONFLICT,
@@ -61,12 +61,13 @@ STATES = (UP_TO_DATE, UPDATE, MADE, THERE, *ATTENTION)
 EPILOG = """\
 For each project: its compute platform, its torch (as built, and as asked for), its version of the
 template, and what an update to the newest version does, found out by doing it in a temporary clone.
-A checkout is only ever read; where work is not committed, nothing is tried.
+A checkout is only ever read; where work is not committed, nothing is tried. A folder is searched
+one level deep; what lies deeper has to be named.
 
 With --apply, each update without conflicts becomes a commit on a new branch,
-template-update/VERSION, which the checkout does not switch to. It is not pushed, and lock files are
-left to bootstrap. A run that was stopped, in whatever way, can be run again: it goes on with the
-projects that do not have their branch yet.
+template-update/VERSION, on top of what is checked out; the checkout does not switch to it. It is
+not pushed, and lock files are left to bootstrap. A run that was stopped, in whatever way, can be
+run again: it goes on with the projects that do not have their branch yet.
 
 exit codes: 0 nothing needs a person; 1 a project conflicts, was refused or failed; 2 usage;
 130 stopped by Ctrl-C. NO_COLOR turns colors off."""
@@ -185,12 +186,13 @@ def what_happens(row: Row) -> str:
     """The last column of the table."""
     if row.state in (REFUSED, FAILED):
         return f"{row.state}: {row.reason}"
+    state = f"{row.state} ({row.base_note})" if row.base_note else row.state
     if row.state == UP_TO_DATE:
-        return row.state
+        return state
     moves = row.changed or "the same build"
     if row.state == CONFLICT:
-        return f"{row.state} in {', '.join(row.conflicts)} (else: {moves})"
-    return f"{row.state}: {moves}"
+        return f"{state} in {', '.join(row.conflicts)} (else: {moves})"
+    return f"{state}: {moves}"
 
 
 def cells(row: Row) -> list[str]:
@@ -235,11 +237,19 @@ def notes(rows: list[Row]) -> str:
     return "\n\n".join(f"{', '.join(names)}:\n{said}" for said, names in groups.items())
 
 
-def summary(rows: list[Row]) -> str:
-    """How many projects are in each state."""
+def summary(rows: list[Row], left_out: list[Path]) -> str:
+    """How many projects are in each state, and which folders are not among them."""
     count = {state: sum(row.state == state for row in rows) for state in STATES}
     found = ", ".join(f"{number} {state}" for state, number in count.items() if number)
-    return f"{len(rows)} projects: {found}"
+    return f"{len(rows)} projects: {found}{not_looked_at(left_out)}"
+
+
+def not_looked_at(left_out: list[Path], most: int = 20) -> str:
+    """The end of a sentence with the folders that are left out; empty without one."""
+    if not left_out:
+        return ""
+    more = f" and {len(left_out) - most} more" if len(left_out) > most else ""
+    return f"; left out, with no {ANSWERS}: {', '.join(map(str, left_out[:most]))}{more}"
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -273,9 +283,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         options.paths += [Path(line.strip()) for line in lines if line.strip()]
     if options.jobs < 1:
         parser.error("--jobs is at least 1")
-    options.projects = find(options.paths)
+    options.projects, options.left_out = find(options.paths)
     if not options.projects:
-        parser.error("no project found: name checkouts, or a folder that has some")
+        what = "no project found: name checkouts, or a folder that has some"
+        parser.error(what + not_looked_at(options.left_out))
     return options
 
 
@@ -294,9 +305,12 @@ def main(arguments: list[str] | None = None) -> int:
     order = [row.project for row in rows]
     done.sort(key=lambda row: order.index(row.project))  # as they were named
     if options.json:
-        print(json.dumps({"projects": [row.as_json() for row in done]}, indent=2))
+        left_out = [str(path) for path in options.left_out]
+        projects = [row.as_json() for row in done]
+        print(json.dumps({"projects": projects, "left_out": left_out}, indent=2))
     else:
-        print("\n\n".join(filter(None, [table(done), notes(done), summary(done)])))
+        parts = [table(done), notes(done), summary(done, options.left_out)]
+        print("\n\n".join(filter(None, parts)))
     if stopped:
         left = len(rows) - len(done)
         print(f"Stopped; {left} projects are left. Run it again to go on.", file=sys.stderr)

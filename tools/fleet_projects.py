@@ -26,7 +26,7 @@ class RefusedError(Exception):
 
 
 class GitError(Exception):
-    """The last line that git printed."""
+    """The line that says why git failed."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def git(folder: Path | str, *arguments: str, **environment: str) -> str:
         done = subprocess.run(
             ["git", *arguments],
             cwd=folder,
-            env={**os.environ, **environment},
+            env={**os.environ, "LANGUAGE": "en", **environment},  # as what it says is read
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",
@@ -59,9 +59,15 @@ def git(folder: Path | str, *arguments: str, **environment: str) -> str:
     except OSError as error:
         raise GitError(f"git cannot be run: {error.strerror}") from error
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines()
-        raise GitError(without_secrets(lines[-1] if lines else "no output"))
+        raise GitError(what_is_wrong(done.stderr or done.stdout))
     return done.stdout.strip("\n")
+
+
+def what_is_wrong(printed: str) -> str:
+    """The first line of what git printed that is an error; else the last one."""
+    lines = [line.strip() for line in printed.splitlines() if line.strip()]
+    errors = [line for line in lines if line.startswith(("fatal:", "error:"))]
+    return without_secrets((errors or lines[-1:] or ["no output"])[0]).rstrip(".")
 
 
 def without_secrets(text: str) -> str:
@@ -69,19 +75,45 @@ def without_secrets(text: str) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "", text)
 
 
-def find(paths: Iterable[Path]) -> list[Path]:
-    """The checkouts that are named, and those in the folders that are named, each once.
+def find(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """The checkouts that are named or lie in the folders that are named; the folders left out.
 
-    A folder of checkouts is one without an answers file and without a `.git`; what lies in it and
-    was not made with Copier is left out. A checkout that is named itself is always taken.
+    Left out are the folders in a named one that have no answers file, or cannot be read, unless
+    they are named too. A checkout that is named itself is always taken.
     """
+    named = list(paths)
     found: dict[Path, None] = {}
-    for path in paths:
-        is_folder = path.is_dir() and not any((path / n).exists() for n in (ANSWERS, ".git"))
-        inside = sorted(path.iterdir()) if is_folder else []
-        checkouts = [child for child in inside if (child / ANSWERS).exists()]
-        found.update(dict.fromkeys(checkouts if is_folder else [path]))
-    return list(found)
+    left_out: dict[Path, None] = {}
+    for path in named:
+        children = _children(path)
+        if children is None:
+            found[path] = None
+            continue
+        for child in children:
+            try:
+                is_project, is_folder = (child / ANSWERS).exists(), child.is_dir()
+            except OSError:
+                is_project, is_folder = False, True
+            if is_project:
+                found[child] = None
+            elif is_folder and not child.name.startswith(".") and child not in named:
+                left_out[child] = None
+    return list(found), list(left_out)
+
+
+def _children(path: Path) -> list[Path] | None:
+    """What lies in a folder of checkouts, one with neither answers nor `.git`; else None."""
+    try:
+        if not path.is_dir() or (path / ".git").exists() or _answers_files(path):
+            return None
+        return sorted(path.iterdir())
+    except OSError:  # its row says so
+        return None
+
+
+def _answers_files(project: Path) -> list[str]:
+    """The names of the answers files; a project of several templates has several."""
+    return sorted(path.name for path in project.glob(".copier-answers*.yml"))
 
 
 def load_answers(project: Path) -> dict[str, Any]:
@@ -94,8 +126,17 @@ def load_answers(project: Path) -> dict[str, Any]:
         text = (project / ANSWERS).read_text(encoding="utf-8")
         answers = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (FileNotFoundError, NotADirectoryError):
+        if others := _answers_files(project):
+            raise RefusedError(
+                f"It has {', '.join(others)}, and fleet.py reads only {ANSWERS}: run"
+                f" `copier update --answers-file {others[0]}` there."
+            ) from None
         what = f"It has no {ANSWERS}" if project.is_dir() else "There is no such folder"
         raise RefusedError(f"{what}: name a project made from the template.") from None
+    except PermissionError:
+        raise RefusedError(
+            f"Its {ANSWERS} may not be read by you: change its permissions, or leave it out."
+        ) from None
     except yaml.MarkedYAMLError as error:
         line = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RefusedError(f"{ANSWERS}{line}: {error.problem}. {RESTORE}.") from None
@@ -158,18 +199,38 @@ def top_folder(project: Path) -> Path:
     """The top of the git repository that a project lies in.
 
     Raises:
-        RefusedError: if it lies in none, or in one without a commit.
+        RefusedError: if it lies in none, in one of somebody else, or in one without a commit.
     """
     try:
         top = Path(git(project, "rev-parse", "--show-toplevel"))
     except GitError as error:
-        why = "" if "not a git repository" in str(error) else f" ({error})"
-        raise RefusedError(f"It is in no git repository{why}: commit it to one.") from None
+        if "not a git repository (or any" in str(error):
+            raise RefusedError("It is in no git repository: commit it to one.") from None
+        if "dubious ownership" in str(error) or "unsafe repository" in str(error):
+            refused = re.search("'(.+)'", str(error))
+            path = refused[1] if refused else str(project.resolve())
+            path = f'"{path}"' if " " in path else path
+            raise RefusedError(
+                "git refuses it, as it belongs to another user: if you trust it, run"
+                f" `git config --global --add safe.directory {path}`."
+            ) from None
+        raise
     try:
         git(top, "rev-parse", "--verify", "--quiet", "HEAD")
     except GitError:
         raise RefusedError("Nothing is committed there yet: commit the project.") from None
     return top
+
+
+def base_of(top: Path) -> tuple[str, str | None]:
+    """The branch (else commit) that is checked out; a note if it is not the remote's default."""
+    branch = git(top, "branch", "--show-current")
+    base = branch or git(top, "rev-parse", "--short", "HEAD")
+    format_ = "--format=%(symref:lstrip=3)"
+    default = git(top, "for-each-ref", format_, "refs/remotes/origin/HEAD")
+    if not default or default == branch:
+        return base, None
+    return base, f"on {'branch' if branch else 'commit'} {base}"
 
 
 def uncommitted(project: Path) -> list[str]:
@@ -178,6 +239,10 @@ def uncommitted(project: Path) -> list[str]:
     Raises:
         RefusedError: if the answers file is one of them: what it says is not what HEAD has.
     """
+    if not git(project, "ls-files", "--", ANSWERS):
+        raise RefusedError(
+            f"{ANSWERS} is not committed: run `git add --force {ANSWERS}` there and commit it."
+        )
     lines = git(project, "status", "--porcelain", "--", ".").splitlines()
     names = [line[3:] for line in lines]
     if any(Path(name).name == ANSWERS for name in names):
@@ -211,5 +276,6 @@ def address(template: str) -> str:
     if url is None:
         raise RefusedError(
             f"Its template, {without_secrets(template)}, is no git repository that can be found."
+            f" Correct `_src_path` in {ANSWERS}."
         )
     return url

@@ -7,6 +7,7 @@ leaves no half-made branch or worktree behind, and a later one sees from the bra
 
 from __future__ import annotations
 
+import hashlib
 import io
 import multiprocessing
 import os
@@ -32,12 +33,14 @@ from fleet_projects import (
     GitError,
     RefusedError,
     address,
+    base_of,
     built,
     git,
     read,
     refuse_dirty,
     top_folder,
     uncommitted,
+    what_is_wrong,
     without_secrets,
 )
 
@@ -84,6 +87,8 @@ class Row:
     conflicts: list[str] = field(default_factory=list)
     reason: str | None = None
     branch: str | None = None
+    base: str | None = None  # the branch, else the commit, that is checked out
+    base_note: str | None = None  # where that is not the remote's default branch
 
     def as_json(self) -> dict[str, Any]:
         """The entry of --json; an address shows no token that somebody wrote into it."""
@@ -115,8 +120,9 @@ def newest(template: str, folder: Path, prereleases: bool) -> Template:
     except RefusedError as error:
         return Template(problem=str(error))
     except GitError as error:
-        name = without_secrets(template)
-        return Template(problem=f"Its template, {name}, cannot be read ({error}).")
+        problem = f"Its template, {without_secrets(template)}, cannot be read ({error})."
+        see = f"Run `git ls-remote {without_secrets(url)}` to see all of it."
+        return Template(problem=f"{problem} {see}")
     return Template(repository, commit, name)
 
 
@@ -179,11 +185,13 @@ def look_after(path: Path, row: Row, template: Template, trust: bool, apply: boo
     except RefusedError as error:
         row.state, row.reason = REFUSED, str(error)
     except GitError as error:
-        row.state, row.reason = FAILED, f"git failed: {error}"
+        see = "Run `git status`, `git fsck` and `git clone` on it to see all of it."
+        row.state, row.reason = FAILED, f"git failed: {error}. {see}"
     except Exception as error:  # one project never ends the run
         first = (str(error).strip().splitlines() or ["no message"])[0]
         text = f"The update stopped: {type(error).__name__}: {without_secrets(first)}"
-        row.state, row.reason = FAILED, text
+        see = "Run `copier update` on a clone of it to see all of it."
+        row.state, row.reason = FAILED, f"{text.rstrip('.')}. {see}"
     return row
 
 
@@ -192,13 +200,13 @@ def _fill(path: Path, row: Row, template: Template, trust: bool, apply: bool) ->
     if template.problem:
         raise RefusedError(template.problem)
     row.new_version = template.version
+    row.base, row.base_note = base_of(top)
     if not _is_behind(recorded.commit, template):
         row.state = UP_TO_DATE
         return
     refuse_dirty(changed)
     subfolder = path.resolve().relative_to(top.resolve())
-    parts = [template.version, *subfolder.parts]
-    branch = f"template-update/{'-'.join(parts)}"
+    branch = branch_name(template.version, subfolder)
     if known := _known_branch(top, branch, subfolder, template):
         row.state, row.branch = THERE, known
         _note_message(row, git(top, "log", "-1", "--format=%b", known))
@@ -216,6 +224,17 @@ def _fill(path: Path, row: Row, template: Template, trust: bool, apply: bool) ->
             _commit(top, clone, f"Update the template to {template.version}\n\n{message}\n")
             _bring_back(top, clone, branch)
             row.state, row.branch = MADE, branch
+
+
+def branch_name(version: str, subfolder: Path) -> str:
+    """The branch for a project in a subfolder of its repository: valid, and no other one's."""
+    name = subfolder.as_posix()
+    plain = re.sub(r"[^A-Za-z0-9_-]", "-", name)
+    if name == ".":
+        return f"template-update/{version}"
+    if plain != name:  # `a/b` and `a.b` are two projects
+        plain += f"-{hashlib.sha256(os.fsencode(name)).hexdigest()[:8]}"
+    return f"template-update/{version}-{plain}"
 
 
 def _note_message(row: Row, message: str) -> None:
@@ -305,7 +324,7 @@ def _update(project: Path, commit: str, trust: bool, template: str) -> str:
     except UserMessageError as error:
         raise RefusedError(" ".join(str(error.message).split())) from None
     except ProcessExecutionError as error:
-        raise GitError((error.stderr.strip().splitlines() or ["no output"])[-1]) from None
+        raise GitError(what_is_wrong(error.stderr)) from None
     lines = printed.getvalue().splitlines()
     begin = next((n for n, line in enumerate(lines) if line.startswith("Updating to ")), -1)
     return "\n".join(lines[begin + 1 :]).strip()
@@ -329,10 +348,22 @@ def _commit(top: Path, clone: Path, message: str) -> None:
 
 
 def _bring_back(top: Path, clone: Path, branch: str) -> None:
-    """The one step that changes the owner's repository: it gets the finished branch, or nothing."""
+    """The one step that changes the owner's repository: it gets the finished branch, or nothing.
+
+    Raises:
+        RefusedError: if another worktree of the repository got a branch of that name meanwhile.
+    """
     quiet = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
     source = [str(clone), f"HEAD:refs/heads/{branch}"]
-    git(top, *NO_HOOKS, "-c", "gc.auto=0", "fetch", *quiet, "--", *source)
+    try:
+        git(top, *NO_HOOKS, "-c", "gc.auto=0", "fetch", *quiet, "--", *source)
+    except GitError:
+        if not git(top, "for-each-ref", f"refs/heads/{branch}"):
+            raise
+        raise RefusedError(
+            f"The branch {branch} was made meanwhile, for another worktree of its repository:"
+            " name only one of them."
+        ) from None
 
 
 def remove(folder: Path) -> None:

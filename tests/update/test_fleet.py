@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from fleet_update import Row
+from fleet_projects import ANSWERS, GitError, RefusedError, base_of, find, read, what_is_wrong
+from fleet_update import Row, _bring_back, branch_name, newest
 from render.projects import ROOT, commit, files, git, recorded, release, start, update
 from update.versions import clone
 
 FLEET = ROOT / "tools" / "fleet.py"
 BRANCH = "template-update/2.0.0"
-ANSWERS = ".copier-answers.yml"
 
 
 def fleet(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -84,6 +84,20 @@ def edit(project: Path, file: str, old: str, new: str, *, committed: bool = True
         commit(project)
 
 
+def ignore(project: Path, file: str) -> None:
+    """Let git ignore a file that it had."""
+    (project / ".git/info/exclude").write_text(f"{file}\n", encoding="utf-8")
+    git(project, "rm", "--quiet", "--cached", file)
+    git(project, "commit", "--quiet", "--message", "Ignored")
+
+
+def switch_from_the_default(project: Path) -> None:
+    """Have the branch `feature` checked out, in a clone of a remote whose default is main."""
+    git(project, "update-ref", "refs/remotes/origin/main", "HEAD")
+    git(project, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/main")
+    git(project, "checkout", "--quiet", "-b", "feature")
+
+
 # How each project of the fleet is made unusable, and what is said of it.
 REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
     "dirty": (
@@ -131,6 +145,10 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         ),
         "It was made from another template, https://example.com/other.git: leave it out.",
     ),
+    "ignored": (
+        lambda p: ignore(p, ANSWERS),
+        f"{ANSWERS} is not committed: run `git add --force {ANSWERS}` there and commit it.",
+    ),
     "no-git": (lambda p: shutil.rmtree(p / ".git"), "It is in no git repository: commit it to"),
 }
 
@@ -145,6 +163,7 @@ def test_a_fleet_is_told_updated_and_recognized_again(
     for name, (damage, _) in REFUSED.items():
         damage(project(name))
     (clones / "unrelated").mkdir()
+    switch_from_the_default(good["new"])
     before = {path.name: state(path) for path in clones.iterdir() if (path / ".git").exists()}
 
     done = fleet("--trust", "--json", clones)
@@ -155,7 +174,9 @@ def test_a_fleet_is_told_updated_and_recognized_again(
         assert told[name]["state"] == "refused", told[name]
         assert told[name]["reason"].startswith(said)
     assert "secret" not in done.stdout
+    assert json.loads(done.stdout)["left_out"] == [str(clones / "unrelated")]
     assert told["new"]["state"] == "up to date"
+    assert (told["new"]["base"], told["old"]["base"]) == ("feature", "main")
     assert {key: told["old"][key] for key in ("state", "torch", "torch_version", "version")} == {
         "state": "update",
         "torch": "2.13.0+cpu",
@@ -185,8 +206,10 @@ def test_a_fleet_is_told_updated_and_recognized_again(
     )
     assert "conflict in pyproject.toml (else: torch 2.13.0+cpu -> 2.14.1+cpu" in lines["conflict"]
     assert f"{good['ended']}:\ncu128 has ended: torch 2.12.0 of 2026-05-13 " in done.stdout
+    assert lines["new"].endswith(" up to date (on branch feature)")
     assert done.stdout.endswith(
-        f"{len(told)} projects: 1 up to date, 2 branch made, 1 conflict, {len(REFUSED)} refused\n"
+        f"{len(told)} projects: 1 up to date, 2 branch made, 1 conflict, {len(REFUSED)} refused;"
+        f" left out, with no {ANSWERS}: {clones / 'unrelated'}\n"
     )
     after = {path.name: state(path) for path in clones.iterdir() if (path / ".git").exists()}
     assert after == before
@@ -213,10 +236,8 @@ def test_checkouts_of_every_shape_get_their_branch(
     project: Callable[..., Path], versions: dict[str, Path], tmp_path: Path
 ) -> None:
     """A folder of a larger repository, a shallow clone, a linked worktree on no branch."""
-    larger = tmp_path / "larger"
-    shutil.copytree(
-        versions["old"], larger / "services/vision", ignore=shutil.ignore_patterns(".git")
-    )
+    larger, subfolder = tmp_path / "larger", "services/my a..b.lock"
+    shutil.copytree(versions["old"], larger / subfolder, ignore=shutil.ignore_patterns(".git"))
     (larger / "README.md").write_text("# Ours\n", encoding="utf-8")
     git(larger, "init", "--quiet")
     commit(larger)
@@ -230,15 +251,16 @@ def test_checkouts_of_every_shape_get_their_branch(
     paths = tmp_path / "paths.txt"
     paths.write_text(f"{shallow}\n\n{linked}\n", encoding="utf-8")
 
-    done = fleet("--trust", "--apply", "--json", "--list", paths, larger / "services/vision")
+    done = fleet("--trust", "--apply", "--json", "--list", paths, larger / subfolder)
     assert done.returncode == 0, done.stdout + done.stderr
     assert [row["state"] for row in rows(done).values()] == ["branch made"] * 3
-    tip = git(larger, "ls-tree", "-r", "--name-only", f"{BRANCH}-services-vision").split()
-    assert {"README.md", "services/vision/README.md"} <= set(tip)
-    changed = git(larger, "diff", "--name-only", "main", f"{BRANCH}-services-vision").split()
+    branch = branch_name("2.0.0", Path(subfolder))
+    assert branches(larger) == ["main", branch]
+    tip = git(larger, "ls-tree", "-r", "--name-only", branch).splitlines()
+    assert {"README.md", f"{subfolder}/README.md"} <= set(tip)
+    changed = git(larger, "diff", "--name-only", "main", branch).splitlines()
     assert changed
-    assert all(name.startswith("services/vision/") for name in changed)
-    assert branches(larger) == ["main", f"{BRANCH}-services-vision"]
+    assert all(name.startswith(f"{subfolder}/") for name in changed)
     for checkout in (shallow, linked):
         assert "_commit: v2.0.0" in git(checkout, "show", f"{BRANCH}:{ANSWERS}")
         assert git(checkout, "status", "--porcelain") == ""
@@ -278,6 +300,135 @@ def test_a_private_template_is_fetched_once_and_trust_is_asked_for(
     commands = [json.loads(line) for line in trace.splitlines() if '"event":"start"' in line]
     served = [c["argv"] for c in commands if "upload-pack" in c["argv"][0] + c["argv"][1]]
     assert sum(str(template) in argv for argv in served) == 1, served
+
+
+def test_what_is_no_project_is_left_out_and_named(tmp_path: Path) -> None:
+    """One with another answers file, one that lies deeper, and what is none at all."""
+    for name in ("custom", "team/deep", ".cache"):
+        (tmp_path / "mo" / name).mkdir(parents=True)
+    (tmp_path / "mo/notes.txt").touch()
+    (tmp_path / "mo/custom/.copier-answers.torch.yml").touch()
+    deep = tmp_path / "mo/team/deep"
+    (deep / ANSWERS).touch()
+    custom, team = tmp_path / "mo/custom", tmp_path / "mo/team"
+    assert find([tmp_path / "mo"]) == ([], [custom, team])
+    assert find([tmp_path / "mo", team]) == ([deep], [custom])
+
+    done = fleet("mo", cwd=tmp_path)
+    assert done.returncode == 2
+    left_out = f"left out, with no {ANSWERS}: {Path('mo/custom')}, {Path('mo/team')}\n"
+    assert done.stderr.endswith(f"name checkouts, or a folder that has some; {left_out}")
+    assert rows(fleet("--json", custom))["custom"]["reason"] == (
+        f"It has .copier-answers.torch.yml, and fleet.py reads only {ANSWERS}: run"
+        " `copier update --answers-file .copier-answers.torch.yml` there."
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_a_folder_that_cannot_be_read_is_left_out_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o755)
+    Path("lost+found").mkdir(mode=0o000)
+    Path("project").mkdir(mode=0o755)
+    Path("project", ANSWERS).touch()
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        assert find([Path()]) == ([Path("project")], [Path("lost+found")])
+        assert find([Path("lost+found")]) == ([Path("lost+found")], [])
+        with pytest.raises(RefusedError, match="may not be read by you: change its permissions"):
+            read(Path("lost+found"))
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.parametrize(
+    ("printed", "line"),
+    [
+        (
+            "git@example.com: Permission denied (publickey).\n"
+            "fatal: Could not read from remote repository.\n\n"
+            "Please make sure you have the correct access rights\nand the repository exists.\n",
+            "fatal: Could not read from remote repository",
+        ),
+        ("error: first\nfatal: second\n", "error: first"),
+        ("something\nelse\n\n", "else"),
+        ("", "no output"),
+    ],
+)
+def test_of_what_git_prints_the_error_is_shown(printed: str, line: str) -> None:
+    assert what_is_wrong(printed) == line
+
+
+def test_what_git_refuses_is_a_sentence_with_what_to_do(
+    project: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(tmp_path, "init", "--quiet", "empty")
+    problem = newest(str(tmp_path / "empty"), tmp_path / "fetched", prereleases=False).problem
+    assert "cannot be read (fatal: ambiguous argument 'HEAD^{commit}': unknown" in problem
+    assert problem.endswith(f"Run `git ls-remote {tmp_path / 'empty'}` to see all of it.")
+
+    broken = project("broken")
+    name = git(broken, "rev-parse", "HEAD^{tree}").strip()
+    (broken / ".git/objects" / name[:2] / name[2:]).unlink()
+    told = rows(fleet("--json", "--trust", broken))["broken"]
+    assert told["state"] == "failed", told["reason"]
+    assert told["reason"].startswith("git failed: error: bad tree object")
+    assert told["reason"].endswith(
+        ". Run `git status`, `git fsck` and `git clone` on it to see all of it."
+    )
+
+    others = project("others")
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own, for its tests
+    told = rows(fleet("--json", "--trust", others))["others"]
+    assert (told["state"], told["reason"]) == (
+        "refused",
+        "git refuses it, as it belongs to another user: if you trust it, run"
+        f" `git config --global --add safe.directory {others.resolve().as_posix()}`.",
+    )
+
+
+def test_each_subfolder_has_a_valid_branch_of_its_own(tmp_path: Path) -> None:
+    names = ["libs", "libs_2", "a/b", "a-b", "a.b", "a b", "my app", "a..b", "v.lock", ".x", "x."]
+    names += ["a@{b", "~^:?*[\\", "b\u00fccher", "-x"]
+    found = [branch_name("2.0.0", Path(name)) for name in names]
+    assert len(set(found)) == len(names)
+    for branch in found:
+        git(tmp_path, "check-ref-format", f"refs/heads/{branch}")
+    assert branch_name("2.0.0", Path()) == BRANCH
+    assert found[:2] == [f"{BRANCH}-libs", f"{BRANCH}-libs_2"]
+
+
+def test_a_base_other_than_the_default_branch_is_noted(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet")
+    commit(tmp_path)
+    git(tmp_path, "checkout", "--quiet", "-b", "only/here")
+    assert base_of(tmp_path) == ("only/here", None)  # nobody knows the default
+    git(tmp_path, "checkout", "--quiet", "main")
+    switch_from_the_default(tmp_path)
+    assert base_of(tmp_path) == ("feature", "on branch feature")
+    git(tmp_path, "checkout", "--quiet", "main")
+    assert base_of(tmp_path) == ("main", None)
+    git(tmp_path, "checkout", "--quiet", "--detach")
+    name = git(tmp_path, "rev-parse", "--short", "HEAD").strip()
+    assert base_of(tmp_path) == (name, f"on commit {name}")
+
+
+def test_a_branch_that_another_worktree_got_meanwhile_is_a_sentence(tmp_path: Path) -> None:
+    top, trial = tmp_path / "top", tmp_path / "trial"
+    for repository in (top, trial):
+        git(tmp_path, "init", "--quiet", str(repository))
+        (repository / "name").write_text(repository.name, encoding="utf-8")
+        commit(repository)
+    _bring_back(top, trial, BRANCH)
+    git(top, "branch", "--force", BRANCH, "main")
+    with pytest.raises(RefusedError, match=f"^The branch {BRANCH} was made meanwhile, for another"):
+        _bring_back(top, trial, BRANCH)
+    with pytest.raises(GitError, match=r"^fatal: "):
+        _bring_back(top, tmp_path / "nowhere", "other")
 
 
 def test_a_token_in_an_address_is_not_shown() -> None:
