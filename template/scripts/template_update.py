@@ -6,8 +6,9 @@
 
 `prepare` needs `copier` and no credentials, and leaves the project alone if the template has no
 newer version. `publish` needs a token: on GitHub in GH_TOKEN, with `gh`; in a GitLab pipeline in
-TEMPLATE_UPDATE_TOKEN. A branch that was pushed before is never pushed again. Conflicts and failures
-make the pull request (on GitLab: the merge request) a draft that says so.
+TEMPLATE_UPDATE_TOKEN. A branch that has an open pull request, or commits of others, is never pushed
+again. Conflicts and failures make the pull request (on GitLab: the merge request) a draft that says
+so.
 
 Exit codes: 0 done, or nothing to do; 1 failed, one sentence says why; 2 usage.
 """
@@ -23,10 +24,14 @@ import sys
 import urllib.error
 import urllib.parse
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 NO_TESTS = 5  # pytest's exit code if it found none
+# What `prepare` writes below its commits: their tree, so that an amended one is told apart.
+PREPARED = "Prepared-Tree"
 # Nothing that the update or the tests left in .git takes part in what is done with the token.
 SAFE = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "credential.helper="]
 
@@ -60,12 +65,62 @@ def must(*command: str) -> str:
 
 def refuse_dirty() -> None:
     """Stop where work is not committed; after an interrupted update, that is not anybody's work."""
-    if must("git", "status", "--porcelain"):
+    if must("git", "status", "--porcelain", "--untracked-files=normal"):
         raise StopError(
             "Not everything is committed. Commit it or stash it; but what an interrupted update"
             " left lacks your own changes: undo that with `git reset --hard` and"
             " `git clean -d --force`."
         )
+
+
+def current_branch() -> str:
+    """The branch that is checked out; empty if a commit is."""
+    return run("git", "symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
+
+
+def base_branch() -> str:
+    """The branch to update."""
+    # GitLab checks out a commit, not a branch.
+    if base := os.environ.get("CI_COMMIT_BRANCH") or current_branch():
+        return base
+    raise StopError(
+        "A commit is checked out, and not a branch: name the branch to update with `--base BRANCH`."
+    )
+
+
+def is_prepared(commit: str) -> bool:
+    """Whether `prepare` made a commit, and nobody has changed it since."""
+    text = must("git", "cat-file", "commit", commit)  # begins with `tree`; reads no settings
+    return f"\n{PREPARED}: {text.split()[1]}" in text
+
+
+def refuse_taken(branch: str) -> None:
+    """Stop where the branch is somebody's work: the template's tools/fleet.py makes such ones."""
+    ref = f"refs/heads/{branch}"
+    if run("git", "rev-parse", "--verify", "--quiet", ref).returncode:
+        return
+    own = must("git", "rev-list", ref, "--not", "HEAD").splitlines()
+    if len(own) > 1 or (own and not is_prepared(own[0])):
+        raise StopError(
+            f"The branch {branch} is there already, with commits of its own. Merge it, or delete it"
+            f" (`git branch -D {branch}`), then run this again."
+        )
+
+
+@contextmanager
+def all_or_nothing() -> Iterator[None]:
+    """Begin with a clean tree; what stops brings that tree and its branch or commit back."""
+    start = must("git", "rev-parse", "HEAD")
+    where = current_branch() or start
+    try:
+        yield
+    except StopError:
+        # In this order nothing goes that is ignored here, but not in the template's new version.
+        must("git", "reset", "--quiet", start)
+        must("git", "reset", "--quiet", "--hard")
+        must("git", "clean", "--quiet", "-d", "--force")
+        must("git", *SAFE, "checkout", "--quiet", where, "--")
+        raise
 
 
 def why_copier_failed(stderr: str) -> str:
@@ -125,19 +180,15 @@ def unmerged(files: list[str]) -> str | None:
 
 def check() -> str | None:
     """Lock, install and test; return what failed, with the end of what it printed."""
-    steps = {
-        # A runner without a GPU installs the build for the CPU; what is locked is the project's.
-        "Locking and installing": [
-            sys.executable,
-            "scripts/bootstrap.py",
-            "--no-smoke",
-            "--compute-platform=auto",
-        ],
-        "Testing": [venv_python(), "-m", "pytest"],
-    }
-    for title, command in steps.items():
+    # A runner without a GPU installs the build for the CPU; what is locked is the project's.
+    bootstrap = [sys.executable, "scripts/bootstrap.py", "--no-smoke", "--compute-platform=auto"]
+    steps = [
+        ("Locking and installing", bootstrap, [0]),
+        ("Testing", [venv_python(), "-m", "pytest"], [0, NO_TESTS]),
+    ]
+    for title, command, fine in steps:
         done = run(*command)
-        if done.returncode not in (0, NO_TESTS):
+        if done.returncode not in fine:
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
             return f"{title} failed:\n\n{fenced(tail)}"
     return None
@@ -156,34 +207,40 @@ def fenced(text: str) -> str:
     return f"{fence}text\n{text}\n{fence}"
 
 
-def commit(version: str) -> None:
-    """Commit everything, with a name of our own where git has none."""
+def commit(version: str, branch: str) -> None:
+    """Commit everything to the branch, with a name of our own where git has none."""
     must("git", "add", "--all")
+    # The branch changes last, so that it is as it was if git does not commit.
+    must("git", *SAFE, "switch", "--quiet", "--detach")
     named = run("git", "config", "user.email").stdout.strip()
     name = ["-c", "user.name=template-update", "-c", "user.email=template-update@localhost"]
     options = [*SAFE, *([] if named else name)]
-    must("git", *options, "commit", "--quiet", "--message", f"Update the template to {version}")
+    message = f"Update the template to {version}\n\n{PREPARED}: {must('git', 'write-tree')}"
+    done = run("git", *options, "commit", "--quiet", "--message", message)
+    if done.returncode:
+        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+        why = [line for line in lines if line.startswith(("error: ", "fatal: "))] or lines[-1:]
+        raise StopError(
+            f"git does not commit the update here ({why[0].rstrip(':')}). Make `git commit` work,"
+            " for example with the key that commit.gpgsign asks for, then run this again."
+        )
+    must("git", *SAFE, "switch", "--quiet", "--force-create", branch)
 
 
-def prepare(copier: str, report: Path) -> None:
+def prepare(copier: str, report: Path, base: str | None) -> None:
     """Everything up to the commit; the report is what `publish` needs."""
     refuse_dirty()
     version = newer_version(copier)
     if version is None:
         print("The project has the newest version of its template.")
         return
-    # GitLab checks out a commit, not a branch.
-    base = os.environ.get("CI_COMMIT_BRANCH") or must("git", "symbolic-ref", "--short", "HEAD")
+    base = base or base_branch()
     branch = f"template-update/{version}"
-    must("git", "switch", "--quiet", "--force-create", branch)
-    try:
+    refuse_taken(branch)
+    with all_or_nothing():
         message = update(copier)
-    except StopError:
-        must("git", "checkout", "--quiet", "-")  # a branch or a commit
-        must("git", "branch", "--quiet", "--delete", "--force", branch)
-        raise
-    problem = unmerged(conflicts()) or check()
-    commit(version)
+        problem = unmerged(conflicts()) or check()
+        commit(version, branch)
     body = f"{fenced(message)}\n\n{problem or 'Locked, installed and tested.'}\n"
     ready = {
         "base": base,
@@ -212,10 +269,10 @@ class GitHub:
         """Where to push."""
         return "origin"
 
-    def known(self, branch: str) -> bool:
-        """Whether a pull request was ever opened for a branch."""
-        found = must("gh", "pr", "list", "--head", branch, "--state", "all", "--json", "url")
-        return bool(json.loads(found))
+    def states(self, branch: str) -> list[str]:
+        """What became of the pull requests of a branch, the newest first."""
+        found = must("gh", "pr", "list", "--head", branch, "--state", "all", "--json", "state")
+        return [str(one["state"]).lower() for one in json.loads(found)]
 
     def open(self, ready: dict[str, Any], body: Path) -> str:
         """Open the pull request; return its address."""
@@ -259,10 +316,10 @@ class GitLab:
         except OSError as error:
             raise StopError(f"GitLab cannot be reached: {error}. Run the job again.") from error
 
-    def known(self, branch: str) -> bool:
-        """Whether a merge request was ever opened for a branch."""
+    def states(self, branch: str) -> list[str]:
+        """What became of the merge requests of a branch, the newest first."""
         query = urllib.parse.urlencode({"source_branch": branch, "state": "all"})
-        return bool(self._ask(f"?{query}"))
+        return [one["state"] for one in self._ask(f"?{query}") if isinstance(one, dict)]
 
     def open(self, ready: dict[str, Any], body: Path) -> str:
         """Open the merge request; return its address."""
@@ -276,8 +333,21 @@ class GitLab:
         return str(answer["web_url"]) if isinstance(answer, dict) else ""
 
 
+def is_replaceable(there: str, branch: str) -> bool:
+    """Whether nothing is lost with the remote's commit; if not, it has to be what was prepared."""
+    ref = f"refs/heads/{branch}"
+    if is_prepared(there) or not run("git", "merge-base", "--is-ancestor", there, ref).returncode:
+        return True
+    if must("git", "rev-parse", f"{there}^{{tree}}") != must("git", "rev-parse", f"{ref}^{{tree}}"):
+        raise StopError(
+            f"origin/{branch} has other commits, which are not what was prepared and tested here."
+            " Merge it or delete it there, then run this again."
+        )
+    return False
+
+
 def publish(report: Path) -> None:
-    """Push the branch and open the pull request, each only if it is not there yet."""
+    """Push the branch and open the pull request, unless there is one, open or refused."""
     file = report / "pull-request.json"
     if not file.exists():
         print("There is nothing to publish.")
@@ -288,12 +358,23 @@ def publish(report: Path) -> None:
         raise StopError(f"{ready['title']}: {host.variable} is empty. {host.needs}")
     branch = ready["branch"]
     git = ["git", *SAFE, "-c", f"credential.helper={host.login}"]
-    if must(*git, "ls-remote", "--heads", host.remote(), f"refs/heads/{branch}"):
-        if host.known(branch):
+    ref = f"refs/heads/{branch}"
+    found = must(*git, "ls-remote", "--heads", host.remote(), ref)
+    there = found.split()[0] if found else ""
+    if there:
+        states = host.states(branch)
+        if {"open", "opened"} & set(states):
             print(f"The pull request for {branch} is there already.")
             return
-    else:
-        must(*git, "push", "--quiet", host.remote(), f"refs/heads/{branch}:refs/heads/{branch}")
+        if states[:1] == ["closed"]:  # somebody's no; merged ones may have been reverted
+            print(f"The pull request for {branch} was closed: delete that branch to get it again.")
+            return
+        quiet = ["--quiet", "--no-tags", "--no-recurse-submodules"]
+        must(*git, "fetch", *quiet, host.remote(), ref)
+    if not there or is_replaceable(there, branch):
+        # Refused if the remote's branch is not, or no longer, the one that was looked at.
+        lease = f"--force-with-lease={ref}:{there}"
+        must(*git, "push", "--quiet", lease, host.remote(), f"{ref}:{ref}")
     print(host.open(ready, report / "body.md"))
 
 
@@ -302,11 +383,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("step", choices=["prepare", "publish"])
     parser.add_argument("--report", type=Path, required=True, help="a folder outside the project")
+    parser.add_argument(
+        "--base", metavar="BRANCH", help="the branch to update (default: the one checked out)"
+    )
     parser.add_argument("--copier", default="copier", help="the copier command (default: copier)")
     options = parser.parse_args()
     try:
         if options.step == "prepare":
-            prepare(options.copier, options.report)
+            prepare(options.copier, options.report, options.base)
         else:
             publish(options.report)
     except StopError as error:

@@ -8,10 +8,11 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -35,35 +36,43 @@ class Repository:
         self.script = Path(shutil.copy(project / "scripts/template_update.py", folder))
         self._fake_gh()
 
-    def _fake_gh(self, known: str = "[]") -> None:
+    def _fake_gh(self, state: str = "") -> None:
         programs = self.folder / "bin"
         programs.mkdir(exist_ok=True)
         gh = programs / "gh"
+        known = f'[{{"state": "{state.upper()}"}}]' if state else "[]"
         gh.write_text(
-            f"#!/bin/sh\n[ \"$2\" = list ] && echo '{known}'\n"
+            f'#!/bin/sh\ncase "$*" in "pr list"*"--state all"*) echo \'{known}\' ;; esac\n'
             f'printf "%s\\n" "$*" >> "{self.folder}/asked"\n',
             encoding="utf-8",
         )
         gh.chmod(0o755)
 
-    def pull_request_exists(self) -> None:
-        self._fake_gh('[{"url": "https://example.com/1"}]')
+    def pull_request_exists(self, state: str = "open") -> None:
+        self._fake_gh(state)
 
-    def run(self, step: str, token: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, step: str, *more: str, token: str = "") -> subprocess.CompletedProcess[str]:
         path = f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
         options = ["--report", str(self.report), "--copier", str(COPIER)]
         return subprocess.run(
-            [sys.executable, str(self.script), step, *options],
+            [sys.executable, str(self.script), step, *options, *more],
             cwd=self.project,
             env={**os.environ, "PATH": path, "GH_TOKEN": token},
             capture_output=True,
             text=True,
         )
 
-    def done(self, step: str, token: str = "") -> str:
-        result = self.run(step, token)
+    def done(self, step: str, *more: str, token: str = "") -> str:
+        result = self.run(step, *more, token=token)
         assert result.returncode == 0, result.stderr
         return result.stdout
+
+    def refused(self, step: str, *more: str, token: str = "") -> str:
+        """The one line that it says when it stops."""
+        result = self.run(step, *more, token=token)
+        assert result.returncode == 1, result.stdout + result.stderr
+        assert len(result.stderr.splitlines()) == 1, result.stderr
+        return result.stderr
 
     @property
     def asked(self) -> list[str]:
@@ -152,7 +161,8 @@ class MergeRequests(BaseHTTPRequestHandler):
         self.wfile.write(json.dumps(data if allowed else {}).encode())
 
     def do_GET(self) -> None:
-        self.answer(self.known)
+        assert parse_qs(urlsplit(self.path).query)["state"] == ["all"]
+        self.answer([{"state": "opened"} | one for one in self.known])
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -207,6 +217,9 @@ def test_on_gitlab_the_branch_is_pushed_and_a_draft_is_opened_once(
 
     assert "is there already" in gitlab.done("publish")
     assert len(MergeRequests.known) == 1
+    MergeRequests.known[0]["state"] = "merged"
+    assert gitlab.done("publish").strip() == "https://example.com/1"
+    assert len(MergeRequests.known) == 2
 
 
 def test_on_gitlab_a_token_that_may_not_is_one_sentence(
@@ -230,6 +243,17 @@ def test_a_branch_that_somebody_worked_on_is_not_pushed_again(repository: Reposi
     assert not any(line.startswith("pr create") for line in repository.asked)
 
 
+def test_a_pull_request_that_somebody_closed_is_not_opened_again(repository: Repository) -> None:
+    repository.done("prepare")
+    repository.done("publish", token="secret")
+    repository.pull_request_exists("closed")
+    said = repository.done("publish", token="secret")
+    assert said.strip() == (
+        f"The pull request for {BRANCH} was closed: delete that branch to get it again."
+    )
+    assert [line.split()[1] for line in repository.asked] == ["create", "list"]
+
+
 def test_a_branch_without_its_pull_request_gets_it(repository: Repository) -> None:
     repository.done("prepare")
     git(repository.project, "push", "--quiet", "origin", BRANCH)
@@ -245,28 +269,158 @@ def test_it_can_be_prepared_again(repository: Repository) -> None:
     assert git(repository.project, "rev-parse", f"{BRANCH}^{{tree}}") == first
 
 
-def test_an_update_that_is_refused_fails_with_its_sentence(history: Path, tmp_path: Path) -> None:
-    packages = ["torchvision", "torchaudio"]
-    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
-    repository = Repository(project, tmp_path)
-    result = repository.run("prepare")
-    assert result.returncode == 1
-    assert "torchaudio ends with torch 2.11: choose torch 2.11" in result.stderr
-    assert "Traceback" not in result.stderr
-    assert git(project, "branch", "--list").split() == ["*", "main"]
+def amend(project: Path) -> None:
+    """Repair the branch that is checked out, in the commit that is there."""
+    (project / "repaired.txt").write_text("by hand\n", encoding="utf-8")
+    git(project, "add", "--all")
+    git(project, "commit", "--quiet", "--amend", "--no-edit")
+
+
+def as_fleet(project: Path) -> None:
+    """Replace the branch that is checked out by one with the same title, of tools/fleet.py."""
+    git(project, "reset", "--quiet", "--hard", "main")
+    title = ["--message", "Update the template to 2.0.0", "--message", "Changed: torch."]
+    git(project, "commit", "--quiet", "--allow-empty", *title)
+
+
+@pytest.mark.parametrize("work", [amend, as_fleet, commit])
+def test_work_on_the_branch_is_kept(repository: Repository, work: Callable[[Path], None]) -> None:
+    project = repository.project
+    repository.done("prepare")
+    work(project)
+    git(project, "switch", "--quiet", "main")
+    before = git(project, "rev-parse", BRANCH)
+    assert repository.refused("prepare") == (
+        f"The branch {BRANCH} is there already, with commits of its own. Merge it, or delete it"
+        f" (`git branch -D {BRANCH}`), then run this again.\n"
+    )
+    assert git(project, "rev-parse", BRANCH) == before
+    assert git(project, "branch", "--show-current").strip() == "main"
+
+
+def prepare_in_another_clone(repository: Repository) -> None:
+    """As the next run of the workflow does, after something else came into the main branch."""
+    git(repository.project, "switch", "--quiet", "main")
+    (repository.project / "more.txt").write_text("", encoding="utf-8")
+    commit(repository.project)
+    git(repository.project, "push", "--quiet", "origin", "main")
+    source = ["--depth=1", "--single-branch", repository.remote.as_uri()]
+    git(repository.folder, "clone", "--quiet", *source, "clone")
+    repository.project = repository.folder / "clone"
+    repository.done("prepare")
+
+
+@pytest.mark.parametrize("work", [amend, as_fleet, commit])
+def test_no_pull_request_is_opened_for_commits_of_others(
+    repository: Repository, work: Callable[[Path], None]
+) -> None:
+    repository.done("prepare")
+    work(repository.project)
+    git(repository.project, "push", "--quiet", "origin", BRANCH)
+    before = git(repository.remote, "rev-parse", BRANCH)
+    prepare_in_another_clone(repository)
+    said = repository.refused("publish", token="secret")
+    assert said.startswith(f"origin/{BRANCH} has other commits, which are not what was prepared")
+    assert "Merge it or delete it there" in said
+    assert git(repository.remote, "rev-parse", BRANCH) == before
+    assert [line.split()[1] for line in repository.asked] == ["list"]
+
+
+def test_an_earlier_run_is_replaced_if_it_has_no_open_pull_request(repository: Repository) -> None:
+    repository.done("prepare")
+    git(repository.project, "push", "--quiet", "origin", BRANCH)
+    prepare_in_another_clone(repository)
+    repository.done("publish", token="secret")
+    prepared = git(repository.project, "rev-parse", BRANCH)
+    assert git(repository.remote, "rev-parse", BRANCH) == prepared
+    assert [line.split()[1] for line in repository.asked] == ["list", "create"]
+
+
+def test_an_update_that_was_merged_and_reverted_is_proposed_again(repository: Repository) -> None:
+    project = repository.project
+    repository.done("prepare")
+    repository.done("publish", token="secret")
+    repository.pull_request_exists("merged")
+    git(project, "switch", "--quiet", "main")
+    git(project, "merge", "--quiet", BRANCH)
+    git(project, "revert", "--no-edit", "HEAD")
+    repository.done("prepare")
+    repository.done("publish", token="secret")
+    assert git(repository.remote, "rev-parse", BRANCH) == git(project, "rev-parse", BRANCH)
+    assert [line.split()[1] for line in repository.asked] == ["create", "list", "create"]
+
+
+def test_a_commit_that_is_checked_out_needs_the_name_of_the_branch(repository: Repository) -> None:
+    git(repository.project, "checkout", "--quiet", "--detach")
+    before = git(repository.project, "branch", "--list")
+    assert "with `--base BRANCH`" in repository.refused("prepare")
+    assert git(repository.project, "branch", "--list") == before
+    repository.done("prepare", "--base", "trunk")
+    assert repository.ready["base"] == "trunk"
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_where_git_does_not_commit_everything_is_as_before(
+    repository: Repository, detached: bool
+) -> None:
+    project = repository.project
+    git(project, "config", "commit.gpgsign", "true")
+    git(project, "config", "gpg.program", "false")
+    git(project, "branch", BRANCH, "main")
+    if detached:
+        git(project, "checkout", "--quiet", "--detach")
+    before, head = git(project, "branch", "--list", "--verbose"), git(project, "rev-parse", "HEAD")
+    said = repository.refused("prepare", "--base", "main")
+    assert said.startswith("git does not commit the update here (error: gpg failed to sign")
+    assert "commit.gpgsign" in said
+    assert git(project, "branch", "--list", "--verbose") == before
+    assert git(project, "rev-parse", "HEAD") == head
     assert git(project, "status", "--porcelain") == ""
     assert not repository.report.exists()
 
 
+def test_what_is_ignored_stays_where_git_does_not_commit(history: Path, tmp_path: Path) -> None:
+    project = start(history, tmp_path / "project", "v1.2.0")
+    script = "open('.gitignore', 'w').close()\nopen('new.txt', 'w').close()\nraise SystemExit(1)\n"
+    (project / "scripts/bootstrap.py").write_text(script, encoding="utf-8")
+    commit(project)
+    own = project / ".venv/own.txt"
+    own.parent.mkdir()
+    own.write_text("mine\n", encoding="utf-8")
+    git(project, "config", "commit.gpgsign", "true")
+    git(project, "config", "gpg.program", "false")
+    Repository(project, tmp_path).refused("prepare")
+    assert own.read_text(encoding="utf-8") == "mine\n"
+    assert not (project / "new.txt").exists()
+    assert git(project, "status", "--porcelain") == ""
+
+
+def test_an_update_that_is_refused_fails_with_its_sentence(history: Path, tmp_path: Path) -> None:
+    packages = ["torchvision", "torchaudio"]
+    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
+    repository = Repository(project, tmp_path)
+    git(project, "branch", BRANCH)
+    result = repository.run("prepare")
+    assert result.returncode == 1
+    assert "torchaudio ends with torch 2.11: choose torch 2.11" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert git(project, "branch", "--list").split() == ["*", "main", BRANCH]
+    assert git(project, "status", "--porcelain") == ""
+    assert not repository.report.exists()
+
+
+@pytest.mark.parametrize("status", [1, 5])  # 5 is not pytest's here, which found no tests
 def test_a_failing_installation_makes_a_draft_with_its_output(
-    history: Path, tmp_path: Path
+    history: Path, tmp_path: Path, status: int
 ) -> None:
     project = start(history, tmp_path / "project", "v1.2.0")
-    (project / "scripts/bootstrap.py").write_text('raise SystemExit("no room")\n', encoding="utf-8")
+    script = f'import sys\nprint("no room", file=sys.stderr)\nsys.exit({status})\n'
+    (project / "scripts/bootstrap.py").write_text(script, encoding="utf-8")
     commit(project)
     repository = Repository(project, tmp_path)
     text = repository.done("prepare")
     assert "Locking and installing failed:\n\n```text\nno room\n```" in text
+    assert "tested" not in text
     assert repository.ready["draft"] is True
 
 
