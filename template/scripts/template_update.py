@@ -338,7 +338,8 @@ def is_replaceable(there: str, branch: str) -> bool:
     ref = f"refs/heads/{branch}"
     if is_prepared(there) or not run("git", "merge-base", "--is-ancestor", there, ref).returncode:
         return True
-    if must("git", "rev-parse", f"{there}^{{tree}}") != must("git", "rev-parse", f"{ref}^{{tree}}"):
+    trees = [must("git", "rev-parse", commit + "^{tree}") for commit in (there, ref)]
+    if trees[0] != trees[1]:
         raise StopError(
             f"origin/{branch} has other commits, which are not what was prepared and tested here."
             " Merge it or delete it there, then run this again."
