@@ -338,7 +338,7 @@ def is_replaceable(there: str, branch: str) -> bool:
     ref = f"refs/heads/{branch}"
     if is_prepared(there) or not run("git", "merge-base", "--is-ancestor", there, ref).returncode:
         return True
-    trees = [must("git", "rev-parse", commit + "^{tree}") for commit in (there, ref)]
+    trees = [must("git", "rev-parse", one + "^{tree}") for one in (there, ref)]
     if trees[0] != trees[1]:
         raise StopError(
             f"origin/{branch} has other commits, which are not what was prepared and tested here."
