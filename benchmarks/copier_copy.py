@@ -18,7 +18,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from two_versions import bare_template, peer, peer_options
+from two_versions import bare_template, data_options, peer, peer_options
 
 from snapshot import commit_all, git, snapshot
 
@@ -61,7 +61,7 @@ def main() -> int:
             "torch-starter": [*COPY, str(ours)],
         }
         if options.peer:
-            data = [word for answer in options.peer_data for word in ("--data", answer)]
+            data = data_options(options.peer_data)
             commands["peer"] = [*COPY, *data, str(peer(options.peer, folder / "peer"))]
         seconds = measure(commands, runs, folder)
     medians = {name: statistics.median(times) for name, times in seconds.items()}

@@ -26,6 +26,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 from two_versions import bare_versions, our_versions, peer, peer_options, started
 
+from snapshot import tracked_files
+
 COPIER = [sys.executable, "-m", "copier"]
 UPDATE = [*COPIER, "update", "--trust", "--defaults", "--quiet"]
 AIM = 1.5
@@ -43,9 +45,7 @@ def seconds_of_update(project: Path, folder: Path) -> float:
 
 def sizes(repository: Path) -> list[int]:
     """How many bytes each file in a repository has."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=repository, check=True, stdout=-1)
-    names = listed.stdout.decode().rstrip("\0").split("\0")
-    return [(repository / name).stat().st_size for name in names]
+    return [(repository / name).stat().st_size for name in tracked_files(repository)]
 
 
 def main() -> int:

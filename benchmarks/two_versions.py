@@ -105,10 +105,15 @@ def started(
         tags = [name for name in git("tag", cwd=template).split() if is_version(name)]
         *_, tag, _ = sorted(tags, key=Version)
     command = [sys.executable, "-m", "copier", "copy", "--trust", "--defaults", "--quiet"]
-    data = [word for answer in answers for word in ("--data", answer)]
+    data = data_options(answers)
     subprocess.run([*command, *data, "--vcs-ref", tag, str(template), str(project)], check=True)
     commit_all(project, "made")
     return project
+
+
+def data_options(answers: Collection[str]) -> list[str]:
+    """Copier's options for answers such as `name=value`."""
+    return [word for answer in answers for word in ("--data", answer)]
 
 
 def is_version(tag: str) -> bool:

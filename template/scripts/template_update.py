@@ -58,9 +58,15 @@ def must(*command: str) -> str:
     """What a command prints; it has to succeed."""
     done = run(*command)
     if done.returncode:
-        last = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        raise StopError(f"{Path(command[0]).name} failed: {last[-1]}")
+        raise StopError(f"{Path(command[0]).name} failed: {what_is_wrong(done)}")
     return done.stdout.strip()
+
+
+def what_is_wrong(done: subprocess.CompletedProcess[str]) -> str:
+    """The first line that git calls an error; else the last one that a command printed."""
+    lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
+    errors = [line for line in lines if line.startswith(("error: ", "fatal: "))]
+    return (errors or lines[-1:])[0].rstrip(":")
 
 
 def refuse_dirty() -> None:
@@ -218,10 +224,8 @@ def commit(version: str, branch: str) -> None:
     message = f"Update the template to {version}\n\n{PREPARED}: {must('git', 'write-tree')}"
     done = run("git", *options, "commit", "--quiet", "--message", message)
     if done.returncode:
-        lines = (done.stderr or done.stdout).strip().splitlines() or ["no output"]
-        why = [line for line in lines if line.startswith(("error: ", "fatal: "))] or lines[-1:]
         raise StopError(
-            f"git does not commit the update here ({why[0].rstrip(':')}). Make `git commit` work,"
+            f"git does not commit the update here ({what_is_wrong(done)}). Make `git commit` work,"
             " for example with the key that commit.gpgsign asks for, then run this again."
         )
     must("git", *SAFE, "switch", "--quiet", "--force-create", branch)

@@ -28,8 +28,8 @@ from .runner import Runner
 from .system import (
     Python,
     find_python,
+    get_python,
     install_ensurepip,
-    install_python,
     satisfies,
     this_system,
     warn_of_surroundings,
@@ -118,15 +118,16 @@ def sync_with_poetry(runner: Runner, title: str, command: list[str]) -> None:
 
 def lock_packages(runner: Runner, command: list[str]) -> None:
     """Run a manager's lock command, so that the lock file is whole afterwards or as before."""
-    if not runner.options.dry_run:
-        keep_lock(runner.project.lock)
+    if runner.options.dry_run:
+        runner.run("locking", command)
+        return
+    keep_lock(runner.project.lock)
     try:
         runner.run("locking", command)
     except BaseException:  # whatever it was: the lock file was not finished
         restore_lock(runner.project.lock)
         raise
-    if not runner.options.dry_run:
-        LOCK_BEFORE.unlink(missing_ok=True)
+    LOCK_BEFORE.unlink(missing_ok=True)
 
 
 def keep_lock(lock: Path) -> None:
@@ -272,9 +273,8 @@ def environment_command(
             seed += no_index(runner.options.wheelhouse)
         return [*uv, "venv", "--no-project", *seed, "--python", request, str(VENV)]
     if not python:
-        todo = install_python(minor, this_system())
-        todo += f"\nOr name one: --python /path/to/python{minor}"
-        raise StopError(3, f"No Python {runner.project.requires_python} was found.", todo)
+        what = f"No Python {runner.project.requires_python} was found."
+        raise StopError(3, what, get_python(minor))
     if kind == "poetry":
         return [*manager, "env", "use", "--no-interaction", python.executable]
     return venv_command(python, VENV)

@@ -215,10 +215,11 @@ def install_machine_build(runner: Runner, manager: list[str], title: str) -> Non
         lines = pip_lines(project, *data) if data else []
         groups = ["--group", "dev"]
         drop_own_constraints(runner)
+    own_lines = build_lines(project, runner.platform)
     if project.manager == "pip" and not runner.options.dry_run:
-        text = "\n".join(build_lines(project, runner.platform))
+        text = "\n".join(own_lines)
         constraints(project).write_text(text + "\n", encoding="utf-8")
-    lines = [*build_lines(project, runner.platform), *lines]
+    lines = [*own_lines, *lines]
     if runner.options.offline and (runner.options.wheelhouse or project.manager != "uv"):
         lines = pins(project, lines)
         install += no_index(runner.options.wheelhouse)

@@ -32,7 +32,7 @@ from .places import (
     venv_python,
 )
 from .project import Project, offline_settings, what_it_lacks
-from .system import PROBE, Python, install_python, this_system
+from .system import PROBE, Python, get_python
 
 # What the managers say of an index that does not answer, or with something else than its pages.
 UNREACHABLE = re.compile(
@@ -106,6 +106,12 @@ def failure(
             shown = [line for line in tail if GIST.match(line)][-5:]
     print("\n".join(f"    {line}" for line in shown), flush=True)
     return StopError(code, what, f"{todo}\nThe whole output is in {LOG}.")
+
+
+def no_download(minor: str, title: str) -> tuple[str, str]:
+    """What to say where uv was to get a Python, and could not."""
+    todo = f"{get_python(minor)}\nOr a mirror of uv's Pythons: UV_PYTHON_INSTALL_MIRROR"
+    return f"uv could not download Python {minor}: {title} failed.", todo
 
 
 def certificate_advice(title: str, tool: str) -> tuple[str, str]:
@@ -244,16 +250,13 @@ class Runner:
             UNFINISHED.unlink()
         if status:
             tool = "pip" if command[1:3] == ["-m", "pip"] else self.project.manager
-            known = None
+            text, known = "\n".join(tail), None
             if self.options.offline:
-                known = what_it_lacks(self.project, self.options.wheelhouse, title, "\n".join(tail))
+                known = what_it_lacks(self.project, self.options.wheelhouse, title, text)
+            elif code == 4 and UV_PYTHONS in text:
+                known = no_download(self.project.python, title)
+            # What makes .venv asks no index.
             build = None if self.options.offline or code == 4 else self.project.build
-            if code == 4 and UV_PYTHONS in "\n".join(tail):
-                minor = self.project.python
-                todo = install_python(minor, this_system())
-                todo += f"\nOr name one: --python /path/to/python{minor}"
-                todo += "\nOr a mirror of uv's Pythons: UV_PYTHON_INSTALL_MIRROR"
-                known = f"uv could not download Python {minor}: {title} failed.", todo
             raise failure(build, title, status, tail, code, tool, known)
 
     def follow(self, title: str, command: list[str]) -> tuple[int, list[str]]:

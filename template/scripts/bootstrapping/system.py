@@ -57,6 +57,12 @@ def install_python(minor: str, system: Collection[str]) -> str:
     return UV
 
 
+def get_python(minor: str) -> str:
+    """What to do where there is no Python of this minor."""
+    install = install_python(minor, this_system())
+    return f"{install}\nOr name one: --python /path/to/python{minor}"
+
+
 def install_ensurepip(minor: str, system: Collection[str]) -> str:
     """What to type where a Python cannot make a .venv."""
     if {"debian", "ubuntu"} & {*system}:
