@@ -126,6 +126,19 @@ def test_no_file_of_a_project_has_jinja_left_in_it(
         assert "{" not in name
 
 
+@pytest.mark.parametrize("series", ["latest", "2.13", "2.8", "2.5", "2.4"])
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_the_readme_s_way_to_another_platform_works(
+    template: Path, tmp_path: Path, manager: str, series: str
+) -> None:
+    answers = {"package_manager": manager, "torch_version": series, "python_version": "3.11"}
+    readme = files(copy(template, tmp_path / "cpu", **answers))["README.md"].decode()
+    named = re.search(r"--data compute_platform=(\S+)", readme)
+    assert named
+    assert named[1] != "cpu"
+    copy(template, tmp_path / "other", **answers, compute_platform=named[1])
+
+
 def test_the_defaults_are_a_cpu_build_with_uv(template: Path, tmp_path: Path) -> None:
     answers = recorded(copy(template, tmp_path / "project"))
     del answers["_src_path"]
