@@ -179,7 +179,7 @@ def builds_for(manager: str, minor: str) -> dict[str, Any]:
     build = {
         "label": "CPU",
         "release": "2.13.0",
-        "index_url": "http://127.0.0.1:9/whl/cpu",
+        "index_url": None,
         "platforms": platforms,
     }
     return {

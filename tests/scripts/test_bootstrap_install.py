@@ -15,6 +15,7 @@ from scripts.bootstrap_helpers import (
     ODD_NAME,
     PYTHON,
     Demo,
+    builds_for,
     make_demo,
     make_wheel,
     module,
@@ -135,19 +136,6 @@ def test_an_interrupted_installation_is_begun_anew(pip_demo: Demo) -> None:
     assert "Nothing to do" in pip_demo.run().stdout
 
 
-def test_an_index_that_cannot_be_reached_is_told_with_both_ways_out(tmp_path: Path) -> None:
-    demo = make_demo(tmp_path, "pip")
-    demo.env |= {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}
-    demo.env |= {"PIP_EXTRA_INDEX_URL": "", "PIP_CONFIG_FILE": os.devnull}
-    done = demo.run()
-    assert done.returncode == 5
-    assert "bootstrap: http://127.0.0.1:9/whl/cpu cannot be reached (" in done.stderr
-    assert "If http://127.0.0.1:9/whl/cpu is blocked here, name a mirror of it:" in done.stderr
-    assert "copier update --defaults --trust -d pytorch_index_url=" in done.stderr
-    assert "copier update --defaults --trust -d compute_platform=pypi" in done.stderr
-    assert "Traceback" not in done.stdout + done.stderr
-
-
 def test_a_python_without_ensurepip_is_noticed_before_anything_is_made(tmp_path: Path) -> None:
     prefix = tmp_path / "prefix"  # a Python as Debian has it without python3-venv
     base = PYTHON.resolve()
@@ -219,31 +207,31 @@ def test_poetry_is_fetched_where_it_is_too_old(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "problem", "blamed"),
+    ("said", "trouble", "blamed"),
     [
         ("No matching distribution found for numpy>=99", "", False),
-        ("No matching distribution found for numpy>=99", OSError("refused"), False),
-        ("The conflict is caused by: the user requested torch==2.14.1", OSError("refused"), True),
-        ("No matching distribution found for torch==2.14.1+cpu", "it answered 403", True),
+        ("No matching distribution found for numpy>=99", "cannot be reached (refused)", False),
+        ("The conflict is caused by: torch==2.14.1", "cannot be reached (refused)", True),
+        ("No matching distribution found for torch==2.14.1+cpu", "answered 403", True),
     ],
 )
 def test_the_index_is_blamed_only_for_what_it_should_have(
-    monkeypatch: pytest.MonkeyPatch, said: str, problem: str | OSError, blamed: bool
+    monkeypatch: pytest.MonkeyPatch, said: str, trouble: str, blamed: bool
 ) -> None:
     """Pip says nothing of a page that it could not read."""
-    runner, url = module("runner"), "http://127.0.0.1:9/whl/cpu"
-
-    def index_problem(_: object) -> str:
-        if isinstance(problem, OSError):
-            raise problem
-        return problem
-
-    monkeypatch.setattr(runner, "index_problem", index_problem)
+    failures, index, url = module("failures"), module("index"), "http://127.0.0.1:9/whl/cpu"
+    found = index.Trouble(f"{url} {trouble}") if trouble else None
+    monkeypatch.setattr(failures, "index_trouble", lambda *_: found)
+    builds = builds_for("pip", MINOR)["builds"]
+    builds["cpu"]["index_url"] = url
+    project = module("project").Project("pip", MINOR, f"=={MINOR}.*", "cpu", builds, {})
     tail = ["ERROR: conflicting dependencies", said]
-    build = {"index_url": url, "release": "2.14.1"}
-    stop = runner.failure(build, "installing", 1, tail, 5, "pip", None)
+    stop = failures.failure(
+        failures.Failed("installing", 1, tail, "pip", 5), project, "linux-x86_64", {}
+    )
     assert ("mirror" in stop.todo) is blamed
     assert ("Mend what is said above" in stop.todo) is not blamed
+    assert isinstance(stop, failures.IndexStopError) is blamed
 
 
 def test_a_python_that_uv_cannot_get_is_not_blamed_on_an_index(demo: Demo) -> None:

@@ -35,7 +35,7 @@ def build_of(name: str) -> dict[str, Any]:
     return {
         "label": LABELS.get(name, name),
         "release": TORCH,
-        "index_url": None if name == "pypi" else f"http://127.0.0.1:9/whl/{name}",
+        "index_url": None,
         "extra_packages": [],
         "platforms": {HERE: {**wheels_of(name), **row}},
     }
@@ -232,13 +232,13 @@ def test_other_machines_get_what_suits_them(own: str, facts: dict[str, Any], tak
     names = dict.fromkeys((own, *OTHERS))
     builds = {name: build_of(name) for name in names}
     project = module("project").Project("uv", MINOR, f"=={MINOR}.*", own, builds, {})
-    assert module("machine_build").pick(project, HERE, facts)[0] == taken
+    assert module("choice").pick(project, HERE, facts)[0] == taken
 
 
 def test_a_mac_and_a_system_without_wheels_of_the_project_s_own_build() -> None:
     builds = {name: build_of(name) for name in ("rocm7.2", "cpu")}
     project = module("project").Project("pip", MINOR, f"=={MINOR}.*", "rocm7.2", builds, {})
-    pick = module("machine_build").pick
+    pick = module("choice").pick
     assert pick(project, "macos-arm64", {})[0] == "rocm7.2"
     builds["cpu"]["platforms"]["windows-amd64"] = builds["cpu"]["platforms"][HERE]
     name, why = pick(project, "windows-amd64", {})

@@ -13,13 +13,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from .choice import choose
 from .environment import read_stamp, set_up, up_to_date, why_rebuild
-from .machine_build import choose, constraints
+from .failures import SPACE, IndexStopError
+from .fallback import fall_back, trouble_ahead
+from .machine_build import constraints
 from .places import (
     ROOT,
     SHIM,
     SMOKE_TEST,
     STAMP,
+    TYPED,
     VENV,
     WINDOWS,
     StopError,
@@ -28,9 +32,16 @@ from .places import (
     say,
     venv_python,
 )
-from .project import Project, check_system, load_project, named_wheelhouse
-from .runner import SPACE, Runner, guarded
-from .system import activation, named_python, parent_process, prepare_for_place, shell_in_use
+from .project import FALLBACK, Project, check_system, load_project, named_wheelhouse
+from .runner import Runner, guarded
+from .system import (
+    Python,
+    activation,
+    named_python,
+    parent_process,
+    prepare_for_place,
+    shell_in_use,
+)
 
 
 def smoke_test(runner: Runner) -> None:
@@ -106,6 +117,12 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
         help="another build for this machine alone: cpu, cu130, ..., or auto, which looks at driver"
         " and GPU; the project's files stay as they are; without it, the project's own",
     )
+    parser.add_argument(
+        "--fallback",
+        choices=[FALLBACK],
+        help="where the index of the build cannot be reached: PyPI's own wheels, for this machine"
+        " alone; the project's files stay as they are",
+    )
     parser.add_argument("--recreate", action="store_true", help="make .venv anew")
     parser.add_argument("--offline", action="store_true", help="ask no network, only caches")
     folder = "install from a folder of wheels, and ask no network (README.md says how to fill it)"
@@ -138,17 +155,30 @@ def bootstrap(options: argparse.Namespace) -> None:
     say(news + (alone if project.machine_build else ""))
     check_system(project, running.platform)
     named = named_python(runner, options.python) if options.python else None
+    if not up_to_date(runner, named) and (trouble := trouble_ahead(runner)):
+        fall_back(runner, trouble)
     if up_to_date(runner, named):
         print("Nothing to do: .venv is up to date.", flush=True)
+        STAMP.write_text(json.dumps({**read_stamp(), "fallback": runner.project.fallback}), "utf-8")
     else:
         prepare_for_place(runner.env, build, project.manager)
-        with guarded(runner):  # look again: another run may just have ended
-            current = runner.probe([venv_python(VENV)])
-            set_up(runner, running, named, why_rebuild(runner, current, named))
+        try:
+            fill(runner, running, named)
+        except IndexStopError as stop:  # the manager stumbled over what did not show before
+            fall_back(runner, stop.trouble, stop)
+            fill(runner, running, named)
+    project = runner.project
     if not options.no_smoke and read_stamp().get("smoke_test") != "passed":
         smoke_test(runner)
     if not options.dry_run:
         print_next_steps(project)
+
+
+def fill(runner: Runner, running: Python, named: Python | None) -> None:
+    """Make .venv what it should be, while no other run does."""
+    with guarded(runner):  # look again: another run may just have ended
+        current = runner.probe([venv_python(VENV)])
+        set_up(runner, running, named, why_rebuild(runner, current, named))
 
 
 def main(description: str) -> int:
@@ -173,5 +203,7 @@ def main(description: str) -> int:
     else:
         return 0
     sys.stdout.flush()
+    if Path.cwd() != ROOT and re.search(rf"^  |{re.escape(TYPED)}", todo, re.MULTILINE):
+        todo += f"\nThese commands are for the folder {ROOT}"
     print(f"bootstrap: {what}\n{todo}", file=sys.stderr)
     return code

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from .index import index_trouble
 from .machine_build import install_machine_build
 from .places import (
     LOCK_BEFORE,
@@ -75,16 +76,13 @@ def install(runner: Runner, manager: list[str]) -> None:
     project, lock = runner.project, runner.project.lock
     title = "installing (the first time can take long)"
     before = lock.read_bytes() if lock.exists() else b""
-    if project.manager == "uv":
-        lock_packages(runner, [*manager, "lock", "--python", project.python])  # only if it must
-    elif project.manager == "poetry":
-        if not before or runner.ask([*manager, "check", "--lock", "--no-interaction"]) is None:
-            lock_packages(runner, [*manager, "lock", "--no-interaction"])
-    else:
-        pip = [venv_python(VENV), "-m", "pip", "install"]
+    pip = [venv_python(VENV), "-m", "pip", "install"]
+    if project.manager == "pip":
         runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)  # the first with --group
+    elif not project.machine_build:
+        bring_lock(runner, manager)
     if project.machine_build:
-        install_machine_build(runner, manager, title)
+        install_machine_build(runner, manager, title, why_no_lock(runner, manager))
     elif project.manager == "uv":
         runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
     elif project.manager == "poetry":
@@ -114,6 +112,50 @@ def sync_with_poetry(runner: Runner, title: str, command: list[str]) -> None:
             runner.run(title, command, venv=True)
         finally:
             shutil.rmtree(cache, ignore_errors=True)
+
+
+def bring_lock(runner: Runner, manager: list[str]) -> None:
+    """Let the lock file be made, if it is not there or does not fit pyproject.toml."""
+    project = runner.project
+    if project.manager == "uv":
+        lock_packages(runner, [*manager, "lock", "--python", project.python])  # only if it must
+    elif lock_state(runner, manager):
+        lock_packages(runner, [*manager, "lock", "--no-interaction"])
+
+
+def lock_state(runner: Runner, manager: list[str]) -> str:
+    """Why the lock file does not do; empty if it does. Asks no network."""
+    project = runner.project
+    check = [*manager, "check", "--lock", "--no-interaction"]
+    if project.manager == "uv":
+        check = [*manager, "lock", "--check", "--offline", "--python", project.python]
+    if not project.lock.exists():
+        return "is missing"
+    return "" if runner.ask(check) is not None else "does not fit pyproject.toml"
+
+
+def why_no_lock(runner: Runner, manager: list[str]) -> str:
+    """Why a machine build must do without the project's lock file; empty if it need not.
+
+    It is made if its own index can be had: then all machines have the same of everything else.
+    """
+    project = runner.project
+    if project.manager == "pip":
+        return ""
+    state = "" if runner.options.dry_run and project.lock.exists() else lock_state(runner, manager)
+    if not state or project.fallback:
+        return state
+    own = project.builds[project.compute_platform]
+    if runner.options.dry_run or not index_trouble(
+        own, runner.platform, project.manager, runner.env
+    ):
+        try:
+            bring_lock(runner, manager)
+        except StopError as stop:
+            print(f"  {stop.what}", flush=True)
+        else:
+            return ""
+    return f"{state} and cannot be made here"
 
 
 def lock_packages(runner: Runner, command: list[str]) -> None:
@@ -305,10 +347,10 @@ def made_elsewhere() -> bool:
 
 def reopen_stamp() -> None:
     """Take back that .venv is complete; that it was begun for a machine build stays true."""
-    machine_build = read_stamp().get("machine_build")
+    kept = {name: read_stamp().get(name, "") for name in ("machine_build", "fallback")}
     STAMP.unlink(missing_ok=True)
-    if machine_build:
-        write_stamp(machine_build=machine_build)
+    if kept["machine_build"]:
+        write_stamp(**kept)
 
 
 def write_stamp(**facts: str) -> None:
@@ -380,13 +422,13 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         warn_of_surroundings(python)
         runner.remove(VENV, rebuild)
         runner.run("making .venv", make, 4, venv=True)
-    begun_for = runner.project.machine_build
-    if begun_for and not dry_run:  # what is half made must not pass for the project's own
-        write_stamp(machine_build=begun_for)
+    begun_for = {"machine_build": runner.project.machine_build, "fallback": runner.project.fallback}
+    if begun_for["machine_build"] and not dry_run:  # half made, it must not pass for the project's
+        write_stamp(**begun_for)
     (install_offline if runner.options.offline else install)(runner, manager)
     made = None if dry_run else runner.probe([venv_python(VENV)])
     if made:
-        write_stamp(machine_build=begun_for, inputs=runner.project.fingerprint(made))
+        write_stamp(**begun_for, inputs=runner.project.fingerprint(made))
 
 
 def up_to_date(runner: Runner, named: Python | None) -> bool:

@@ -25,6 +25,8 @@ from .system import Python, locale_encoding, satisfies
 # What a manager must be, and the key in pyproject.toml that may narrow it.
 MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
 
+FALLBACK = "pypi"  # the build that needs no index but the usual one
+
 # What torch_builds.json says of a build on a platform, as far as it is read here.
 ROW = {"packages", "accelerator", "toolkit", "minimum_driver", "gpu_architectures", "ptx"}
 
@@ -39,6 +41,7 @@ class Project(NamedTuple):
     builds: dict[str, Any]
     alternatives: dict[str, Any]
     machine_build: str = ""  # what .venv is for, where it is not the project's own build
+    fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
 
     @property
     def build(self) -> dict[str, Any]:

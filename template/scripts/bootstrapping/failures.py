@@ -1,0 +1,192 @@
+"""What a failure of a child means, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from .choice import why_no_fallback
+from .index import LOGIN, UNTRUSTED, Trouble, index_trouble
+from .places import LOG, TYPED, WINDOWS, StopError, update_command
+from .project import Project
+from .settings import settings_advice
+from .system import get_python
+
+# What the managers say of an index that does not answer, or with something else than its pages.
+UNREACHABLE = re.compile(
+    r"Failed to fetch|error sending request|Max retries|[Cc]onnection (broken|refused|reset)|"
+    r"ConnectionError|timed out|[Nn]ame resolution|dns error|getaddrinfo|HTTP (error|status)|"
+    r"Network is unreachable|All attempts to connect|Server Error|Authorization error|"
+    r"returned a \d+|could not be queried|from versions: none"
+)
+# What they say of a version that they did not see. Only asking the index tells the reason.
+UNSEEN = re.compile(
+    r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError|"
+    r"No matching distribution found|conflicting dependencies|No solution found|"
+    r"version solving failed|requested \(constraint\)|ResolutionImpossible"
+)
+NO_JSON = re.compile(r"^\s*Package \S+ \(\S+\) not found\.?$", re.MULTILINE)
+DISK_FULL = re.compile(r"No space left on device|os error 28\b|not enough space on the disk")
+SPACE = "Free some space, or move the project to another disk, then run this again."
+CHECK = "Check the network and the proxy, certificate and index settings, then run this again."
+AGAIN = "Mend what is said above, then run this again."
+TRUST = {  # where each manager looks for certificates
+    "uv": "SSL_CERT_FILE={}\nor, where the system trusts it already: UV_SYSTEM_CERTS=1 (an older "
+    "uv: UV_NATIVE_TLS=1)",
+    "pip": "PIP_CERT={}",
+    "poetry": "REQUESTS_CA_BUNDLE={}",
+}
+UV_PYTHONS = "python-build-standalone"  # where uv gets a Python from
+# Of what a manager says, enough where the index is known to be the reason.
+GIST = re.compile(r"\s*(error|cause|hint|Because)\b", re.IGNORECASE)
+NOISE = re.compile(
+    r"\s*(Collecting |Processing |Downloading |Downloaded |Requirement already|Using cached|$)"
+)
+
+
+class IndexStopError(StopError):
+    """The end of a run whose index does not give what was asked for; PyPI's wheels might do."""
+
+    def __init__(self, trouble: Trouble, what: str, todo: str) -> None:
+        super().__init__(5, what, todo)
+        self.trouble = trouble
+
+
+class Failed(NamedTuple):
+    """A child that failed: what it was for, its exit status, the end of what it said."""
+
+    title: str
+    status: int
+    tail: list[str]
+    tool: str  # uv, poetry or pip
+    code: int  # the exit code that this run then has
+
+
+def failure(
+    failed: Failed,
+    project: Project,
+    platform: str,
+    env: Mapping[str, str],
+    known: tuple[str, str] | None = None,
+    asks_index: bool = True,
+) -> StopError:
+    """Show the end of a failed child's output, and say what it means.
+
+    `known`: what to say if it is nothing else. `asks_index`: whether an index may be the reason.
+    """
+    title, tool, text = failed.title, failed.tool, "\n".join(failed.tail)
+    what, todo = f"This failed with exit code {failed.status}: {title}.", AGAIN
+    shown, trouble = failed.tail[-15:], None
+    if failed.status < 0:
+        what = f"This was killed by signal {-failed.status}: {title}."
+        todo = "If memory was short, close other programs, then run this again."
+    elif DISK_FULL.search(text):
+        what, todo = f"The disk is full: {title} failed.", SPACE
+    elif UNTRUSTED.search(text):
+        what, todo = certificate_advice(title, tool)
+    elif known:
+        what, todo = known
+    elif asks_index and tool == "poetry" and NO_JSON.search(text):
+        what, todo = no_json_advice(title)
+    elif asks_index and (UNREACHABLE.search(text) or UNSEEN.search(text)):
+        if tool == "poetry" and UNSEEN.search(text):
+            todo += " Poetry says the same where PyPI did not answer: if the version exists, check "
+            todo += "the network."
+        trouble = index_at_fault(project, platform, env, tool, text)
+        if trouble or UNREACHABLE.search(text):
+            what, todo = index_advice(project, platform, trouble, f"{title} failed", tool, text)
+        if "Traceback" in text:  # of the manager: pip cannot read a page, say
+            shown = [line for line in failed.tail if GIST.match(line)][-5:]
+        what, todo = beside_settings(what, todo, project, platform, env, tool, bool(trouble))
+    print("\n".join(f"    {line}" for line in shown), flush=True)
+    todo = f"{todo}\nThe whole output is in {LOG}."
+    return IndexStopError(trouble, what, todo) if trouble else StopError(failed.code, what, todo)
+
+
+def index_at_fault(
+    project: Project, platform: str, env: Mapping[str, str], tool: str, text: str
+) -> Trouble | None:
+    """What is wrong with the index of the build, if that is what a manager stumbled over."""
+    trouble = index_trouble(project.build, platform, tool, env)
+    if trouble and "cannot be reached" in trouble.what and not UNREACHABLE.search(text):
+        # It knew enough without it; but pip goes on without a page.
+        return trouble if tool == "pip" and re.search(r"\btorch\w*==", text) else None
+    return trouble
+
+
+def index_advice(
+    project: Project,
+    platform: str,
+    trouble: Trouble | None,
+    failed: str,
+    tool: str,
+    text: str = "",
+) -> tuple[str, str]:
+    """What to say where an index did not give what was asked for, and the machine is to blame."""
+    what = trouble.what if trouble else "A package index could not be reached, or lacks a package"
+    if LOGIN.search(what) or LOGIN.search(text):
+        return proxy_advice(failed)
+    if UNTRUSTED.search(what):
+        return certificate_advice(failed, tool)
+    what = f"{what}: {failed}."
+    if not project.build["index_url"] or not trouble:
+        return what, CHECK
+    mirror = update_command("pytorch_index_url=https://mirror.example/whl")
+    whole = f"For the whole project, name a mirror of it:\n  {mirror}"
+    if why := why_no_fallback(project, platform):
+        what = f"{trouble.what}, and PyPI's own wheels would not do: {why}."
+        return what, f"{whole}\nOr: {CHECK}"
+    alone = f"To go on with PyPI's own wheels, on this machine alone:\n  {TYPED} --fallback pypi"
+    pypi = f"or move it to PyPI's own wheels:\n  {update_command('compute_platform=pypi')}"
+    return what, "\n".join([alone, whole, pypi, f"Or: {CHECK}"])
+
+
+def beside_settings(
+    what: str,
+    todo: str,
+    project: Project,
+    platform: str,
+    env: Mapping[str, str],
+    tool: str,
+    explained: bool,
+) -> tuple[str, str]:
+    """What to say, with the settings of this machine that can be the reason as well."""
+    packages = project.build["platforms"].get(platform, {}).get("packages", {})
+    found = None if explained else settings_advice(tool, env, packages)
+    if not found:
+        return what, todo
+    certain, advice = found
+    return (f"{certain}.", advice) if certain else (what, f"{todo}\n{advice}")
+
+
+def no_json_advice(title: str) -> tuple[str, str]:
+    """What to say where the mirror in PyPI's place has pages for pip and uv only."""
+    what = f"What answers as PyPI here has no JSON interface, which Poetry asks: {title} failed."
+    todo = "Name the mirror to Poetry by its address, and run this again:\n"
+    todo += "  poetry source add --priority=primary mirror https://mirror.example/simple/"
+    return what, todo
+
+
+def no_download(minor: str, title: str) -> tuple[str, str]:
+    """What to say where uv was to get a Python, and could not."""
+    todo = f"{get_python(minor)}\nOr a mirror of uv's Pythons: UV_PYTHON_INSTALL_MIRROR"
+    return f"uv could not download Python {minor}: {title} failed.", todo
+
+
+def certificate_advice(failed: str, tool: str) -> tuple[str, str]:
+    """What to say where the certificate of an index is not trusted."""
+    what = f"The certificate of a package index is not trusted: {failed}."
+    setting = TRUST[tool].format(r"C:\path\to\ca.pem" if WINDOWS else "/path/to/ca.pem")
+    setting = re.sub(r"\b(\w+=)", r"set \1" if WINDOWS else r"export \1", setting)
+    todo = "If this network inspects TLS, name its certificate (a .pem file), then run this again:"
+    return what, f"{todo}\n  {setting}"
+
+
+def proxy_advice(failed: str) -> tuple[str, str]:
+    """What to say where a proxy wants to know who asks."""
+    word = "set" if WINDOWS else "export"
+    todo = "Give it your name and password, then run this again:"
+    setting = f"{word} HTTPS_PROXY=http://user:password@proxy.example:8080"
+    more = "A plain http:// index is asked through HTTP_PROXY in the same way."
+    return f"The proxy asks for a login: {failed}.", f"{todo}\n  {setting}\n{more}"

@@ -1,0 +1,75 @@
+"""--fallback: PyPI's own wheels in the place of a build whose index does not answer."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from .choice import why_no_fallback
+from .environment import read_stamp
+from .failures import IndexStopError, index_advice
+from .index import LOGIN, UNTRUSTED, Trouble, index_trouble
+from .places import step
+from .project import FALLBACK
+from .requirements import one_index
+
+if TYPE_CHECKING:
+    from .runner import Runner
+
+# Where an index does not answer as it should, the managers need not insist.
+IMPATIENT = ("PIP_RETRIES", "UV_HTTP_RETRIES", "POETRY_REQUESTS_MAX_RETRIES")
+
+
+def trouble_ahead(runner: Runner) -> Trouble | None:
+    """Ask the index of the build before a manager is started; what is wrong with it for sure."""
+    project, options = runner.project, runner.options
+    if options.offline:  # the index is not asked, and what stands in for it may stay
+        kept = str(read_stamp().get("fallback", "")) if options.fallback else ""
+        return Trouble(kept) if kept else None
+    from_pypi = runner.platform.startswith("macos")  # of which only locking asks the index
+    no_need = from_pypi and (project.manager == "pip" or project.lock.exists())
+    if options.dry_run or no_need or not project.build["index_url"]:
+        return None
+    with step(f"asking {project.build['index_url']}"):
+        trouble = index_trouble(project.build, runner.platform, project.installer, runner.env)
+    if trouble and not trouble.sure:
+        for name in IMPATIENT:
+            runner.env.setdefault(name, "0")
+        return None
+    return trouble
+
+
+def fall_back(runner: Runner, trouble: Trouble, stop: IndexStopError | None = None) -> None:
+    """Let PyPI's own wheels stand in, if that is wanted and does; else Stop.
+
+    `stop`: what to end with, where a manager has already failed.
+    """
+    project, platform = runner.project, runner.platform
+    failed = "nothing was changed"
+    if not stop:
+        said = index_advice(project, platform, trouble, failed, project.installer)
+        stop = IndexStopError(trouble, *said)
+    if LOGIN.search(trouble.what) or UNTRUSTED.search(trouble.what):
+        raise stop  # PyPI is behind the same door
+    if why_no_fallback(project, platform):
+        raise stop
+    if not (runner.options.fallback or wanted(runner, trouble)):
+        raise stop
+    label = project.build["label"]
+    runner.project = project._replace(machine_build=FALLBACK, fallback=trouble.what)
+    one_index(runner.project)
+    print(f"  {trouble.what}.")
+    print(f"  PyPI's own wheels stand in for {label}, on this machine alone.", flush=True)
+
+
+def wanted(runner: Runner, trouble: Trouble) -> bool:
+    """Ask whoever sits at the terminal; no, if nobody does."""
+    if runner.options.quiet or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    print(f"  {trouble.what}.")
+    try:
+        answer = input("  Take PyPI's own wheels, for this machine alone? [y/N] ")
+    except EOFError:
+        print()
+        return False
+    return answer.strip().lower() in ("y", "yes")

@@ -1,0 +1,293 @@
+"""The index of a build: whether it answers, asked before a manager is, which has more patience."""
+
+from __future__ import annotations
+
+import contextlib
+import html
+import netrc
+import queue
+import re
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from urllib.parse import quote, unquote, urljoin, urlsplit
+
+from .settings import pip_setting
+
+if TYPE_CHECKING:  # they take 0.1 s to load, and only a run that installs needs them
+    import ssl
+    import urllib.request
+
+T = TypeVar("T")
+TRY = 5.0  # seconds for an answer, twice: what a person waits without a doubt
+STALLED = 8192  # bytes: fewer of a page within a try are no answer
+UNTRUSTED = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|certificate verify failed"
+)
+LOGIN = re.compile(r"(answered|failed:) 407\b|proxy auth\w+ required", re.IGNORECASE)
+# Where each manager looks for certificates that the system does not have.
+BUNDLES = {
+    "uv": ("SSL_CERT_FILE",),
+    "pip": ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+    "poetry": ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"),
+}
+
+
+class Trouble(NamedTuple):
+    """What is wrong with an index: the first half of a sentence.
+
+    `sure`: no manager gets further. Else it may: it has passwords and certificates of its own.
+    """
+
+    what: str
+    sure: bool = True
+
+
+class Page(NamedTuple):
+    """What an index answered; `whole`: all of it came in time."""
+
+    text: str
+    whole: bool
+
+
+def index_trouble(
+    build: Mapping[str, Any], platform: str, manager: str, env: Mapping[str, str]
+) -> Trouble | None:
+    """What is wrong with the index of a build; None if nothing is, or if it has none.
+
+    Takes 10 s at most, and 5 more where the files lie on another host than their list.
+    """
+    if not build["index_url"]:
+        return None
+    visit = Visit(str(build["index_url"]), manager, env)
+    if visit.proxy().startswith("socks"):  # which Python does not speak
+        return None
+    wanted = f"torch-{build['release']}"
+    try:
+        page = visit.page("/torch/")
+    except Exception as error:
+        return visit.trouble(error)
+    if page.whole and wanted not in page.text:
+        what = f"{visit.url} answered, but not with a page that lists {wanted}"
+        return Trouble(what, sure=not visit.may_log_in())
+    row = build["platforms"].get(platform, {"packages": {}})
+    return visit.files(page.text, f"torch-{row['packages'].get('torch', build['release'])}-")
+
+
+class Visit:
+    """Asks one index, through the proxy and with the certificates and passwords of a manager."""
+
+    def __init__(self, url: str, manager: str, env: Mapping[str, str]) -> None:
+        self.manager, self.env = manager, env
+        self.parts = urlsplit(url)
+        host = self.parts.netloc.rpartition("@")[2]
+        self.url = self.parts._replace(netloc=host).geturl()
+
+    def page(self, path: str) -> Page:
+        """A page of the index.
+
+        A silent server is asked a second time, over IPv4: many a network has an IPv6 that leads
+        nowhere, which the managers get around.
+        """
+        try:
+            return self.read(self.url + path, ipv4=False)
+        except Exception as error:
+            if not may_pass(error):
+                raise
+            first = error
+        try:
+            return self.read(self.url + path, ipv4=True)
+        except Exception:
+            raise first from None
+
+    def read(self, url: str, ipv4: bool) -> Page:
+        """Fetch a page, in a thread: a name server that keeps silent knows no time limit."""
+        pieces: list[bytes] = []
+
+        def fetch() -> Callable[[], str]:
+            reply = self.open(url, ipv4)
+
+            def rest() -> str:
+                with reply:
+                    while piece := reply.read1(1 << 16):
+                        pieces.append(piece)
+                return ""
+
+            return rest
+
+        rest = within(TRY, fetch)
+        try:
+            within(TRY, rest)
+            whole = True
+        except TimeoutError:
+            if sum(map(len, pieces)) < STALLED:
+                raise
+            whole = False
+        return Page(html.unescape(unquote(b"".join(pieces).decode("utf-8", "replace"))), whole)
+
+    def open(self, url: str, ipv4: bool = False, method: str = "GET") -> Any:  # noqa: ANN401
+        """Ask for a page; its reply, or an exception of urllib's."""
+        import urllib.request
+
+        # Some hosts turn away the name by which urllib goes.
+        headers = {"User-Agent": f"{self.manager}/bootstrap", "Accept": "text/html, */*;q=0.1"}
+        request = urllib.request.Request(url, headers=headers, method=method)
+        if urlsplit(url).hostname == self.parts.hostname and (login := self.login()):
+            request.add_unredirected_header("Authorization", login)  # it is for this host alone
+        return self.opener(ipv4).open(request, timeout=TRY)
+
+    def opener(self, ipv4: bool) -> urllib.request.OpenerDirector:
+        """What connects as the manager would."""
+        import functools
+        import http.client
+        import urllib.request
+
+        context = self.certificates()
+        source = ("0.0.0.0", 0) if ipv4 else None  # noqa: S104 - it binds this end alone
+
+        class Plain(urllib.request.HTTPHandler):
+            def http_open(self, request: urllib.request.Request) -> Any:  # noqa: ANN401
+                kind = functools.partial(http.client.HTTPConnection, source_address=source)
+                return self.do_open(kind, request)
+
+        class Secure(urllib.request.HTTPSHandler):
+            def https_open(self, request: urllib.request.Request) -> Any:  # noqa: ANN401
+                kind = functools.partial(http.client.HTTPSConnection, source_address=source)
+                return self.do_open(kind, request, context=context)
+
+        proxies = urllib.request.ProxyHandler(self.proxies())
+        return urllib.request.build_opener(proxies, Plain, Secure(context=context))
+
+    def proxies(self) -> dict[str, str]:
+        """The proxies of the manager, by scheme."""
+        import urllib.request
+
+        own = pip_setting("proxy", self.env) if self.manager == "pip" else ""
+        if own:
+            return {"http": own, "https": own}
+        found = dict(urllib.request.getproxies())
+        every = found.get("all", "")
+        return {"http": every, "https": every, **found} if every else found
+
+    def proxy(self) -> str:
+        """The proxy for this index; empty if it is asked directly."""
+        import urllib.request
+
+        if urllib.request.proxy_bypass(self.parts.hostname or ""):
+            return ""
+        return self.proxies().get(self.parts.scheme, "")
+
+    def bundle(self) -> str:
+        """The file of certificates that the manager was told to trust, and nothing else."""
+        named = [self.env.get(name, "") for name in BUNDLES[self.manager]]
+        named += [pip_setting("cert", self.env)] if self.manager == "pip" else []
+        found = next(filter(None, named), "")
+        return found if Path(found).is_file() else ""
+
+    def certificates(self) -> ssl.SSLContext:
+        """What to trust; the system's own where the manager was told nothing."""
+        import ssl
+
+        return ssl.create_default_context(cafile=self.bundle() or None)
+
+    def login(self) -> str:
+        """The header for a private index, from the places that the managers share."""
+        import base64
+
+        name, word = self.parts.username or "", self.parts.password or ""
+        prefix = {"uv": "UV_INDEX_PYTORCH_", "poetry": "POETRY_HTTP_BASIC_PYTORCH_"}
+        own = prefix.get(self.manager, "")
+        if own and self.env.get(f"{own}USERNAME"):
+            name = self.env[f"{own}USERNAME"]
+            word = self.env.get(f"{own}PASSWORD", "")
+        if not name:
+            entry = None
+            with contextlib.suppress(OSError, netrc.NetrcParseError, ValueError, KeyError):
+                file = netrc.netrc(self.env.get("NETRC"))
+                entry = file.authenticators(self.parts.hostname or "")
+            name, word = (entry[0], entry[2] or "") if entry else ("", "")
+        if not name:
+            return ""
+        return "Basic " + base64.b64encode(f"{unquote(name)}:{unquote(word)}".encode()).decode()
+
+    def may_log_in(self) -> bool:
+        """Whether the manager may have a password for this index."""
+        keyrings = ("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER", "PYTHON_KEYRING_BACKEND")
+        named = (self.env.get(name, "disabled").lower() for name in keyrings)
+        return bool(self.login()) or any(name not in ("disabled", "auto") for name in named)
+
+    def trouble(self, error: Exception) -> Trouble | None:
+        """What an exception of urllib's says of the index; None if it says nothing."""
+        import urllib.error
+
+        if isinstance(error, urllib.error.HTTPError):
+            what = f"{self.url} answered {error.code} {error.reason}"
+            denied = error.code in (401, 403, 404) and (error.code == 401 or self.may_log_in())
+            return Trouble(what, sure=not denied)
+        reason = getattr(error, "reason", error)
+        what = f"{self.url} cannot be reached ({words_of(reason)})"
+        if UNTRUSTED.search(str(reason)):  # the system's certificates need not be the manager's
+            return Trouble(what, sure=bool(self.bundle()))
+        return Trouble(what, sure=isinstance(error, OSError))
+
+    def files(self, page: str, wheel: str) -> Trouble | None:
+        """What is wrong with the host of the files, where it is another one than that of the list.
+
+        Only whether it can be reached: it may answer what it likes to a question without purpose.
+        """
+        import urllib.error
+
+        pattern = rf"href=[\"']([^\"']*{re.escape(wheel)}[^\"']*)[\"']"
+        link = re.search(pattern, page)
+        target = urlsplit(urljoin(f"{self.url}/torch/", link[1] if link else ""))
+        if not target.netloc or target.netloc == self.parts.netloc:
+            return None
+        try:
+            within(TRY, lambda: self.open(quote(target.geturl(), ":/%#?=&"), method="HEAD").close())
+        except urllib.error.HTTPError:
+            return None
+        except urllib.error.URLError as error:
+            if UNTRUSTED.search(str(error.reason)):
+                return None
+            host = f"{target.hostname}, which has the files of {self.url},"
+            return Trouble(f"{host} cannot be reached ({words_of(error.reason)})")
+        except Exception:  # it was reached, and is slow
+            return None
+        return None
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """What a function returns or raises; TimeoutError if it takes longer."""
+    box: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            box.put((work(), None))
+        except Exception as error:
+            box.put((None, error))
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        value, error = box.get(timeout=seconds)
+    except queue.Empty:
+        raise TimeoutError(f"no answer within {seconds:g} s") from None
+    if error:
+        raise error
+    return value  # type: ignore[return-value]
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether a second try may end better: a silent or overloaded server, a connection cut off."""
+    if (code := getattr(error, "code", 0)) and isinstance(code, int):
+        return code >= 500
+    reason = getattr(error, "reason", error)
+    return isinstance(reason, TimeoutError | ConnectionResetError | ConnectionAbortedError)
+
+
+def words_of(reason: object) -> str:
+    """The reason of an OSError without its number."""
+    if isinstance(reason, TimeoutError) and not str(reason).startswith("no answer"):
+        return f"no answer within {TRY:g} s"
+    text = str(getattr(reason, "strerror", None) or reason).strip() or type(reason).__name__
+    return re.sub(r"^\[[^]]*\]\s*", "", text)
