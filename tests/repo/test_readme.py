@@ -74,7 +74,13 @@ def test_ci_runs_the_test_command() -> None:
 
 def test_the_windows_commands_are_the_same_commands() -> None:
     assert command("test command, Windows") == on_windows(command("test command"))
-    assert command("new project, Windows") == on_windows(command("new project"))
+    for name in ("new project", "new project, with questions"):
+        assert command(f"{name}, Windows") == on_windows(command(name))
+
+
+def test_the_command_without_questions_is_the_other_one_with_all_defaults() -> None:
+    with_questions = command("new project, with questions")
+    assert command("new project") == with_questions.replace("--trust", "--trust --defaults")
 
 
 def test_the_workflow_runs_the_test_command() -> None:

@@ -67,8 +67,10 @@ def wanted(runner: Runner, trouble: Trouble) -> bool:
     if runner.options.quiet or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     print(f"  {trouble.what}.")
+    # Not by input() itself, which may write to stderr.
+    print("  Take PyPI's own wheels, for this machine alone? [y/N] ", end="", flush=True)
     try:
-        answer = input("  Take PyPI's own wheels, for this machine alone? [y/N] ")
+        answer = input()
     except EOFError:
         print()
         return False

@@ -213,9 +213,8 @@ class Visit:
 
     def may_log_in(self) -> bool:
         """Whether the manager may have a password for this index."""
-        keyrings = ("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER", "PYTHON_KEYRING_BACKEND")
-        named = (self.env.get(name, "disabled").lower() for name in keyrings)
-        return bool(self.login()) or any(name not in ("disabled", "auto") for name in named)
+        named = [self.env.get(name, "") for name in ("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER")]
+        return bool(self.login()) or any(name in ("subprocess", "import") for name in named)
 
     def trouble(self, error: Exception) -> Trouble | None:
         """What an exception of urllib's says of the index; None if it says nothing."""

@@ -69,9 +69,9 @@ def install_with_uv(
     if kept and not runner.options.dry_run:
         write(done, kept.splitlines())  # which uv prefers to newer versions
     target = str(done.relative_to(ROOT))
-    how = ["--python", venv_python(VENV), "--quiet", "--no-header", "--emit-find-links"]
+    how = ["--python", venv_python(VENV), "--quiet", "--no-header"]
     runner.run("resolving", [*manager, "pip", "compile", name, "--output-file", target, *how])
-    runner.run(title, [*install, "-r", target], venv=True)
+    runner.run(title, [*install, "-r", target, "-r", name], venv=True)
 
 
 def install_for_poetry(runner: Runner, install: list[str], title: str, resolve: bool) -> None:

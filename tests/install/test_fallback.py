@@ -1,0 +1,200 @@
+"""Where the index of a build, or of its lock file, cannot be reached: each manager, on loopback."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import tomlkit
+
+from install.managers import ToolFailedError, Tools
+from install.rendered import render
+from install.test_machine_build import build_check, changes, committed, installed
+
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
+    pytest.mark.usefixtures("real_pip"),
+    pytest.mark.network,
+]
+MANAGERS = ("uv", "poetry", "pip")
+
+
+def started(tools: Tools, folder: Path, manager: str, compute_platform: str = "cpu") -> Path:
+    """A fresh project under git, as somebody has just made it: without a lock file."""
+    project = render(
+        folder / "a project",
+        package_manager=manager,
+        compute_platform=compute_platform,
+        pytorch_index_url=tools.index.pytorch_url,
+    )
+    me = ("-c", "user.name=me", "-c", "user.email=me@example.com")
+    for command in (("init",), ("add", "--all"), (*me, "commit", "--message", "Start")):
+        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
+    return project
+
+
+def bootstrap(tools: Tools, project: Path, *options: str, **env: str) -> str:
+    return tools.run("sh", "bootstrap.sh", "--no-smoke", *options, cwd=project, env=env)
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    project = started(tools, tmp_path, manager)
+    with tools.index.failing("/whl/", 403):
+        said = bootstrap(tools, project, "--fallback", "pypi")
+        assert "PyPI's own wheels stand in for CPU, on this machine alone." in said
+        have = installed(tools, project)
+        again = bootstrap(tools, project, "--fallback", "pypi")
+    torch = have["torch"]
+    assert "+" not in torch
+    assert {"numpy", "pytest", "ruff", "mypy", "my-torch-project", "torchvision"} <= have.keys()
+    assert any(name.startswith("nvidia-") for name in have)  # as PyPI's wheel for Linux asks for
+    assert "Nothing to do" in again
+    assert changes(project) == ""
+    assert not list(project.glob("*.lock"))
+    said = build_check(tools, project)
+    assert "PyPI's own wheels" in said
+    assert "/whl/cpu answered 403 Forbidden" in said
+
+    back = bootstrap(tools, project, "--fallback", "pypi")
+    assert "removing .venv: it was made for pypi, the project's own is cpu" in back
+    assert installed(tools, project)["torch"] == f"{torch}+cpu"
+    assert "Nothing to do" in bootstrap(tools, project)
+
+
+@pytest.mark.parametrize("manager", ["uv", "poetry"])
+def test_the_locked_versions_are_used_beside_pypi_s_wheels(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    project = committed(tools, tmp_path, manager, "cpu")
+    lock = project / f"{manager}.lock"
+    before = lock.read_bytes()
+    with tools.index.failing("/whl/", 403):
+        said = bootstrap(tools, project, "--fallback", "pypi")
+    have = installed(tools, project)
+    assert "resolved for this machine" not in said
+    assert "+" not in have["torch"]
+    for name in ("numpy", "pytest", "ruff", "mypy"):
+        assert f'name = "{name}"\nversion = "{have[name]}"' in lock.read_text(encoding="utf-8")
+    assert lock.read_bytes() == before
+    assert changes(project) == ""
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_another_build_is_installed_where_the_project_s_own_cannot_be_locked(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    project = started(tools, tmp_path, manager, "cu130")
+    with tools.index.failing("/whl/cu130", 403):
+        said = bootstrap(tools, project, "--compute-platform", "cpu")
+        assert "Nothing to do" in bootstrap(tools, project, "--compute-platform", "cpu")
+    have = installed(tools, project)
+    assert have["torch"].endswith("+cpu")
+    assert {"numpy", "pytest", "ruff", "mypy", "my-torch-project"} <= have.keys()
+    if manager != "pip":  # which locks nothing
+        missing = f"{manager}.lock is missing and cannot be made here: what it lacks is resolved"
+        assert f"{missing} for this machine, in .tools" in said
+    assert changes(project) == ""
+
+
+@pytest.mark.parametrize("manager", ["uv", "poetry"])
+def test_of_a_lock_file_that_is_out_of_date_what_fits_is_used(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    project = committed(tools, tmp_path, manager, "cu130")
+    lock = project / f"{manager}.lock"
+    old = tomlkit.parse(lock.read_text(encoding="utf-8")).unwrap()["package"]
+    ours = {one["name"]: one["version"] for one in old if "version" in one}
+    file = project / "pyproject.toml"
+    text = file.read_text(encoding="utf-8")
+    file.write_text(text.replace('"numpy",', '"numpy",\n    "requests",'), encoding="utf-8")
+    before = lock.read_bytes()
+    with tools.index.failing("/whl/cu130", 403):
+        said = bootstrap(tools, project, "--compute-platform", "cpu")
+    have = installed(tools, project)
+    state = f"{manager}.lock does not fit pyproject.toml and cannot be made here"
+    assert state in said
+    assert have["torch"].endswith("+cpu")
+    assert "requests" in have
+    assert have["numpy"] == ours["numpy"]
+    assert have["ruff"] == ours["ruff"]
+    assert lock.read_bytes() == before
+
+
+def test_a_package_with_a_place_of_its_own_is_taken_from_there_alone(
+    tools: Tools, tmp_path: Path
+) -> None:
+    """On the usual index somebody else may have put one of that name."""
+    project = started(tools, tmp_path, "uv", "cu130")
+    near = tmp_path / "near"
+    (near / "src/near").mkdir(parents=True)
+    (near / "src/near/__init__.py").touch()
+    (near / "pyproject.toml").write_text(
+        '[project]\nname = "near"\nversion = "7.0"\n\n[build-system]\n'
+        'requires = ["hatchling>=1.27"]\nbuild-backend = "hatchling.build"\n',
+        encoding="utf-8",
+    )
+    file = project / "pyproject.toml"
+    text = file.read_text(encoding="utf-8").replace('"numpy",', '"numpy",\n    "near",')
+    source = text.replace("[tool.uv.sources]\n", '[tool.uv.sources]\nnear = { path = "../near" }\n')
+    file.write_text(source, encoding="utf-8")
+    with tools.index.failing("/whl/cu130", 403):
+        bootstrap(tools, project, "--compute-platform", "cpu")
+    assert installed(tools, project)["near"] == "7.0"
+
+    elsewhere = '[[tool.uv.index]]\nname = "corp"\nurl = "https://corp.example/simple"\n'
+    row = text.replace("[tool.uv.sources]\n", '[tool.uv.sources]\nnear = { index = "corp" }\n')
+    file.write_text(f"{row}\n{elsewhere}explicit = true\n", encoding="utf-8")
+    with tools.index.failing("/whl/cu130", 403), pytest.raises(ToolFailedError) as stopped:
+        bootstrap(tools, project, "--compute-platform", "cpu", "--recreate")
+    said = str(stopped.value)
+    assert "uv.lock cannot be made here, and near comes from a place of its own." in said
+    assert "Type `uv lock` where " in said
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    project = started(tools, tmp_path, manager)
+    limits = tmp_path / "limits.txt"
+    limits.write_text("torch<=2.4\n", encoding="utf-8")
+    config = tmp_path / "pip.conf"
+    config.write_text(f"[global]\nconstraint = {limits}\n", encoding="utf-8")
+    env = {"pip": {"PIP_CONFIG_FILE": str(config)}, "uv": {"UV_CONSTRAINT": str(limits)}}
+    options = ("--compute-platform", "cu130")  # by pip, also for Poetry, and by `uv pip`
+    settings = env.get(manager, env["pip"])
+    with pytest.raises(ToolFailedError) as stopped:
+        bootstrap(tools, project, *options, **settings)
+    said = str(stopped.value)
+    assert (
+        "bootstrap: A setting of this machine forbids what the project asks for: torch<=2.4" in said
+    )
+    where = "the environment" if manager == "uv" else str(config)
+    assert f"= {limits} (in {where})" in said
+    away = {"PIP_CONSTRAINT": os.devnull} if manager != "uv" else {"UV_CONSTRAINT": ""}
+    assert ("unset UV_CONSTRAINT" if manager == "uv" else "PIP_CONSTRAINT=/dev/null") in said
+    bootstrap(tools, project, *options, **{**settings, **away})
+    assert installed(tools, project)["torch"].endswith("+cu130")
+
+
+def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(tools: Tools, tmp_path: Path) -> None:
+    project = started(tools, tmp_path, "poetry", "pypi")
+    with ExitStack() as stack:
+        stack.enter_context(tools.index.failing("/pypi/", 404))
+        with pytest.raises(ToolFailedError) as stopped:
+            bootstrap(tools, project)
+        said = str(stopped.value)
+        assert (
+            "bootstrap: What answers as PyPI here has no JSON interface, which Poetry asks" in said
+        )
+        advice = "poetry source add --priority=primary mirror https://mirror.example/simple/"
+        assert advice in said
+        tools.poetry(*advice.split()[1:-1], tools.index.simple_url, cwd=project)
+        bootstrap(tools, project)
+    assert "+" not in installed(tools, project)["torch"]

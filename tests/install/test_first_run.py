@@ -1,0 +1,67 @@
+"""README.md's first command, pasted as it is, on this machine's own network: it ends in PASS."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from install.rendered import ROOT
+
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
+    pytest.mark.network,
+]
+
+
+def pasted(folder: Path, command: str, home: Path) -> subprocess.CompletedProcess[str]:
+    """A line typed in a folder, with an empty home and no terminal; both outputs in one."""
+    # uv's downloads are kept for the next time: several gigabytes on a network with PyPI alone.
+    env = {**os.environ, "HOME": str(home), "UV_CACHE_DIR": str(ROOT / ".cache" / "uv")}
+    return subprocess.run(
+        ["sh", "-c", command],
+        cwd=folder,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_readme_s_command_ends_in_pass_wherever_pypi_can_be_reached(
+    git_template: Path, tmp_path: Path
+) -> None:
+    home, clone = tmp_path / "home", tmp_path / "torch-starter"
+    home.mkdir()
+    shutil.copytree(git_template, clone)
+    text = (clone / "README.md").read_text(encoding="utf-8")
+    command = re.search(r"<!-- new project -->\n```sh\n(.+)\n```", text)
+    assert command
+
+    done = pasted(clone, command[1], home)
+
+    assert done.returncode == 0, done.stdout
+    stands_in = "PyPI's own wheels stand in for CPU, on this machine alone." in done.stdout
+    verdict = next(line for line in done.stdout.splitlines() if line.startswith("PASS  torch"))
+    assert ("stand in for" in verdict) == stands_in
+    assert "warn" not in done.stdout
+    project = tmp_path / "my-torch-project"
+    assert (project / "uv.lock").exists() != stands_in
+
+    again = pasted(project, "./bootstrap.sh --fallback pypi", home)
+    assert again.returncode == 0, again.stdout
+    assert "Nothing to do" in again.stdout
+
+    report = pasted(project, ".venv/bin/python scripts/gpu_smoke_test.py --json", home)
+    found = {one["id"]: one["status"] for one in json.loads(report.stdout)["checks"]}
+    assert found["NUM-MATMUL"] == found["NUM-CONV"] == found["TRAIN-STEPS"] == "pass"
+    assert {"fail", "warn"} & set(found.values()) == set()
+    tests = pasted(project, ".venv/bin/python -m pytest", home)
+    assert tests.returncode == 0, tests.stdout
