@@ -31,6 +31,7 @@ type for your GPU, driver and system. `--explain ID` prints an entry.
 | all checks, also those that take a minute | `--level full` |
 | one check | `--only ID`; `--list` shows all |
 | the CPU where there is no GPU, as in CI | `--device auto` |
+| a failure where there is no GPU, also with PyPI's wheels (`pypi`) | `--device cuda` |
 | a file for programs, or a table for a CI summary | `--json FILE`, `--markdown FILE` |
 | a file for a bug report | `--report FILE`: all there is to know, without your name and passwords |
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from scripts.smoke_helpers import HERE, Project, load_package
+from scripts.smoke_helpers import HERE, TORCH, Project, fake_driver, load_package
 from scripts.torch_helpers import patch_torch
 from scripts.worlds import world
 
@@ -23,6 +23,21 @@ NO_CUDA = """
 from .version import __version__
 def zeros(*shape, device):
     raise RuntimeError("the driver said no\\nand a hint that nobody reads")
+class accelerator:
+    device_count = staticmethod(lambda: 0)
+"""
+ON_CPU = """
+from .version import __version__
+class zeros:
+    def __init__(self, count, device):
+        if device != "cpu":
+            raise RuntimeError("the driver said no")
+        self.count = count
+    def __add__(self, one):
+        return self
+    def sum(self):
+        return self.count
+class cpu: pass
 class accelerator:
     device_count = staticmethod(lambda: 0)
 """
@@ -60,6 +75,7 @@ class Injection:
     env: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     before: str = ""  # commands in a mount namespace of its own
+    verdict: str = ""  # words of the first line
     change: Callable[[Project], object] = lambda project: None
 
 
@@ -87,6 +103,35 @@ def device(
         arguments=arguments,
         driver=driver,
         env=env,
+    )
+
+
+def instead(
+    what: str,
+    name: str,
+    remedy: str,
+    said: str = "",
+    before: str = "",
+    arguments: tuple[str, ...] = (),
+    driver: bool = False,
+    change: Callable[[Project], object] = lambda project: None,
+    **env: str,
+) -> Injection:
+    """No GPU for PyPI's wheels, which nobody asked for one: the CPU does, with one warning."""
+    return Injection(
+        f"PyPI's wheels: {what}",
+        name,
+        remedy,
+        said,
+        0,
+        build="pypi",
+        torch=ON_CPU,
+        before=before,
+        arguments=(*before_torch(), "--only", "DEV-OPEN", *arguments),
+        driver=driver,
+        env=env,
+        verdict=f"PASS  torch {TORCH}+cu130 on the CPU, no CUDA device here",
+        change=change,
     )
 
 
@@ -166,6 +211,16 @@ def asks_for(**wheels: Any) -> Callable[[Project], object]:  # noqa: ANN401
     return edit
 
 
+def cpu_wheels(project: Project) -> None:
+    """The project's build computes on the CPU alone here, as PyPI's wheels on Windows."""
+    asks_for(
+        accelerator="cpu",
+        toolkit=None,
+        torch_version=f"{TORCH}+cpu",
+        packages={"torch": f"{TORCH}+cpu"},
+    )(project)
+
+
 def without(path: str) -> Callable[[Project], object]:
     """A project without a file or folder of it."""
 
@@ -185,6 +240,16 @@ def foreign_cudnn(project: Project) -> None:
     command = [compiler, "-shared", "-x", "c", "-o", str(library), "/dev/null"]
     subprocess.run(command, check=True)
     patch_torch(project, f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})")
+
+
+def only_nvml(project: Project) -> None:
+    """NVML of an NVIDIA driver, without its libcuda."""
+    folder = project.root / "nvml"
+    folder.mkdir()
+    library = fake_driver(folder) / "libcuda.so.1"
+    library.unlink()
+    library.touch()
+    project.env["LD_LIBRARY_PATH"] = str(folder)
 
 
 def torchvision(nms: str) -> Callable[[Project], object]:

@@ -62,13 +62,18 @@ CUDA_WHEELS["cu128"] = {
 }
 RELEASES = {"cu128": "2.11.0", "pypi": "2.15.0"}
 LABELS = {"cpu": "CPU", "cu126": "CUDA 12.6", "cu130": "CUDA 13.0", "rocm7.2": "ROCm 7.2"}
-TOOLKITS = {"cu126": "12.6", "cu130": "13.0", "rocm7.2": "7.2"}
+TOOLKITS = {"cu126": "12.6", "cu130": "13.0", "rocm7.2": "7.2", "pypi": "13.0"}
 
 
 def wheels_of(name: str) -> dict[str, Any]:
     """The entry of a compute platform among the alternatives."""
     accelerator = "rocm" if name.startswith("rocm") else name
     return CUDA_WHEELS.get(name, {"accelerator": accelerator, **OTHER_WHEELS})
+
+
+def version_of(name: str) -> str:
+    """What torch of a compute platform says of itself; PyPI's is one of them."""
+    return f"{TORCH}+{'cu130' if name == 'pypi' else name}"
 
 
 @dataclass
@@ -113,7 +118,7 @@ class Project:
         shutil.copy(SCRIPT, scripts)
         without_caches = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PACKAGE, scripts / PACKAGE.name, ignore=without_caches)
-        version = f"{TORCH}+{self.build}"
+        version = version_of(self.build)
         own = wheels_of(self.build) | {
             "toolkit": TOOLKITS.get(self.build),
             "packages": {"torch": version, **self.packages},
@@ -198,7 +203,7 @@ class Project:
     def add_stub_torch(self, code: str, version: str = "", **lines: str) -> None:
         """Put a torch of a few lines on the path; the Python of the tests passes as .venv."""
         (self.root / ".venv").symlink_to(sys.prefix)
-        version = version or f"{TORCH}+{self.build}"
+        version = version or version_of(self.build)
         site = self.root / "site"
         self.env["PYTHONPATH"] = str(site)
         write_version(site, version, {"cuda": TOOLKITS.get(self.build, ""), **lines})

@@ -76,6 +76,21 @@ def test_it_passes_on_the_cpu_where_there_is_no_gpu(project: Project) -> None:
     assert outcome.text.startswith(f"PASS  torch {TORCH}+cu130 on the CPU, no CUDA device here")
 
 
+@pytest.mark.parametrize("cuda", ["", "13000", "11040"])
+def test_as_pypis_wheels_it_passes_on_the_cpu_with_one_warning(
+    project: Project, tmp_path: Path, cuda: str
+) -> None:
+    pypi = Project(tmp_path / "pypi", "pypi", packages={"torch": TORCH})
+    (pypi.root / ".venv").symlink_to(project.root / ".venv")
+    pypi.executable = str(pypi.root / ".venv" / "bin" / "python")
+    driver = {"LD_LIBRARY_PATH": project.env["LD_LIBRARY_PATH"]} if cuda else {}
+    outcome = pypi.run(FAKE_CUDA=cuda, FAKE_INIT="100", FAKE_SEEN="0", **driver)
+    named = ["CUDA-NODEVICE" if cuda else "DRV-LIBCUDA"]
+    assert (outcome.code, outcome.ids("fail"), outcome.ids("warn")) == (0, [], named)
+    assert outcome.text.startswith(f"PASS  torch {TORCH}+cu130 on the CPU, no CUDA device here")
+    assert {"TORCH-BUILD", "TRAIN-STEPS", "LIB-MAPS"} <= set(outcome.ids("pass"))
+
+
 @pytest.mark.parametrize(
     ("env", "name", "said"),
     [

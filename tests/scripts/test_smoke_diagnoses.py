@@ -68,6 +68,7 @@ def test_a_fault_is_named_with_its_remedy_and_nothing_else_is(
     named = [one["id"] for one in wrong if one["id"] != "SYS-SHM" or fault.id == "SYS-SHM"]
     assert sorted(named) == sorted([fault.id, *fault.also])
     assert outcome.code == fault.code
+    assert outcome.text.startswith(fault.verdict)
     found = outcome[fault.id]
     assert found["status"] == ("fail" if fault.code else "warn")
     assert fault.said in found["message"]

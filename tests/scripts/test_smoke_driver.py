@@ -87,6 +87,11 @@ def test_a_driver_without_any_gpu_fails_unless_the_cpu_will_do(
     project = cuda_project(tmp_path, driver)
     none = {"FAKE_INIT": "100", "FAKE_SEEN": "0"}
     assert project.run("--device", "auto", **none)["CUDA-NODEVICE"]["status"] == "skip"
+    named = {**none, "CUDA_VISIBLE_DEVICES": "0"}
+    assert project.run("--device", "auto", **named).ids("fail") == ["DEV-OPEN"]  # of the stub
+    old = project.run("--device", "auto", FAKE_CUDA="11040", **none)
+    assert {"DRV-OLD", "CUDA-NODEVICE"} <= set(old.ids("skip"))
+    assert project.run(FAKE_CUDA="11040", **none).ids("fail")[0] == "DRV-OLD"
     outcome = project.run(**none)
     assert outcome["CUDA-NODEVICE"]["status"] == "fail"
     assert "finds no GPU" in outcome["CUDA-NODEVICE"]["message"]
@@ -144,3 +149,10 @@ def test_an_amd_gpu_leads_from_cuda_to_the_nearest_rocm_build() -> None:
     assert f"for the AMD GPU of this machine, type {MOVE.format('rocm7.2')}" in found.remedy
     found = check(machine(driver={**nothing, "amd": False}, alternatives=others))
     assert "rocm" not in found.remedy
+    pypi = {"name": "pypi", "auto": True, "alternatives": others}
+    found = check(machine(driver={**nothing, "amd": True}, **pypi))
+    assert found.status == "warn"
+    there = "where its index can be reached; `--device cuda` insists on an NVIDIA GPU."
+    assert found.remedy == (
+        f"For the AMD GPU of this machine, type {MOVE.format('rocm7.2')} {there}"
+    )

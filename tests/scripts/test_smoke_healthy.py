@@ -130,6 +130,7 @@ def test_what_is_well_gets_no_warning(tmp_path: Path, torch_venv: Path, name: st
         ("cu130", {"FAKE_GPUS": "90", "FAKE_DRIVER": "580.95.05"}, "", {"DRV-ARCH", "DRV-OLD"}),
         ("cu130", {"FAKE_GPUS": "90 " * 8, "FAKE_SEEN": "8"}, "", {"CUDA-NODEVICE"}),
         ("cu130", {"FAKE_CUDA": "14010", "FAKE_DRIVER": "640.10"}, "", {"DRV-OLD"}),
+        ("pypi", {}, "", {"TORCH-BUILD", "CUDA-NODEVICE", "DRV-ARCH", "DRV-OLD"}),
         ("cu126", {"FAKE_CUDA": "12000", "FAKE_DRIVER": "525.85.12"}, "", {"DRV-OLD"}),
         ("cu126", {"FAKE_GPUS": "61"}, "", {"DRV-ARCH"}),
         ("cu130", {"FAKE_MIG": "1"}, world(container=True), {"DRV-MIG"}),

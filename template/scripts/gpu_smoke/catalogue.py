@@ -21,6 +21,8 @@ from .machine import (
 MOVE = f"`{BOOTSTRAP} {OPTION} ...` for this machine, or for the whole project "
 MOVE += "`copier update --defaults --trust -d compute_platform=...`, as the smoke test says."
 SLOWED = "Heat, a limit on power, or another's work slows the GPU."
+OPTIONAL = "Without a GPU, PyPI's wheels compute on the CPU, which is worth a warning."
+WINDOWS_PYPI = "A warning: it cannot use the GPU that is here, as PyPI's for Windows."
 NUMBERS = "The GPU, its memory or a library is faulty."
 
 NO_START = "CUDA unknown error - this may be due to an incorrectly set up environment; CUDA driver "
@@ -49,7 +51,7 @@ CATALOGUE = {
     ),
     "TORCH-BUILD": (
         "AssertionError: Torch not compiled with CUDA enabled",
-        "The installed torch is another build than the project asks for.",
+        f"The installed torch is another build than the project asks for. {WINDOWS_PYPI}",
         RECREATE,
     ),
     "TORCH-DLL": (
@@ -84,7 +86,7 @@ CATALOGUE = {
     ),
     "DRV-LIBCUDA": (
         "Found no NVIDIA driver on your system; `is_available()` is False without a word",
-        "There is no driver, or WSL or the container does not offer it.",
+        f"There is no driver, or WSL or the container does not offer it. {OPTIONAL}",
         "Install the driver; in a container `--gpus all`; in WSL, install it on Windows.",
     ),
     "DRV-OLD": (
@@ -119,7 +121,7 @@ CATALOGUE = {
     ),
     "CUDA-NODEVICE": (
         "No CUDA GPUs are available",
-        "CUDA_VISIBLE_DEVICES hides the GPU, or the driver finds none.",
+        f"CUDA_VISIBLE_DEVICES hides the GPU, or the driver finds none. {OPTIONAL}",
         "Type `unset CUDA_VISIBLE_DEVICES`, then `nvidia-smi`.",
     ),
     "CUDA-VISIBLE": (
@@ -189,7 +191,8 @@ CATALOGUE = {
     ),
     "MPS": (
         "torch.backends.mps.is_available() is False; not currently implemented for the MPS device",
-        "macOS is too old or virtual, Python is not for arm64, or MPS lacks an operator.",
+        "macOS is too old or virtual, Python is not for arm64, or MPS lacks an operator. "
+        + OPTIONAL,
         f"{NEWER_MACOS} {MPS_FALLBACK}",
     ),
     "DEV-OPEN": (

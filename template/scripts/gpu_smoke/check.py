@@ -177,6 +177,12 @@ class Result:
 
     def verdict(self) -> str:
         """One line: PASS, WARN or FAIL, with torch and the device, or the ids."""
+        own = f"the project's {self.machine.own} build on this machine"
+        stands_in = f" (PyPI's own wheels stand in for {own})" if self.machine.stands_in else ""
+        return self.short_verdict() + stands_in
+
+    def short_verdict(self) -> str:
+        """The same, without what else is to be known of this torch."""
         torch = self.machine.torch.get("__version__", "not found")
         asked = NAMES[self.machine.accelerator]
         blamed = "warn" if self.exit_code() == 5 else "fail"

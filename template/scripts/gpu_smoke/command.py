@@ -171,12 +171,10 @@ CHILDREN: dict[str, Callable[[dict[str, Any]], None]] = {
 
 def run(machine: Machine, options: argparse.Namespace) -> int:
     """Look, check, report; returns the exit code."""
-    device, limit = options.device, options.timeout or LIMITS[options.level]
+    limit = options.timeout or LIMITS[options.level]
     started, begin = datetime.now(timezone.utc), time.monotonic()
-    own = machine.wheels.get("accelerator", "cpu")
-    machine.auto, machine.torch = device == "auto", installed_torch()
-    as_built = device in ("", "auto") or (device, own) == ("cuda", "rocm")
-    machine.accelerator = own if as_built else device
+    machine.test_for(options.device)
+    machine.torch = installed_torch()
     if machine.accelerator == "cuda" or (machine.accelerator == "cpu" and machine.auto):
         machine.driver = nvidia_facts(min(limit, 30))
     if machine.accelerator == "rocm":
@@ -196,7 +194,8 @@ def main(description: str) -> None:
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     devices = ["auto", "cpu", "cuda", "mps", "xpu"]
-    devices_help = "default: what the build is for; auto: that, or the CPU where there is none"
+    devices_help = "default: what the build is for, but auto for PyPI's wheels; auto: that, or the "
+    devices_help += "CPU where there is none"
     add("--device", choices=devices, default="", help=devices_help)
     add_outputs(parser)
     add("--level", choices=list(LIMITS), default="quick", help="full: all checks; default quick")

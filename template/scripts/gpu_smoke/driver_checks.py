@@ -148,11 +148,16 @@ def amd_facts() -> dict[str, Any]:
 CHECKS: dict[str, CheckFunction] = {}
 
 
-def no_device(machine: Machine, problem: str, remedy: str) -> Check:
+def no_device(machine: Machine, problem: str, remedy: str, option: str = "") -> Check:
     """There is no device: nothing is wrong where the CPU will do, as on most machines of a CI."""
-    if machine.fallback():
+    if not machine.fallback():
+        return Check("fail", problem, remedy)
+    if not machine.optional():
         return Check("skip", f"{problem} The CPU will do.")
-    return Check("fail", problem, remedy)
+    problem = f"{problem[:-1]}: PyPI's wheels compute on the CPU."
+    option = machine.other_gpu() or option
+    remedy = f"{option[0].upper()}{option[1:]}; `--device cuda` insists on an NVIDIA GPU."
+    return Check("warn", problem, remedy)
 
 
 @check(CHECKS, "DRV-LIBCUDA")
@@ -171,16 +176,23 @@ def check_libcuda(machine: Machine) -> Check | None:
     if facts["wsl"]:
         problem = "WSL offers no NVIDIA driver."
         remedy = f"Install {driver} on Windows, not inside WSL, then type `wsl --update` there."
+        option = f"if Windows has an NVIDIA GPU, {remedy[0].lower()}{remedy[1:-1]}"
     elif facts["container"]:
-        problem = "This container was started without an NVIDIA GPU."
+        problem, option = NOT_GIVEN, GIVE
         remedy = f"Start it with `docker run --gpus all`; without a GPU, {machine.without_gpu()}."
-    elif facts["card"]:
-        problem = "There is an NVIDIA GPU, but no NVIDIA driver."
+        if machine.half_a_driver():
+            problem = "This container was given NVIDIA's tools, but not CUDA: it has no libcuda."
+            remedy = "Start it with `-e NVIDIA_DRIVER_CAPABILITIES=compute,utility`."
+    elif facts["card"] or machine.half_a_driver():
+        problem, option = "There is an NVIDIA GPU, but no NVIDIA driver.", f"install {driver}"
         remedy = f"Install {driver}, and reboot."
+        if machine.half_a_driver():
+            problem = "The NVIDIA driver is not installed as a whole: it has no libcuda."
     else:
         problem = "There is no NVIDIA driver, and no sign of an NVIDIA GPU."
         remedy = f"Install {driver}; without a GPU, {machine.without_gpu()}."
-    return no_device(machine, problem, remedy)
+        option = f"if this machine has an NVIDIA GPU, install {driver}"
+    return no_device(machine, problem, remedy, option)
 
 
 @check(CHECKS, "DRV-OLD")
@@ -192,13 +204,18 @@ def check_driver_version(machine: Machine) -> Check | None:
     supports = f"CUDA {cuda // 1000}.{cuda % 1000 // 10}"
     if cuda // 1000 >= numbers(toolkit)[0]:
         return Check("pass", f"the driver supports {supports}, this torch needs {toolkit}")
+    if machine.fallback() and machine.driver["init"] in (0, 100):
+        return Check("skip", f"the driver supports {supports}, and there is no GPU to need more")
     problem = f"The NVIDIA driver supports {supports}, but this torch needs CUDA {toolkit}."
     remedy = f"Update the NVIDIA driver to {machine.wheels['minimum_driver']} or newer"
     driver = machine.driver.get("driver_version", "")
     other = driver and machine.cuda_build(driver)
-    return Check("fail", problem, remedy + (f", or {machine.move_to(other)}." if other else "."))
+    remedy += f", or {machine.move_to(other)}" if other else ""
+    return Check("fail", problem, f"{remedy}{machine.until_then()}.")
 
 
+NOT_GIVEN = "This container was started without an NVIDIA GPU."
+GIVE = "if the machine has an NVIDIA GPU, start this container with `docker run --gpus all`"
 CUDA_ERRORS = {  # what cuInit returned: id, message, remedy
     46: ("CUDA-BUSY", "Another process holds the GPU.", "End it: `nvidia-smi` lists it."),
     101: ("CUDA-VISIBLE", f"{VISIBLE} names a GPU that is not there.", f"Type `{UNSET}`."),
@@ -233,9 +250,10 @@ NVML_ERRORS = {  # what nvmlInit returned: id, message, remedy
 def nvml_error(machine: Machine) -> tuple[str, str, str] | None:
     """What nvmlInit says is wrong, if it is sure. 999 means so only in a container."""
     facts = machine.driver
+    if machine.optional() and machine.fallback():
+        return None  # there is no GPU to be wrong
     if facts.get("nvml") == 9 and facts["container"]:
-        problem = "This container was started without an NVIDIA GPU."
-        return "DRV-NOTLOADED", problem, "Start it with `docker run --gpus all`."
+        return "DRV-NOTLOADED", NOT_GIVEN, "Start it with `docker run --gpus all`."
     if facts.get("nvml") == 999 and not facts["container"]:
         return None
     return NVML_ERRORS.get(facts.get("nvml", 0))
@@ -279,7 +297,7 @@ def check_instances(machine: Machine) -> Check | None:
 def wrong_entry(facts: dict[str, Any]) -> str:
     """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
     for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
-        unsure = len(facts.get("uuids", [])) != facts.get("nvml_count", -1)
+        unsure = len(facts.get("uuids", [])) != (facts.get("nvml_count") or -1)
         if unsure or entry.startswith(("-", "MIG-")):
             return ""  # a negative number ends the list
         if entry.startswith("GPU-"):
@@ -337,7 +355,8 @@ def check_cuda(machine: Machine) -> Check | None:
         return Check("fail", problem, remedy)
     problem = "There is an NVIDIA driver, but it finds no GPU."
     remedy = f"Type `nvidia-smi` to see why; without a GPU, {machine.without_gpu()}."
-    return no_device(machine, problem, remedy)
+    option = "if this machine has an NVIDIA GPU, type `nvidia-smi` to see why"
+    return no_device(machine, problem, remedy, GIVE if facts["container"] else option)
 
 
 @check(CHECKS, "DRV-ARCH")
@@ -354,8 +373,9 @@ def check_architectures(machine: Machine) -> Check | None:
     problem += f"is compiled for {architectures}."
     hide = "Set CUDA_VISIBLE_DEVICES to the other GPUs of `nvidia-smi -L`, or"
     alone = "To use it," if machine.cuda_build() else "No build on offer is, so"
-    remedy = hide if len(lost) < len(gpus) else alone
-    return Check("fail", problem, f"{remedy} {machine.way_out()}.")
+    remedy = f"{hide if len(lost) < len(gpus) else alone} {machine.way_out()}"
+    also = machine.until_then() if machine.cuda_build() else ""
+    return Check("fail", problem, f"{remedy}{also}.")
 
 
 @check(CHECKS, "ROCM-KFD")

@@ -119,10 +119,16 @@ def check_torch_build(machine: Machine) -> Check | None:
     if machine.accelerator not in accelerators(torch):
         problem = f"torch {have} is not built for {NAMES[machine.accelerator]}."
         return Check("fail", problem, f"To change that, {machine.way_out(machine.accelerator)}.")
-    if machine.accelerator == "cpu" and gpu:
-        problem = f"torch {have} cannot use the {gpu['name']} of this machine."
+    if machine.accelerator == "cpu" and gpu and not torch.get("cuda"):
+        here = f"{platform.system()} {platform.machine()}"
+        whose = f"PyPI's torch for {here}" if machine.optional() else f"torch {have}"
+        problem = f"{whose} cannot use the {gpu['name']} of this machine."
         remedy = f"To use it, {machine.way_out()}; else test with `--device cpu`."
         return Check("warn", problem, remedy)
+    if machine.stands_in:
+        instead = f"PyPI's own wheels stand in for the project's own build, {machine.own}, on this "
+        data = {"stands_in_for": machine.own, "reason": machine.stands_in}
+        return Check("pass", f"{instead}machine alone: {machine.stands_in}", data=data)
     if machine.own:
         return Check("pass", f"this machine uses {label}; the project's own is {machine.own}")
     return Check("pass", f"the project's build for {label}")

@@ -22,20 +22,27 @@ ROOT = FOLDER.parent.parent
 WINDOWS = os.name == "nt"
 BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "./bootstrap.sh"
 OPTION = "--compute-platform"
+FALLBACK = "--fallback"
+PYPI = "pypi"  # the compute platform that is chosen for its index, and not for a GPU
 PYTHON = r".venv\Scripts\python" if WINDOWS else ".venv/bin/python"
 
 
-def machine_build() -> str:
-    """What bootstrap made .venv for, where that is not the project's own compute platform."""
+def machine_build() -> tuple[str, str]:
+    """What bootstrap made .venv for, where that is not the project's own compute platform.
+
+    And why, where nobody asked for it, but PyPI's wheels stand in for the project's own build.
+    """
     try:
         stamp = json.loads((ROOT / ".venv" / "bootstrap-stamp.json").read_text(encoding="utf-8"))
-        return str(stamp.get("machine_build", ""))
-    except (OSError, ValueError, AttributeError):
-        return ""
+        found = [stamp.get(key) for key in ("machine_build", "fallback")]
+    except (OSError, ValueError, AttributeError, RecursionError):
+        return "", ""
+    name, reason = (" ".join(one.split()) if isinstance(one, str) else "" for one in found)
+    return name, reason if name == PYPI else ""
 
 
-MADE_FOR = machine_build()
-AGAIN = f"{BOOTSTRAP} {OPTION} {MADE_FOR}" if MADE_FOR else BOOTSTRAP
+MADE_FOR, STANDS_IN = machine_build()
+AGAIN = f"{BOOTSTRAP} {FALLBACK if STANDS_IN else OPTION} {MADE_FOR}" if MADE_FOR else BOOTSTRAP
 RECREATE = f"Type `{AGAIN} --recreate`."
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 UNSET_COMMAND = "set {}=" if WINDOWS else "unset {}"
@@ -79,22 +86,58 @@ class Machine:
     windows_path: dict[str, Any]  # the room that torch's files need on Windows
     wheels: dict[str, Any]  # that build's entry for this platform in torch_builds.json, or {}
     alternatives: dict[str, dict[str, Any]]  # those of other builds, the nearest first
+    name: str = ""  # the build's compute platform
     own: str = ""  # the project's own compute platform, where .venv was made for another one
+    stands_in: str = ""  # why PyPI's wheels stand in for that, where nobody asked for them
     ready: tuple[str, ...] = ()  # the builds that this machine alone can have instead
     accelerator: str = "cpu"  # what to test: a key of NAMES
     auto: bool = False  # the CPU will do where there is no such device
     torch: dict[str, str] = field(default_factory=dict)  # see installed_torch
     driver: dict[str, Any] = field(default_factory=dict)  # see nvidia_facts
 
+    def test_for(self, device: str) -> None:
+        """What to test: what --device names; without it what the build is for."""
+        built, own = self.wheels.get("accelerator", "cpu"), self.alternatives.get(self.own, {})
+        for_cpu = bool(self.stands_in) and own.get("accelerator") == "cpu"
+        built = "cpu" if for_cpu else built
+        self.auto = device == "auto" or (not device and self.name == PYPI and not for_cpu)
+        as_built = device in ("", "auto") or (device, built) == ("cuda", "rocm")
+        self.accelerator = built if as_built else device
+
+    def optional(self) -> bool:
+        """Whether PyPI's wheels are to use a GPU if there is one: worth a warning if there is not.
+
+        With --device auto, any other build is as content with the CPU.
+        """
+        return self.auto and self.name == PYPI
+
     def fallback(self) -> bool:
-        """Whether the CPU will do: --device auto, and there is no trace of a device."""
+        """Whether the CPU will do: it may, and there is no trace of a device."""
         traces = {
             "cpu": True,
-            "cuda": any(self.driver.get(key) for key in ("card", "gpus", "nvml_count", "ended")),
+            "cuda": self.nvidia_is_here(),
             "rocm": Path("/dev/kfd").exists(),
             "xpu": any(Path("/dev/dri").glob("renderD*")),
         }
         return self.auto and not traces.get(self.accelerator)
+
+    def nvidia_is_here(self) -> bool:
+        """Whether there is a trace of an NVIDIA GPU; if it is optional, of one with a driver."""
+        facts = self.driver
+        if any(facts.get(key) for key in ("gpus", "nvml_count", "ended")):
+            return True
+        if not self.optional():
+            return bool(facts.get("card"))
+        broken = facts.get("init", 0) not in (0, 100) or facts.get("nvml", 0) not in (0, *NO_GPU)
+        return broken or bool(facts.get("card") and ("init" in facts or self.half_a_driver()))
+
+    def half_a_driver(self) -> bool:
+        """Whether the driver's NVML is there and knows of a GPU, and its libcuda is not."""
+        facts = self.driver
+        if "nvml" not in facts or "init" in facts:
+            return False
+        known = facts.get("nvml_count") or facts["nvml"] not in (0, *NO_GPU)
+        return bool(known or (facts.get("card") and not facts.get("container")))
 
     def cuda_build(self, driver: str = "") -> str:
         """The nearest other build for the GPUs that are here, and for a driver; "" for none."""
@@ -133,18 +176,36 @@ class Machine:
 
     def on_cpu(self) -> str:
         """What to do where no build suits the GPUs."""
-        return self.move_to("cpu") if "cpu" in self.alternatives else "test with `--device cpu`"
+        known = "cpu" in self.alternatives and self.name != PYPI  # whose index is what was wanted
+        return self.move_to("cpu") if known else "test with `--device cpu`"
 
-    def without_gpu(self) -> str:
-        """What to do on a machine without a GPU of NVIDIA's."""
+    def other_gpu(self) -> str:
+        """What to do for a GPU that is not NVIDIA's; "" where nothing tells of one."""
         amd = (name for name, one in self.alternatives.items() if one["accelerator"] == "rocm")
         if self.driver.get("amd") and (name := next(amd, "")):
             return f"for the AMD GPU of this machine, {self.move_to(name)}"
+        own = self.alternatives.get(self.own, {})
+        other = self.stands_in and own.get("accelerator") in ("rocm", "xpu")
+        return f"for another maker's GPU, {self.move_to(self.own)}" if other else ""
+
+    def without_gpu(self) -> str:
+        """What to do on a machine without a GPU of NVIDIA's."""
+        if other := self.other_gpu() or (self.on_cpu() if self.name == PYPI else ""):
+            return other
         other = f", or {self.move_to('cpu')}" if "cpu" in self.alternatives else ""
         return f"test with `--device auto`{other}"
 
+    def until_then(self) -> str:
+        """What can be done with PyPI's wheels where a GPU does not do, without any index."""
+        return "; until then, test with `--device cpu`" if self.name == PYPI else ""
+
     def move_to(self, name: str) -> str:
         """What to type to give this machine, or the project, another build."""
+        there = " where its index can be reached" if self.name == PYPI else ""
+        return self.command_for(name) + there
+
+    def command_for(self, name: str) -> str:
+        """The same, where its index can be reached: PyPI is chosen where it cannot."""
         if name == self.own:
             return f"type `{BOOTSTRAP}` for the project's own build, {name}"
         release = self.alternatives[name]["release"]
@@ -155,6 +216,10 @@ class Machine:
         if release == self.release:
             return f"type `{update}` and then `{BOOTSTRAP}`"
         return f"type `{update} -d torch_version=latest` (torch {release}) and then `{BOOTSTRAP}`"
+
+
+# What nvmlInit returns where its library is there and nothing else: driver not loaded, not found.
+NO_GPU = (9, 12)
 
 
 def numbers(version: str) -> list[int]:
@@ -232,7 +297,9 @@ def read_machine(builds_file: Path) -> Machine:
         release=build["release"],
         windows_path=build.get("windows_path") or {},
         wheels=build["platforms"].get(here, {}),
+        name=mine,
         own="" if mine == own else own,
+        stands_in="" if mine == own else STANDS_IN,
         ready=tuple(ready),
         alternatives={name: others[name] for name in sorted(others, key=nearness, reverse=True)},
     )

@@ -201,6 +201,8 @@ def system() -> Iterator[str]:
 def project(machine: Machine) -> Iterator[str]:
     """What the project asks for on this system, and which template it is from."""
     yield f"build: {machine.label}, torch {machine.release}, Python {machine.python}"
+    if machine.stands_in:
+        yield f"in place of: {machine.own}, since {machine.stands_in}"
     yield f"tested for: {machine.accelerator}{', or the CPU' * machine.auto}"
     yield f"wheels: {json.dumps(machine.wheels, indent=2)}"
     with suppress(OSError):  # the rest of the answers is the owner's
