@@ -7,7 +7,7 @@ the end. No network, no subprocess.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
@@ -448,8 +448,11 @@ def generations(matrix: Matrix, wheels: Wheels) -> str | None:
     return found[0] if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
 
 
-def label(matrix: Matrix, build: Build) -> str:
-    """What a person needs to choose a compute platform, in one line."""
+def label(matrix: Matrix, build: Build, mark: str = "") -> str:
+    """What a person needs to choose a compute platform, in one line.
+
+    Terminals cut it off where they end, so a mark is behind the name.
+    """
     main = build.main
     if build.asked.compute_platform == PYPI:
         linux = f"CUDA {main.toolkit}" if main.accelerator == "cuda" else "CPU"
@@ -463,7 +466,8 @@ def label(matrix: Matrix, build: Build) -> str:
     facts.append(f"torch {build.torch}")
     if not {"L", "W"} <= {*build.platforms}:
         facts.append("Linux only" if "L" in build.platforms else "Windows only")
-    return f"{build.name} - {', '.join(facts)}"
+    name = f"{build.name} {mark}".rstrip()
+    return f"{name} - {', '.join(facts)}"
 
 
 def python_choices(matrix: Matrix, current: str | None = None) -> list[Choice]:
@@ -472,16 +476,22 @@ def python_choices(matrix: Matrix, current: str | None = None) -> list[Choice]:
 
 
 def compute_platform_choices(
-    matrix: Matrix, asked: Asked, current: str | None = None
+    matrix: Matrix,
+    asked: Asked,
+    current: str | None = None,
+    mark: Callable[[Build], str] = lambda _: "",
 ) -> list[Choice]:
-    """Every compute platform on offer; what does not fit carries the reason and the way out."""
+    """Every compute platform on offer; what does not fit carries the reason and the way out.
+
+    `mark`: what to put behind the name of a build.
+    """
     choices = []
     for name in matrix.policy.compute_platforms.listed(current):
         found = resolve(matrix, replace(asked, compute_platform=name, torch="latest"))
         if isinstance(found, Unfit):
             choices.append(Choice(matrix.compute_platforms[name].name, name, str(found)))
         else:
-            choices.append(Choice(label(matrix, found), name))
+            choices.append(Choice(label(matrix, found, mark(found)), name))
     return choices
 
 
@@ -557,12 +567,14 @@ class VersionMatrixExtension(Extension):
             packages=tuple(packages if isinstance(packages, list) else ()),
         )
 
-    def _choices(self, context: Context, question: str) -> list[Choice]:
+    def _choices(
+        self, context: Context, question: str, mark: Callable[[Build], str] = lambda _: ""
+    ) -> list[Choice]:
         matrix, asked, current = self._matrix, self._asked(context), context.get(question)
         if question == "python_version":
             return python_choices(matrix, current)
         if question == "compute_platform":
-            return compute_platform_choices(matrix, asked, current)
+            return compute_platform_choices(matrix, asked, current, mark)
         if question == "torch_version":
             return torch_version_choices(matrix, asked)
         return torch_package_choices(matrix, asked)
@@ -578,13 +590,14 @@ class VersionMatrixExtension(Extension):
         recorded: Any = self.environment.globals["answers_are_recorded"]
         if recorded(context) and question != "torch_packages":
             return json.dumps([context["_copier_conf"]["data"][question]])
+        mark: Any = self.environment.globals["machine_mark"]
         return json.dumps(
             [
                 [
                     one.label,
                     {"value": one.value, "validator": one.why_not} if one.why_not else one.value,
                 ]
-                for one in self._choices(context, question)
+                for one in self._choices(context, question, mark(context, question))
             ]
         )
 

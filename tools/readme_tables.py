@@ -49,11 +49,16 @@ def questions(copier_yml: Path = ROOT / "copier.yml") -> Table:
     """The questions of copier.yml, in their order, with the default and the help."""
     asked = yaml.safe_load(copier_yml.read_text(encoding="utf-8"))
     rows = [
-        (f"`{name}`", default_text(question.get("default")), str(question["help"]))
+        (f"`{name}`", default_text(question.get("default")), help_text(question["help"]))
         for name, question in asked.items()
         if not name.startswith("_") and question.get("when") is not False
     ]
     return Table(("question", "default", "what it asks"), rows)
+
+
+def help_text(text: str) -> str:
+    """A question's help as everybody sees it, without the line about one machine."""
+    return text.removeprefix("{{ machine_hint() }}")
 
 
 def default_text(default: object) -> str:

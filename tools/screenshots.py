@@ -14,7 +14,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from snapshot import ROOT, snapshot
@@ -36,13 +36,25 @@ DIALOG = [
 ]
 
 
-def questions(folder: Path) -> str:
-    """The dialog of `copier copy`, up to the compute platforms, for Python 3.13."""
-    template = snapshot(folder / "torch-starter")
-    terminal = Terminal([*COPIER, template, "my-torch-project"], (WIDTH, HEIGHT), folder)
+def menu(
+    folder: Path, template: Path, size: tuple[int, int], env: Mapping[str, str] | None = None
+) -> Terminal:
+    """The dialog of `copier copy` for Python 3.13, answered up to the menu of compute platforms."""
+    terminal = Terminal([*COPIER, template, "my-torch-project"], size, folder, env)
     try:
         for keys, shown_next in DIALOG:
             terminal.type(keys, until=shown_next)
+    except TimeoutError:
+        terminal.stop()
+        raise
+    return terminal
+
+
+def questions(folder: Path) -> str:
+    """A picture of that menu, as a machine without a GPU shows it."""
+    template = snapshot(folder / "torch-starter")
+    terminal = menu(folder, template, (WIDTH, HEIGHT), {"TORCH_STARTER_DETECT": "0"})
+    try:
         return svg(terminal.screen, "The questions of torch-starter")
     finally:
         terminal.stop()
