@@ -50,6 +50,7 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
         assert "PyPI's own wheels stand in for CPU, on this machine alone." in said
         have = installed(tools, project)
         again = bootstrap(tools, project, "--fallback", "pypi")
+        judged = build_check(tools, project)
     torch = have["torch"]
     assert "+" not in torch
     assert {"numpy", "pytest", "ruff", "mypy", "my-torch-project", "torchvision"} <= have.keys()
@@ -57,9 +58,8 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
     assert "Nothing to do" in again
     assert changes(project) == ""
     assert not list(project.glob("*.lock"))
-    said = build_check(tools, project)
-    assert "PyPI's own wheels" in said
-    assert "/whl/cpu answered 403 Forbidden" in said
+    assert "PyPI's own wheels stand in for the project's own build, cpu" in judged
+    assert "/whl/cpu answered 403 Forbidden" in judged
 
     back = bootstrap(tools, project, "--fallback", "pypi")
     assert "removing .venv: it was made for pypi, the project's own is cpu" in back
