@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import machine_settings
+
+machine_settings.shield()  # in every process of a test run, and before anybody reads a setting
+
 import shutil
 import subprocess
 from collections import Counter
@@ -19,28 +22,6 @@ from render.projects import DONE, ROOT, release, working_tree
 NOT_OF_THE_TEMPLATE = ("benchmarks", "docs", "tests", "tools")
 
 pytest.register_assert_rewrite("render.agreement", "update.versions")
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_personal_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Hide the settings of Copier and git of whoever runs the tests, and the GPUs."""
-    home = tmp_path_factory.mktemp("settings")
-    git = home / "gitconfig"
-    git.write_text(
-        "[user]\nname = Tests\nemail = tests@example.com\n[commit]\ngpgsign = false\n"
-        "[init]\ndefaultBranch = main\n[core]\nautocrlf = false\n"
-        # What tests write need not outlast a power cut: an update takes a tenth less time.
-        "fsync = none\n[gc]\nauto = 0\n",
-        encoding="utf-8",
-    )
-    copier = home / "copier.yml"
-    copier.write_text("{}\n", encoding="utf-8")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GIT_CONFIG_GLOBAL", str(git))
-        patch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
-        patch.setenv("COPIER_SETTINGS_PATH", str(copier))
-        patch.setenv("TORCH_STARTER_DETECT", "0")  # no menu is to depend on the tests' machine
-        yield
 
 
 @cache

@@ -56,6 +56,7 @@ class Tools:
             **kept,
             **home,
             **xdg,
+            "XDG_CONFIG_DIRS": str(self._system_settings()),
             "PATH": path,
             "NO_PROXY": "127.0.0.1,localhost",
             "PYTHONUTF8": "1",
@@ -75,6 +76,13 @@ class Tools:
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
             "LOOPBACK_PYPI_URL": self.index.url,
         }
+
+    def _system_settings(self) -> Path:
+        """A place of the system's settings where uv finds that there are none."""
+        folder = self.home / "etc"
+        (folder / "uv").mkdir(parents=True, exist_ok=True)
+        (folder / "uv" / "uv.toml").touch()
+        return folder
 
     def _write_poetry(self) -> None:
         """Put a `poetry` on PATH that runs the real one against the loopback index."""

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 import tomlkit
-from pip._internal.models.index import PyPI
 
 from install.rendered import render
+from machine_settings import simple_index
 
 pytestmark = pytest.mark.network
 
@@ -23,9 +23,7 @@ RELEASES = {"2.15": "2.15.0", "2.14": "2.14.1"}
 
 def run(*command: str, cwd: Path) -> str:
     """Run a real tool against the real registry; its output."""
-    scrubbed = {"VIRTUAL_ENV", "PIP_CONSTRAINT", "PIP_FIND_LINKS"}
-    env = {name: value for name, value in os.environ.items() if name not in scrubbed}
-    env |= {"UV_PYTHON_DOWNLOADS": "never", "POETRY_VIRTUALENVS_IN_PROJECT": "true"}
+    env = {**os.environ, "POETRY_VIRTUALENVS_IN_PROJECT": "true"}
     done = subprocess.run(
         [sys.executable, "-m", *command], cwd=cwd, env=env, capture_output=True, text=True
     )
@@ -63,7 +61,7 @@ def lock_with_uv(project: Path) -> list[tuple[str, str]]:
 def lock_with_poetry(project: Path) -> list[tuple[str, str]]:
     """Through the simple API, as from a mirror: some do not have the JSON API of Poetry's PyPI."""
     manifest = project / "pyproject.toml"
-    mirror = f'[[tool.poetry.source]]\nname = "mirror"\nurl = "{PyPI.simple_url}"\n'
+    mirror = f'[[tool.poetry.source]]\nname = "mirror"\nurl = "{simple_index()}"\n'
     manifest.write_text(f'{manifest.read_text()}\n{mirror}priority = "primary"\n')
     run("poetry", "lock", "--no-interaction", cwd=project)
     return locked(project / "poetry.lock")

@@ -250,8 +250,11 @@ def make_demo(folder: Path, manager: str, name: str = "demo", minor: str = MINOR
     programs = {"python3": PYTHON}
     if manager != "pip":
         programs[manager] = tool(manager)
+    # The way to the registry, and nothing of what the machine sets for pip and uv.
     network = re.compile(
-        r"SSL_CERT_.*|.*_(CERT|BUNDLE|PROXY)|PIP_(EXTRA_)?INDEX_URL", re.IGNORECASE
+        r"SSL_CERT_.*|.*_(CERTS?|BUNDLE|PROXY|HOST)|NETRC|PIP_INDEX_URL|UV_DEFAULT_INDEX"
+        r"|PIP_C(ONFIG_FILE|ACHE_DIR)|XDG_CONFIG_DIRS",
+        re.IGNORECASE,
     )
     kept = {key: text for key, text in os.environ.items() if network.fullmatch(key)}
     home = folder / "home"

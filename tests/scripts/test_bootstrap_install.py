@@ -81,6 +81,7 @@ def test_redirections_in_the_environment_lead_nowhere(pip_demo: Demo, tmp_path: 
     config = tmp_path / "home" / ".config" / "pip" / "pip.conf"
     config.parent.mkdir(parents=True)
     config.write_text("[global]\nuser = true\n")
+    del pip_demo.env["PIP_CONFIG_FILE"]  # so that pip reads it
     names = ("PYTHONPATH", "PIP_TARGET", "PIP_PREFIX", "PYTHONHOME", "VIRTUAL_ENV", "CONDA_PREFIX")
     poison = dict.fromkeys(names, str(elsewhere))
     pip_demo.write_smoke_test("import os; assert 'PYTHONPATH' not in os.environ\n")
