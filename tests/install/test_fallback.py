@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -155,46 +154,3 @@ def test_a_package_with_a_place_of_its_own_is_taken_from_there_alone(
     said = str(stopped.value)
     assert "uv.lock cannot be made here, and near comes from a place of its own." in said
     assert "Type `uv lock` where " in said
-
-
-@pytest.mark.parametrize("manager", MANAGERS)
-def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
-    tools: Tools, tmp_path: Path, manager: str
-) -> None:
-    project = started(tools, tmp_path, manager)
-    limits = tmp_path / "limits.txt"
-    limits.write_text("torch<=2.4\n", encoding="utf-8")
-    config = tmp_path / "pip.conf"
-    config.write_text(f"[global]\nconstraint = {limits}\n", encoding="utf-8")
-    env = {"pip": {"PIP_CONFIG_FILE": str(config)}, "uv": {"UV_CONSTRAINT": str(limits)}}
-    options = ("--compute-platform", "cu130")  # by pip, also for Poetry, and by `uv pip`
-    settings = env.get(manager, env["pip"])
-    with pytest.raises(ToolFailedError) as stopped:
-        bootstrap(tools, project, *options, **settings)
-    said = str(stopped.value)
-    assert (
-        "bootstrap: A setting of this machine forbids what the project asks for: torch<=2.4" in said
-    )
-    where = "the environment" if manager == "uv" else str(config)
-    assert f"= {limits} (in {where})" in said
-    away = {"PIP_CONSTRAINT": os.devnull} if manager != "uv" else {"UV_CONSTRAINT": ""}
-    assert ("unset UV_CONSTRAINT" if manager == "uv" else "PIP_CONSTRAINT=/dev/null") in said
-    bootstrap(tools, project, *options, **{**settings, **away})
-    assert installed(tools, project)["torch"].endswith("+cu130")
-
-
-def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(tools: Tools, tmp_path: Path) -> None:
-    project = started(tools, tmp_path, "poetry", "pypi")
-    with ExitStack() as stack:
-        stack.enter_context(tools.index.failing("/pypi/", 404))
-        with pytest.raises(ToolFailedError) as stopped:
-            bootstrap(tools, project)
-        said = str(stopped.value)
-        assert (
-            "bootstrap: What answers as PyPI here has no JSON interface, which Poetry asks" in said
-        )
-        advice = "poetry source add --priority=primary mirror https://mirror.example/simple/"
-        assert advice in said
-        tools.poetry(*advice.split()[1:-1], tools.index.simple_url, cwd=project)
-        bootstrap(tools, project)
-    assert "+" not in installed(tools, project)["torch"]

@@ -170,9 +170,10 @@ def test_without_an_answer_nobody_is_asked_and_quiet_still_says_what_stands_in(
 
 # --- Where PyPI's wheels would not do
 
-CUDA = {"accelerator": "cuda", "toolkit": "13.0", "minimum_driver": "580.65.06"}
+Wheels = dict[str, Any]
+CUDA: Wheels = {"accelerator": "cuda", "toolkit": "13.0", "minimum_driver": "580.65.06"}
 CUDA |= {"gpu_architectures": ["7.5", "8.0", "9.0"], "ptx": None, "packages": {"torch": "2.14.1"}}
-CPU = {"accelerator": "cpu", "toolkit": None, "minimum_driver": None}
+CPU: Wheels = {"accelerator": "cpu", "toolkit": None, "minimum_driver": None}
 CPU |= {"gpu_architectures": [], "ptx": None, "packages": {"torch": "2.14.1"}}
 LINUX, WINDOWS = "linux-x86_64", "windows-amd64"
 

@@ -94,6 +94,8 @@ def print_next_steps(project: Project) -> None:
 def keeping(project: Project) -> str:
     """What would put the project's own build in the place of the machine's."""
     back = f"bring {project.compute_platform} back, as {SHIM} without the option does"
+    if project.fallback:
+        back = f"ask the index of {project.compute_platform}, as {SHIM} does"
     if project.manager == "uv":
         return f"`uv run` and `uv sync` {back}: use .venv, or `uv run --no-sync`."
     if project.manager == "poetry":

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from .choice import why_no_fallback
 from .index import LOGIN, UNTRUSTED, Trouble, index_trouble
-from .places import LOG, TYPED, WINDOWS, StopError, update_command
+from .places import LOG, ROOT, TYPED, WINDOWS, StopError, update_command
 from .project import Project
 from .settings import settings_advice
 from .system import get_python
@@ -24,9 +24,10 @@ UNREACHABLE = re.compile(
 UNSEEN = re.compile(
     r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError|"
     r"No matching distribution found|conflicting dependencies|No solution found|"
-    r"version solving failed|requested \(constraint\)|ResolutionImpossible"
+    r"version solving failed|requested \(constraint\)|ResolutionImpossible|require-hashes mode"
 )
-NO_JSON = re.compile(r"^\s*Package \S+ \(\S+\) not found\.?$", re.MULTILINE)
+# What Poetry says of a page of PyPI's JSON interface that is not there.
+NO_JSON = re.compile(r"^\s*Package (\S+ \(\S+\)|\[\S+\]) not found\.?$", re.MULTILINE)
 DISK_FULL = re.compile(r"No space left on device|os error 28\b|not enough space on the disk")
 SPACE = "Free some space, or move the project to another disk, then run this again."
 CHECK = "Check the network and the proxy, certificate and index settings, then run this again."
@@ -163,8 +164,11 @@ def beside_settings(
 def no_json_advice(title: str) -> tuple[str, str]:
     """What to say where the mirror in PyPI's place has pages for pip and uv only."""
     what = f"What answers as PyPI here has no JSON interface, which Poetry asks: {title} failed."
-    todo = "Name the mirror to Poetry by its address, and run this again:\n"
+    todo = "Name the mirror to Poetry by its address, then run this again:\n"
     todo += "  poetry source add --priority=primary mirror https://mirror.example/simple/"
+    pypi = 'source = "PyPI"'
+    if f"{pypi}," in (ROOT / "pyproject.toml").read_text(encoding="utf-8"):
+        todo += f'\nand in pyproject.toml let `{pypi}` of torch be `source = "mirror"`.'
     return what, todo
 
 

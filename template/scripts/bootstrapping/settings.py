@@ -119,7 +119,24 @@ def uv_settings(env: Mapping[str, str]) -> Iterator[Setting]:
 
 
 def poetry_settings(env: Mapping[str, str]) -> Iterator[Setting]:
-    """What Poetry's variables say."""
+    """What Poetry's own file and variables say."""
+    home = Path(env.get("HOME") or os.devnull)
+    folder = Path(env.get("XDG_CONFIG_HOME") or home / ".config", "pypoetry")
+    if sys.platform == "darwin":
+        folder = home / "Library/Application Support/pypoetry"
+    if WINDOWS:
+        folder = Path(env.get("APPDATA") or os.devnull, "pypoetry")
+    file = Path(env.get("POETRY_CONFIG_DIR") or folder, "config.toml")
+    try:
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    table = ""
+    for line in lines:
+        if head := re.fullmatch(r"\s*\[([\w.-]+)\]\s*", line):
+            table = f"{head[1]}."
+        elif row := re.match(r"\s*([\w-]+)\s*=\s*(.*)", line):
+            yield Setting(table + row[1], row[2].strip(), str(file))
     yield from variables("POETRY_", env)
 
 
@@ -135,7 +152,7 @@ def holding_back(manager: str, env: Mapping[str, str]) -> list[Setting]:
     prefix, holds = f"{manager.upper()}_", HOLDS[manager].split()
 
     def key(setting: Setting) -> str:
-        return setting.name.removeprefix(prefix).lower().replace("_", "-")
+        return re.sub(r"[_.]", "-", setting.name.removeprefix(prefix).lower())
 
     return [one for one in READERS[manager](env) if key(one) in holds]
 

@@ -1,0 +1,111 @@
+"""Settings and mirrors of a machine that keep a build from being installed are named."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from install.managers import ToolFailedError, Tools
+from install.test_fallback import MANAGERS, bootstrap, started
+from install.test_machine_build import installed
+
+pytestmark = [
+    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
+    pytest.mark.usefixtures("real_pip"),
+    pytest.mark.network,
+]
+
+
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    project = started(tools, tmp_path, manager)
+    limits = tmp_path / "limits.txt"
+    limits.write_text("torch<=2.4\n", encoding="utf-8")
+    config = tmp_path / "pip.conf"
+    config.write_text(f"[global]\nconstraint = {limits}\n", encoding="utf-8")
+    env = {"pip": {"PIP_CONFIG_FILE": str(config)}, "uv": {"UV_CONSTRAINT": str(limits)}}
+    options = ("--compute-platform", "cu130")  # by pip, also for Poetry, and by `uv pip`
+    settings = env.get(manager, env["pip"])
+    with pytest.raises(ToolFailedError) as stopped:
+        bootstrap(tools, project, *options, **settings)
+    said = str(stopped.value)
+    assert (
+        "bootstrap: A setting of this machine forbids what the project asks for: torch<=2.4" in said
+    )
+    where = "the environment" if manager == "uv" else str(config)
+    assert f"= {limits} (in {where})" in said
+    away = {"PIP_CONSTRAINT": os.devnull} if manager != "uv" else {"UV_CONSTRAINT": ""}
+    assert ("unset UV_CONSTRAINT" if manager == "uv" else "PIP_CONSTRAINT=/dev/null") in said
+    bootstrap(tools, project, *options, **{**settings, **away})
+    assert installed(tools, project)["torch"].endswith("+cu130")
+
+
+@pytest.mark.parametrize(
+    ("manager", "text", "variables", "named"),
+    [
+        ("pip", "[install]\nno-index = true\n", {}, "no-index = true (in {file})"),
+        ("pip", "[global]\nno-binary = :all:\n", {}, "no-binary = :all: (in {file})"),
+        ("pip", "", {"PIP_REQUIRE_HASHES": "1"}, "PIP_REQUIRE_HASHES = 1 (in the environment)"),
+        (
+            "pip",
+            "[global]\nindex-url = http://me:secret@127.0.0.1:9/simple\nretries = 0\n",
+            {"PIP_INDEX_URL": ""},
+            "index-url = http://...@127.0.0.1:9/simple (in {file})",
+        ),
+        ("uv", "", {"UV_OFFLINE": "1"}, "UV_OFFLINE = 1 (in the environment)"),
+        (
+            "uv",
+            "",
+            {"UV_EXCLUDE_NEWER": "2001-01-01T00:00:00Z"},
+            "UV_EXCLUDE_NEWER = 2001-01-01T00:00:00Z (in the environment)",
+        ),
+        ("uv", "no-index = true\n", {}, "no-index = true (in {file})"),
+    ],
+)
+def test_a_setting_that_may_be_the_reason_is_named_with_its_place(
+    tools: Tools, tmp_path: Path, manager: str, text: str, variables: dict[str, str], named: str
+) -> None:
+    project = started(tools, tmp_path, manager)
+    file = tmp_path / "settings"
+    file.write_text(text, encoding="utf-8")
+    where = {"pip": "PIP_CONFIG_FILE", "uv": "UV_CONFIG_FILE"}[manager]
+    env = {**variables, **({where: str(file)} if text else {})}
+    with pytest.raises(ToolFailedError) as stopped:
+        bootstrap(tools, project, **env)
+    said = str(stopped.value)
+    assert "These settings of this machine can be the reason:" in said
+    assert named.format(file=file) in said
+    assert "secret" not in said.partition("bootstrap: ")[2]
+
+
+@pytest.mark.parametrize("compute_platform", ["pypi", "cpu"])
+def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(
+    tools: Tools, tmp_path: Path, compute_platform: str
+) -> None:
+    project = started(tools, tmp_path, "poetry", compute_platform)
+    with ExitStack() as stack:
+        stack.enter_context(tools.index.failing("/pypi/", 404))
+        with pytest.raises(ToolFailedError) as stopped:
+            bootstrap(tools, project)
+        said = str(stopped.value)
+        assert (
+            "bootstrap: What answers as PyPI here has no JSON interface, which Poetry asks" in said
+        )
+        advice = "poetry source add --priority=primary mirror https://mirror.example/simple/"
+        assert advice in said
+        tools.poetry(*advice.split()[1:-1], tools.index.simple_url, cwd=project)
+        edit = 'let `source = "PyPI"` of torch be `source = "mirror"`'
+        assert (edit in said) == (compute_platform == "cpu")
+        if compute_platform == "cpu":
+            file = project / "pyproject.toml"
+            text = file.read_text(encoding="utf-8")
+            file.write_text(
+                text.replace('source = "PyPI",', 'source = "mirror",'), encoding="utf-8"
+            )
+        bootstrap(tools, project)
+    assert installed(tools, project)["torch"].endswith("+cpu") == (compute_platform == "cpu")
