@@ -219,7 +219,7 @@ def test_it_is_refused_where_pypi_s_wheel_does_not_do_what_the_build_is_for(
     why: str,
 ) -> None:
     choice = module("choice")
-    monkeypatch.setattr(choice, "look", lambda _: seen)
+    monkeypatch.setattr(choice, "look", lambda *_, **__: seen)
     label = {"label": "CUDA 13.0" if own is not CPU else "CPU", "release": "2.14.1"}
     builds = {
         "own": {**label, "index_url": NOBODY, "platforms": {system: own}},

@@ -86,22 +86,25 @@ def smoke(module: str) -> ModuleType:
         raise StopError(2, "scripts/gpu_smoke is missing or incomplete.", todo) from None
 
 
-def look(driver: ModuleType) -> dict[str, Any]:
-    """The GPUs and drivers here: what the driver's libraries say, else `nvidia-smi`."""
+def look(driver: ModuleType, limit: float = 30) -> dict[str, Any]:
+    """The GPUs and drivers here: what the driver's libraries say, else `nvidia-smi`.
+
+    `limit`: seconds for either.
+    """
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # .venv is for the machine, not for this shell
-    facts = {**driver.nvidia_facts(30), **driver.amd_facts()}
+    facts = {**driver.nvidia_facts(limit), **driver.amd_facts()}
     if not facts.get("gpus") and not facts["ended"] and facts.get("init", 0) in (0, 100):
-        facts.update(ask_nvidia_smi())
+        facts.update(ask_nvidia_smi(limit))
     return facts
 
 
-def ask_nvidia_smi() -> dict[str, Any]:
+def ask_nvidia_smi(limit: float) -> dict[str, Any]:
     """Driver and GPUs as nvidia-smi lists them; empty if it does not."""
     program = shutil.which("nvidia-smi")
     command = [program or "", "--query-gpu=driver_version,compute_cap,name"]
     try:
         done = subprocess.run(
-            [*command, "--format=csv,noheader"], capture_output=True, check=True, timeout=30
+            [*command, "--format=csv,noheader"], capture_output=True, check=True, timeout=limit
         )
     except (OSError, subprocess.SubprocessError):
         return {}
@@ -196,5 +199,5 @@ def why_no_fallback(project: Project, platform: str) -> str:
     if row["accelerator"] != kind:
         what = {"cpu": "the CPU"}.get(row["accelerator"], row["accelerator"].upper())
         return f"for {platform} they compute on {what}, and {build['label']} is for a GPU"
-    facts = look(smoke("driver_checks"))
+    facts = look(smoke("driver_checks"), limit=5)
     return misfit(row, facts) if facts.get("gpus") and not facts["ended"] else ""

@@ -73,6 +73,13 @@ def run_quietly(runner: Runner, command: list[str]) -> int:
     return done.returncode
 
 
+def note_reason(fallback: str) -> None:
+    """Remember why PyPI's wheels are in .venv now: because of this, or because they were wanted."""
+    stamp = read_stamp()
+    if stamp.get("fallback", "") != fallback:
+        STAMP.write_text(json.dumps({**stamp, "fallback": fallback}), encoding="utf-8")
+
+
 def print_next_steps(project: Project) -> None:
     """How to go on, in the shell in use."""
     shell = shell_in_use(os.environ, parent_process())
@@ -161,7 +168,8 @@ def bootstrap(options: argparse.Namespace) -> None:
         fall_back(runner, trouble)
     if up_to_date(runner, named):
         print("Nothing to do: .venv is up to date.", flush=True)
-        STAMP.write_text(json.dumps({**read_stamp(), "fallback": runner.project.fallback}), "utf-8")
+        if not options.dry_run:
+            note_reason(runner.project.fallback)
     else:
         prepare_for_place(runner.env, build, project.manager)
         try:

@@ -49,24 +49,29 @@ def fall_back(runner: Runner, trouble: Trouble, stop: IndexStopError | None = No
     if not stop:
         said = index_advice(project, platform, trouble, failed, project.installer)
         stop = IndexStopError(trouble, *said)
-    if LOGIN.search(trouble.what) or UNTRUSTED.search(trouble.what):
-        raise stop  # PyPI is behind the same door
+    fallback = runner.options.fallback
+    # Where the door is shut for want of a login or a certificate, PyPI is mostly behind it too.
+    shut = LOGIN.search(trouble.what) or UNTRUSTED.search(trouble.what)
+    if not fallback and (shut or runner.options.quiet or not on_a_terminal()):
+        raise stop
     if why_no_fallback(project, platform):
         raise stop
-    if not (runner.options.fallback or wanted(runner, trouble)):
+    print(f"  {trouble.what}.", flush=True)
+    if not fallback and not wanted():
         raise stop
-    label = project.build["label"]
     runner.project = project._replace(machine_build=FALLBACK, fallback=trouble.what)
     one_index(runner.project)
-    print(f"  {trouble.what}.")
+    label = project.build["label"]
     print(f"  PyPI's own wheels stand in for {label}, on this machine alone.", flush=True)
 
 
-def wanted(runner: Runner, trouble: Trouble) -> bool:
-    """Ask whoever sits at the terminal; no, if nobody does."""
-    if runner.options.quiet or not (sys.stdin.isatty() and sys.stdout.isatty()):
-        return False
-    print(f"  {trouble.what}.")
+def on_a_terminal() -> bool:
+    """Whether somebody is there to answer."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
+def wanted() -> bool:
+    """Ask; an empty answer is a no."""
     # Not by input() itself, which may write to stderr.
     print("  Take PyPI's own wheels, for this machine alone? [y/N] ", end="", flush=True)
     try:

@@ -148,6 +148,8 @@ def asked(project: Project, pyproject: Table) -> list[str]:
     wanted = list(pyproject.get("project", {}).get("dependencies", []))
     for name in default_groups(project, pyproject):
         wanted += flat(groups, name)
+    if project.manager == "uv":  # as it had them before there were groups
+        wanted += pyproject.get("tool", {}).get("uv", {}).get("dev-dependencies", [])
     return [line for line in wanted if plain(line) not in own]
 
 
