@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from install.loopback_index import LoopbackIndex
 from install.managers import Tools
-from install.real_torch import PYTHON, real_index
+from install.real_torch import real_index
 from install.rendered import render
 
 AIM_COLD, AIM_NOTHING = 1.1, 1.0  # times the commands by hand; seconds
@@ -53,7 +53,6 @@ class Bench:
         self.project = render(
             folder / "project",
             package_manager=manager,
-            python_version=PYTHON,
             compute_platform="cpu",
             torch_version="2.13",
             torch_packages=[],
@@ -119,9 +118,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--managers", nargs="+", choices=BY_HAND, default=list(BY_HAND))
     asked = parser.parse_args()
-    if f"{sys.version_info.major}.{sys.version_info.minor}" != PYTHON:
-        sys.exit(f"Run this with Python {PYTHON}, which the wheel is for.")
-    with real_index(sys.executable) as index:
+    with real_index() as index:
         met = [report(name, measure(name, index, asked.runs)) for name in asked.managers]
     print(f"Aims: {AIM_COLD} times the commands by hand when cold, {AIM_NOTHING} s to do nothing")
     return int(not all(met))

@@ -103,5 +103,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section(f"injected -> diagnosed: {len(diagnoses)}")
         diagnoses.sort(key=lambda one: one.rpartition("-> ")[2])
         terminalreporter.write_line("\n".join(diagnoses))
+    if (ROOT / ".cache" / "wheels" / "is-a-build-for-cuda.txt").exists():
+        terminalreporter.write_line(
+            "The real torch of these tests is PyPI's build for CUDA, under the name of the CPU's,"
+            " which could not be had."
+        )
     if total:
         terminalreporter.write_line(", ".join(f"{n} {name}" for name, n in total.items()))

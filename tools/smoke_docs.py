@@ -64,11 +64,11 @@ REAL = """
 PyPI's torch 2.13.0 for CUDA 13.0, on Linux without a GPU, with a driver that only returns codes,
 says its own errors: *driver too old*, 2, 3, 46, 100, 101, 802, 803, 804 and 999. On 2026-11-22 each
 was told with the cause, a missing libcudnn was named, and without a driver all passed on the CPU.
-So was torch 2.2.2 with NumPy 2. That takes up to 10 GB of disk and some three to six minutes, so it
-does not run by default:
+So was torch 2.2.2 with NumPy 2. That takes up to 10 GB of disk. `.ci/run` does
+it every time; by hand, it is
 
 ```sh
-SMOKE_CUDA_WHEEL=1 .venv/bin/python -m pytest -n 0 tests/scripts/test_smoke_cuda_wheel.py
+.venv/bin/python -m pytest -n 0 -m slow tests/scripts/test_smoke_cuda_wheel.py
 ```
 
 ## With a GPU

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import base64
-import shutil
 import ssl
-import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 
-import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 
 class _Quiet(ThreadingHTTPServer):
@@ -131,19 +134,44 @@ def inspecting_proxy(origin: str, certificate: tuple[Path, Path]) -> Iterator[st
 
 def make_certificate(folder: Path) -> tuple[Path, tuple[Path, Path]]:
     """An authority's certificate, and a server's certificate and key that it signed."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed: no certificate to be inspected with")
-    authority, server = folder / "authority", folder / "server"
-    new = ["openssl", "req", "-newkey", "rsa:2048", "-nodes", "-x509", "-days", "2"]
-    signed = ["-CA", f"{authority}.pem", "-CAkey", f"{authority}.key"]
-    extensions = ["subjectAltName=IP:127.0.0.1", "basicConstraints=critical,CA:FALSE"]
-    added = [word for text in extensions for word in ("-addext", text)]
-    commands = [
-        [*new, "-subj", "/CN=Inspection", "-addext", "keyUsage=critical,keyCertSign"],
-        [*new, "-subj", "/CN=127.0.0.1", *added, *signed],
-    ]
-    for command, name in zip(commands, (authority, server), strict=True):
-        files = ["-keyout", f"{name}.key", "-out", f"{name}.pem"]
-        done = subprocess.run([*command, *files], capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-    return Path(f"{authority}.pem"), (Path(f"{server}.pem"), Path(f"{server}.key"))
+    own, key = (rsa.generate_private_key(public_exponent=65537, key_size=2048) for _ in range(2))
+    usages = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment"]
+    usages += ["key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
+    sign = x509.KeyUsage(**{usage: usage == "key_cert_sign" for usage in usages})
+    here = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    authority = _certificate("Inspection", own.public_key(), "Inspection", own, True, sign)
+    server = _certificate("127.0.0.1", key.public_key(), "Inspection", own, False, here)
+    secret = key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    parts = {"authority.pem": authority, "server.pem": server, "server.key": secret}
+    paths = {name: folder / name for name in parts}
+    for name, content in parts.items():
+        paths[name].write_bytes(content)
+    return paths["authority.pem"], (paths["server.pem"], paths["server.key"])
+
+
+def _certificate(
+    name: str,
+    key: rsa.RSAPublicKey,
+    issuer: str,
+    signer: rsa.RSAPrivateKey,
+    authority: bool,
+    extension: x509.KeyUsage | x509.SubjectAlternativeName,
+) -> bytes:
+    """A certificate for two days, as OpenSSL's command would make it."""
+    names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, one)]) for one in (name, issuer)]
+    now, public = datetime.now(timezone.utc), signer.public_key()
+    builder = (
+        x509.CertificateBuilder(names[1], names[0], key, x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(days=2))
+        .add_extension(x509.BasicConstraints(authority, None), critical=True)
+        .add_extension(extension, critical=authority)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(public), critical=False)
+    )
+    made = builder.sign(signer, hashes.SHA256())
+    return made.public_bytes(serialization.Encoding.PEM)

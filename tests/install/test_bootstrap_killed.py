@@ -17,7 +17,7 @@ import pytest
 from bootstrap import SMOKE_TEST, Bench
 
 from install.managers import Tools
-from install.real_torch import index_or_skip, needs_real_torch
+from install.real_torch import is_stand_in, needs_real_torch, real_index
 from install.rendered import render
 
 pytestmark = [
@@ -128,10 +128,9 @@ def test_a_run_after_a_kill_ends_in_a_passing_smoke_test(
     tmp_path: Path, record_property: Record, manager: str
 ) -> None:
     """With the real torch; KILLS=50 says how often, the default keeps the test run short."""
-    times = int(os.environ.get("KILLS", 3 if manager == "uv" else 0))
-    if not times:
-        pytest.skip("takes minutes with pip and Poetry: set KILLS=5, say")
-    with index_or_skip() as index:
+    with real_index() as index:
+        few = 1 if manager != "uv" or is_stand_in() else 3
+        times = int(os.environ.get("KILLS", few))
         bench = Bench(manager, index, tmp_path)
         kills = Kills(bench.tools, bench.project, "--verbose")
         for output in kills(times):

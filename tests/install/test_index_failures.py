@@ -15,7 +15,7 @@ from bootstrap import SMOKE_TEST, Bench
 
 from install.failing_servers import garbage, inspecting_proxy, login_proxy, make_certificate
 from install.managers import Tools
-from install.real_torch import index_or_skip, needs_real_torch
+from install.real_torch import needs_real_torch, real_index
 from install.rendered import render
 
 pytestmark = [
@@ -223,7 +223,7 @@ def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
 def test_with_the_real_torch_it_ends_in_a_passing_smoke_test(
     tmp_path: Path, record_property: Record
 ) -> None:
-    with index_or_skip() as index:
+    with real_index() as index:
         bench = Bench("uv", index, tmp_path)
         caches = {name: str(tmp_path / name) for name in CACHES}
         runs = runs_while_it_fails_at_random(bench.tools, bench.project, **caches)

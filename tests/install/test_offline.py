@@ -152,12 +152,11 @@ def test_a_wheelhouse_filled_as_the_readme_says_is_all_that_is_needed(
         assert "\n".join(said) in (project / "README.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.parametrize("filled", ["uv", "poetry"], indirect=True)  # pip's file has no hashes
 def test_hashes_of_the_lock_hold_for_a_wheelhouse(
     filled: tuple[str, Path], machine: Machine
 ) -> None:
     manager, origin = filled
-    if manager == "pip":
-        pytest.skip("its requirements file has no hashes")
     project = carried(origin, machine)
     wheel = next((project / "wheelhouse").glob("numpy-*"))
     with zipfile.ZipFile(wheel, "a") as archive:

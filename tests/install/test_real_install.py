@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from install.loopback_index import LoopbackIndex
-from install.real_torch import PYTHON, TORCH, NotHereError, cpu_wheel
+from install.real_torch import TORCH, cpu_wheel, needs_real_torch
 from install.rendered import render
 
 # One process of the test run has the project and the download to itself.
-pytestmark = [pytest.mark.network, pytest.mark.slow, pytest.mark.xdist_group("real install")]
+pytestmark = [
+    needs_real_torch,
+    pytest.mark.network,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("real install"),
+]
 
 
 def run(*command: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -33,26 +36,12 @@ def run(*command: str | Path, cwd: Path, **changes: str) -> subprocess.Completed
 
 
 @pytest.fixture(scope="module")
-def python() -> str:
-    """The Python that the real wheel is for."""
-    running = f"{sys.version_info.major}.{sys.version_info.minor}"
-    found = sys.executable if running == PYTHON else shutil.which(f"python{PYTHON}")
-    if found is None:
-        pytest.skip(f"there is no Python {PYTHON} on this machine")
-    return found
-
-
-@pytest.fixture(scope="module")
-def project(index: LoopbackIndex, python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bootstrapped pip project: torch from the loopback index, the rest from the registry."""
-    try:
-        index.add_wheels(cpu_wheel(python).parent, "cpu")
-    except NotHereError as error:
-        pytest.skip(str(error))
+    index.add_wheels(cpu_wheel().parent, "cpu")
     project = render(
         tmp_path_factory.mktemp("real") / "my project",
         package_manager="pip",
-        python_version=PYTHON,
         compute_platform="cpu",
         torch_version="2.13",
         torch_packages=[],

@@ -1,6 +1,5 @@
 """The real torch, for the tests that need it."""
 
-import fcntl
 import subprocess
 import sys
 import venv
@@ -8,32 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bootstrap_helpers import ODD_NAME, Demo, make_demo
+from install.real_torch import alone, cpu_wheel, what_it_needs
+from scripts.bootstrap_helpers import ODD_NAME, Demo, make_demo, tool
 from scripts.smoke_helpers import ROOT, TORCH, Project
 from scripts.torch_helpers import real_project
-
-INDEX = ["--index-url", "https://download.pytorch.org/whl/cpu"]
 
 
 @pytest.fixture(scope="session")
 def torch_venv() -> Path:
     """A virtual environment with the real CPU build of torch, made once and kept."""
     folder = ROOT / ".cache" / "torch-venv"
-    folder.parent.mkdir(exist_ok=True)
+    wheel, needs = cpu_wheel(), what_it_needs()
     ready = folder / f"torch-{TORCH}-{sys.version_info[0]}.{sys.version_info[1]}"
-    with (folder.parent / "torch-venv.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # one test process makes it, the others wait
+    with alone("torch-venv"):
         if not ready.exists():
             venv.create(folder, clear=True, with_pip=True)
-            install = [str(folder / "bin" / "python"), "-m", "pip", "install", "--no-input"]
-            for source in ([], INDEX):
-                command = [*install, f"torch=={TORCH}+cpu", *source]
-                done = subprocess.run(command, capture_output=True, text=True, check=False)
-                if not done.returncode:
-                    ready.touch()
-                    break
-    if not ready.exists():
-        pytest.skip(f"torch {TORCH}+cpu cannot be installed: {done.stderr.splitlines()[-1:]}")
+            python = str(folder / "bin" / "python")
+            command = [str(tool("uv")), "pip", "install", "--quiet", "--python", python]
+            command += ["--no-index", "--find-links", str(needs), str(wheel)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            ready.touch()
     return folder
 
 
