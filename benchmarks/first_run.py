@@ -107,7 +107,7 @@ def main() -> None:
     with ExitStack() as stack:
         more = f"--data pytorch_index_url={BLOCKED}"
         if blocked:
-            index = stack.enter_context(real_index(sys.executable))
+            index = stack.enter_context(real_index())
             python = f"{sys.version_info.major}.{sys.version_info.minor}"
             more = f"--data pytorch_index_url={index.pytorch_url} --data python_version={python} "
             more += f"--data torch_version={TORCH.rpartition('.')[0]} --data torch_packages=[]"
