@@ -114,18 +114,24 @@ def index_url(build: Build, base: str) -> str | None:
 
 
 def torch_builds(
-    build: Build, same_release: Sequence[Build], alternatives: Sequence[Build], base: str
+    build: Build,
+    same_release: Sequence[Build],
+    alternatives: Sequence[Build],
+    pythons: Sequence[str],
+    base: str,
 ) -> str:
     """The text of scripts/torch_builds.json, the data file of the plain scripts.
 
     `builds` has the project's own build, and those that one machine can have instead of it.
     `alternatives` has what the project would get if it moved: it may be of another release.
+    `pythons` are the minors for which it would get the same release as now.
     """
     name = build.asked.compute_platform
     data = {
         "schema": 1,
         "package_manager": build.asked.manager,
         "python": build.asked.python,
+        "pythons": list(pythons),
         "requires_python": ",".join(
             [f"=={build.asked.python}.*", *(f"!={version}" for version in build.python_excluded)]
         ),

@@ -551,6 +551,7 @@ class VersionMatrixExtension(Extension):
             matrix_why_not=self.why_not,
             torch_build=self.build,
             torch_alternatives=self.alternatives,
+            torch_pythons=self.pythons,
             torch_same_release=self.same_release,
         )
 
@@ -640,6 +641,21 @@ class VersionMatrixExtension(Extension):
         if isinstance(found, Unfit):
             raise UserMessageError(f"{found}.")
         return found
+
+    @pass_context
+    def pythons(self, context: Context) -> list[str]:
+        """The Python minors on offer for which the project would get the release that it has."""
+        asked, now = self._asked(context), self.build(context)
+        found = {
+            minor: resolve(self._matrix, replace(asked, python=minor))
+            for minor in self._matrix.policy.python.listed(None)
+        }
+        return [
+            minor
+            for minor, build in found.items()
+            if isinstance(build, Build)
+            and (build.torch, build.versions) == (now.torch, now.versions)
+        ]
 
     @pass_context
     def alternatives(self, context: Context) -> list[Build]:

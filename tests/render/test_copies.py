@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import json
 import re
 import stat
 from functools import cache
@@ -15,7 +16,7 @@ import pytest
 import yaml
 
 from matrix.doctored import MANAGERS, offered
-from matrix_model import load_matrix
+from matrix_model import Matrix, load_matrix
 from render.projects import copy, files, git, recorded, working_tree
 from render.shortcut import answers_for, shortcut
 from version_matrix import Asked
@@ -231,3 +232,22 @@ def test_text_files_are_as_an_editor_would_save_them(
 def test_the_answers_file_does_not_end_with_an_empty_line(template: Path, tmp_path: Path) -> None:
     project = copy(template, tmp_path / "project")
     assert not (project / ".copier-answers.yml").read_text(encoding="utf-8").endswith("\n\n")
+
+
+@pytest.mark.parametrize("platform", ["pypi", "cu128"])
+def test_the_data_file_names_the_pythons_that_keep_the_torch(
+    template: Path, tmp_path: Path, matrix: Matrix, platform: str
+) -> None:
+    def data(**answers: str) -> dict[str, Any]:
+        folder = copy(template, tmp_path / str(answers), compute_platform=platform, **answers)
+        return dict(json.loads((folder / "scripts/torch_builds.json").read_text(encoding="utf-8")))
+
+    project = data()
+    release = project["builds"][platform]["release"]
+    kept = [
+        minor
+        for minor in matrix.policy.python.listed(None)
+        if data(python_version=minor)["builds"][platform]["release"] == release
+    ]
+    assert project["pythons"] == kept
+    assert ("3.10" in kept) == (platform != "pypi")

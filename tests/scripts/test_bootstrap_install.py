@@ -1,6 +1,7 @@
 """The bootstrap with the real pip and the real Poetry, and with what they can stumble over."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -242,9 +243,18 @@ def test_a_python_that_uv_cannot_get_is_not_blamed_on_an_index(demo: Demo) -> No
     case = f"case $1 in --version) echo uv 0.9.0;; *) echo '{said}'; exit 2;; esac"
     uv.write_text(f"#!/bin/sh\n{case}\n")
     uv.chmod(0o755)
-    demo.builds |= {"python": "3.99", "requires_python": "==3.99.*"}
+    demo.builds |= {"python": "3.99", "requires_python": "==3.99.*", "pythons": ["3.98"]}
     demo.write_builds()
-    done = demo.run(PATH=f"{uv.parent}{os.pathsep}{os.environ['PATH']}")
+    path = f"{uv.parent}{os.pathsep}{os.environ['PATH']}"
+    assert "Or make this a project" not in demo.run(PATH=path).stderr
+    demo.builds["pythons"] = [f"3.{minor}" for minor in range(10, 20)]
+    demo.write_builds()
+    done = demo.run(PATH=path)
     assert done.returncode == 4
+    here = re.search(
+        r"Or make this a project for Python (3\.\d+), which is here:\n  (.+)", done.stderr
+    )
+    assert here
+    assert here[2].endswith(f"copier update --defaults --trust -d python_version={here[1]}")
     assert "uv could not download Python 3.99: making .venv failed." in done.stderr
     assert "index" not in done.stderr

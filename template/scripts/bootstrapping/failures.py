@@ -172,9 +172,11 @@ def no_json_advice(title: str) -> tuple[str, str]:
     return what, todo
 
 
-def no_download(minor: str, title: str) -> tuple[str, str]:
+def no_download(project: Project, title: str) -> tuple[str, str]:
     """What to say where uv was to get a Python, and could not."""
-    todo = f"{get_python(minor)}\nOr a mirror of uv's Pythons: UV_PYTHON_INSTALL_MIRROR"
+    minor = project.python
+    todo = get_python(minor, project.pythons)
+    todo += "\nOr name a mirror of uv's Pythons: UV_PYTHON_INSTALL_MIRROR"
     return f"uv could not download Python {minor}: {title} failed.", todo
 
 

@@ -40,6 +40,7 @@ class Project(NamedTuple):
     compute_platform: str
     builds: dict[str, Any]
     alternatives: dict[str, Any]
+    pythons: tuple[str, ...] = ()  # for which the template would give it the same torch
     machine_build: str = ""  # what .venv is for, where it is not the project's own build
     fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
 
@@ -92,7 +93,8 @@ def load_project() -> Project:
         name = data["compute_platform"]
         answers = [data[key] for key in ("package_manager", "python", "requires_python")]
         builds, alternatives = data["builds"], data["alternatives"]
-        project = Project(answers[0], answers[1], answers[2], name, builds, alternatives)
+        pythons = tuple(data.get("pythons", ()))
+        project = Project(answers[0], answers[1], answers[2], name, builds, alternatives, pythons)
         if data["schema"] != 1 or project.manager not in ("uv", "poetry", "pip"):
             raise ValueError("unknown schema or package_manager")
         for other, build in builds.items():

@@ -106,7 +106,7 @@ class Runner:
             if self.options.offline:
                 known = what_it_lacks(self.project, self.options.wheelhouse, title, text)
             elif code == 4 and UV_PYTHONS in text:
-                known = no_download(self.project.python, title)
+                known = no_download(self.project, title)
             asks_index = not self.options.offline and code != 4  # what makes .venv asks none
             failed = Failed(title, status, tail, tool, code)
             raise failure(failed, self.project, self.platform, self.env, known, asks_index)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .places import ROOT, VENV, WINDOWS, StopError, say
+from .places import ROOT, VENV, WINDOWS, StopError, say, update_command
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -57,10 +57,18 @@ def install_python(minor: str, system: Collection[str]) -> str:
     return UV
 
 
-def get_python(minor: str) -> str:
-    """What to do where there is no Python of this minor."""
+def get_python(minor: str, others: Collection[str]) -> str:
+    """What to do where there is no Python of this minor.
+
+    `others`: minors for which the project would get the same torch.
+    """
     install = install_python(minor, this_system())
-    return f"{install}\nOr name one: --python /path/to/python{minor}"
+    todo = f"{install}\nOr name one: --python /path/to/python{minor}"
+    here = "{}.{}".format(*sys.version_info)
+    if here in others and here != minor:
+        update = update_command(f"python_version={here}")
+        todo += f"\nOr make this a project for Python {here}, which is here:\n  {update}"
+    return todo
 
 
 def install_ensurepip(minor: str, system: Collection[str]) -> str:
