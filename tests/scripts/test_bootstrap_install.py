@@ -72,6 +72,7 @@ def test_pip_installs_the_pinned_build_and_then_has_nothing_to_do(pip_demo: Demo
     assert pip_demo.ask("__import__('demo_stub').VERSION") == "2.0"
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_redirections_in_the_environment_lead_nowhere(pip_demo: Demo, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -90,6 +91,7 @@ def test_redirections_in_the_environment_lead_nowhere(pip_demo: Demo, tmp_path: 
     assert [path.name for path in elsewhere.iterdir()] == ["json.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_a_failed_installation_is_explained_and_can_go_on(pip_demo: Demo) -> None:
     pip_demo.edit("requirements/torch-cpu.txt", "==1.0", "==9.0")
@@ -107,6 +109,7 @@ def test_a_failed_installation_is_explained_and_can_go_on(pip_demo: Demo) -> Non
     assert "removing" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_an_interrupted_installation_is_begun_anew(pip_demo: Demo) -> None:
     block, blocked = pip_demo.root / "block", pip_demo.root / "blocked"
@@ -136,6 +139,7 @@ def test_an_interrupted_installation_is_begun_anew(pip_demo: Demo) -> None:
     assert "Nothing to do" in pip_demo.run().stdout
 
 
+@pytest.mark.slow
 def test_an_index_that_cannot_be_reached_is_told_with_both_ways_out(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "pip")
     demo.env |= {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "1"}
@@ -168,6 +172,7 @@ def test_a_python_without_ensurepip_is_noticed_before_anything_is_made(tmp_path:
     assert not (demo.root / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_poetry_makes_its_own_venv_even_where_another_is_active(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "poetry", "a folder d\u00e9j\u00e0 vu")
     active = tmp_path / "active"
@@ -201,6 +206,7 @@ def test_poetry_makes_its_own_venv_even_where_another_is_active(tmp_path: Path) 
     assert (demo.root / "poetry.lock").read_bytes() == lock
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.slow
 def test_poetry_is_fetched_where_it_is_too_old(tmp_path: Path) -> None:
