@@ -77,8 +77,19 @@ def git_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Pa
     return repository
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The slow ones first, so that none is left alone at the end; Wine needs time to get ready."""
+    """All but the first few cases of some tests are slow, too: this must be known before -m counts.
+
+    The slow ones first, so that none is left alone at the end; Wine needs time to get ready.
+    """
+    seen: Counter[str] = Counter()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        seen[test] += 1
+        few = item.get_closest_marker("few")
+        if few and seen[test] > few.args[0]:
+            item.add_marker("slow")
     items.sort(key=lambda item: 0 if item.get_closest_marker("slow") else 1)
 
 

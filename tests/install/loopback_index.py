@@ -32,7 +32,7 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 from packaging.version import Version
 
 from install.catalog import PYPI, catalog
-from install.wheels import Distribution, RealWheel, stubs
+from install.wheels import Distribution, RealWheel, fits_here, stubs
 
 HTML = "text/html; charset=utf-8"
 PEP691 = "application/vnd.pypi.simple.v1+json"
@@ -209,6 +209,9 @@ class LoopbackIndex:
         """Return the files of a project on an index, real ones in place of stubs."""
         real = self._real.get(f"{index}/{project}", {})
         found: dict[str, Distribution] = {stub.filename: stub for stub in stubs(index, project)}
+        if real:
+            versions = {parse_wheel_filename(name)[1] for name in real}
+            found = {k: v for k, v in found.items() if not fits_here(k, versions)}
         return [file for _, file in sorted({**found, **real}.items())]
 
     def _file(self, index: str, filename: str) -> Reply:

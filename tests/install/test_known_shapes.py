@@ -13,6 +13,8 @@ from install.managers import PYTHON, Tools, reported
 from install.resolution import Locked, from_poetry, from_pylock, from_requirements, of, only
 from install.shapes import EVERYWHERE, MAC, MARKERS, NOT_MAC, poetry_project, uv_project
 
+pytestmark = pytest.mark.slow
+
 LINUX, AARCH64, WINDOWS, MACOS = EVERYWHERE
 PINS = ["torch==2.14.1", "torchvision==0.29.1"]
 POETRY_PINS = ["torch (==2.14.1)", "torchvision (==0.29.1)"]

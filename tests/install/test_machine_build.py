@@ -15,7 +15,10 @@ from install.loopback_index import Request
 from install.managers import ToolFailedError, Tools
 from install.rendered import render
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
+]
 
 INSTALLED = """
 import importlib.metadata as m, json

@@ -15,7 +15,10 @@ import tomlkit
 from install.rendered import render
 from machine_settings import simple_index
 
-pytestmark = pytest.mark.network
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.network,
+]
 
 STACK = re.compile(r"torch(vision)?|triton|cuda-.*|nvidia-.*")
 RELEASES = {"2.15": "2.15.0", "2.14": "2.14.1"}

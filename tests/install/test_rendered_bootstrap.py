@@ -18,7 +18,10 @@ VERSIONS = "import importlib.metadata as m; print(*map(m.version, {!r}))"
 
 @pytest.mark.usefixtures("real_pip")
 @pytest.mark.network
-@pytest.mark.parametrize("compute_platform", ["cpu", "cu130", "pypi"])
+@pytest.mark.parametrize(
+    "compute_platform",
+    ["cpu", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cu130", "pypi"))],
+)
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
 def test_bootstrap_installs_exactly_the_build_and_then_has_nothing_to_do(
     tools: Tools, tmp_path: Path, manager: str, compute_platform: str

@@ -41,7 +41,18 @@ def cases() -> Iterator[tuple[str, str, str]]:
                 yield manager, name, series
 
 
-@pytest.mark.parametrize(("manager", "compute_platform", "series"), list(cases()))
+def marked() -> Iterator[Any]:
+    """The cases: those of the newest release on an index are in README.md's test command."""
+    for manager, name, series in cases():
+        build = resolve(MATRIX, Asked(manager, PYTHON, name, series))
+        here = resolve(MATRIX, Asked(manager, PYTHON, "pypi" if name == "pypi" else "cpu"))
+        assert isinstance(build, Build)
+        assert isinstance(here, Build)
+        newest = series == "latest" and build.torch == here.torch
+        yield pytest.param(manager, name, series, marks=() if newest else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("manager", "compute_platform", "series"), list(marked()))
 def test_each_platform_gets_exactly_the_wheels_of_the_build(
     tools: Tools, tmp_path: Path, manager: str, compute_platform: str, series: str
 ) -> None:

@@ -17,6 +17,7 @@ from render.projects import commit, git, start, update
 from update.versions import clone, release_as_of
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(os.name == "nt", reason="looks into .venv/bin"),
     pytest.mark.network,
     pytest.mark.usefixtures("real_pip"),

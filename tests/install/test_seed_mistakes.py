@@ -17,6 +17,8 @@ from install.managers import PYTHON, ToolFailedError, Tools, reported
 from install.resolution import Locked, from_poetry, from_pylock, of, only
 from install.shapes import MAC, MARKERS, NOT_MAC, poetry_project, uv_project, write
 
+pytestmark = pytest.mark.slow
+
 ON_LINUX = sys.platform == "linux" and platform.machine() == "x86_64"
 linux_only = pytest.mark.skipif(not ON_LINUX, reason="pip resolves for the running platform only")
 LINUX = "linux-x86_64"

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from packaging.requirements import Requirement
+from packaging.tags import Tag, sys_tags
+from packaging.utils import parse_wheel_filename
+from packaging.version import Version
 
 from install.catalog import PYPI, Wheel, catalog, torch_metadata
 
@@ -246,3 +249,17 @@ def build_sdist(wheel: Wheel) -> bytes:
 def stubs(index: str, project: str) -> tuple[Stub, ...]:
     """Return the stub files of a project on an index, in the order of its page."""
     return tuple(Stub(wheel) for wheel in catalog().wheels(index, project))
+
+
+@cache
+def tags_of_this_machine() -> frozenset[Tag]:
+    """All wheel tags that the running Python takes."""
+    return frozenset(sys_tags())
+
+
+def fits_here(filename: str, versions: set[Version]) -> bool:
+    """Whether a file is a wheel of one of these versions that a tool might take on this machine."""
+    if not filename.endswith(".whl"):
+        return False
+    _, version, _, tags = parse_wheel_filename(filename)
+    return version in versions and not tags.isdisjoint(tags_of_this_machine())

@@ -15,6 +15,8 @@ from render.reading import Builds, Requirements, pyproject
 from render.shortcut import answers_for, shortcut
 from version_matrix import Asked
 
+pytestmark = pytest.mark.slow
+
 # All of Unicode, with more of what has a meaning in some format.
 ANY_TEXT = st.text(
     st.one_of(st.characters(), st.sampled_from("\"'\\`$%{}[]<>#&|;:,=*~!-\t\n\r\x00\x7f\u202e"))

@@ -126,6 +126,7 @@ def parsed(project: Path) -> dict[str, Any]:
     return pyproject((project / "pyproject.toml").read_text(encoding="utf-8"))
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_text_survives_exactly(template: Path, tmp_path: Path, kind: str) -> None:
     text = TEXTS[kind]
@@ -159,6 +160,7 @@ def test_an_author_is_refused_that_metadata_cannot_hold(
     refused(template, tmp_path / "project", "user_name", name)
 
 
+@pytest.mark.few(5)
 @pytest.mark.parametrize("name", NAMES, ids=ascii)
 def test_a_project_name_survives_and_gives_an_importable_package(
     template: Path, tmp_path: Path, name: str
@@ -177,6 +179,7 @@ def test_a_project_name_is_refused(template: Path, tmp_path: Path, name: str) ->
     refused(template, tmp_path / "project", "project_name", name)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", PACKAGES, ids=ascii)
 def test_a_package_name_survives(template: Path, tmp_path: Path, name: str) -> None:
     project = copy(template, tmp_path / "project", package_name=name)
@@ -205,6 +208,7 @@ def test_a_module_that_only_a_newer_python_has_is_refused(
     refused(template, tmp_path / "project", "package_name", name)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("manager", MANAGERS)
 @pytest.mark.parametrize("url", URLS)
 def test_an_index_url_is_rendered_without_its_last_slash(
@@ -221,6 +225,7 @@ def test_an_index_url_is_rendered_without_its_last_slash(
     assert f"{index}/torch/\n" in lines[0] if manager == "pip" else f'"{index}"' in lines[0]
 
 
+@pytest.mark.few(10)
 @pytest.mark.parametrize("url", REFUSED_URLS, ids=ascii)
 def test_an_index_url_is_refused(template: Path, tmp_path: Path, url: str) -> None:
     refused(template, tmp_path / "project", "pytorch_index_url", url)
@@ -255,6 +260,7 @@ def next_version(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -
     return repository
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("first", range(0, len(TEXTS) - 2, 2))
 def test_an_update_works_after_hostile_answers(
     next_version: Path, tmp_path: Path, first: int

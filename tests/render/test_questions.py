@@ -74,6 +74,7 @@ def test_every_question_is_among_those_whose_refusal_is_tested() -> None:
     assert {name for name, _, _ in REFUSED} == set(QUESTIONS)
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize(
     ("name", "value", "says"), REFUSED, ids=lambda part: str(part)[:30].encode("ascii").decode()
 )
@@ -104,6 +105,7 @@ def test_a_series_without_the_platform_is_refused_with_the_way_out(
     assert sentence.startswith("torch_version: torch 2.14 has no cu128 build: choose torch 2.11")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("value", ["[torchvision", "{torchvision: 1", "@torchvision"])
 def test_a_list_that_is_not_yaml_is_refused_too(template: Path, tmp_path: Path, value: str) -> None:
     assert refuse(template, tmp_path / "project", f"torch_packages={value}")
@@ -122,6 +124,7 @@ def refuse_line(template: Path, folder: Path, line: str) -> str:
     return sentence
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -142,6 +145,7 @@ def test_an_answer_of_another_type_is_refused(
     assert says in refuse_line(template, tmp_path, line)
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "line",
     [
@@ -197,6 +201,7 @@ def test_a_bad_name_in_a_persons_settings_is_refused(
     assert "leave them out" in refuse(template, tmp_path / "project")
 
 
+@pytest.mark.slow
 def test_a_fork_changes_the_menu_and_the_defaults_in_the_policy(
     template: Path, tmp_path: Path, settings: Path
 ) -> None:

@@ -68,6 +68,7 @@ def test_the_policy_is_valid_and_everything_that_it_offers_can_be_chosen() -> No
     assert usable(python_choices(matrix)) == policy.python.offered
 
 
+@pytest.mark.slow
 def test_with_the_policy_a_project_keeps_what_is_retired_and_can_be_made_with_it(
     git_template: Path, tmp_path: Path
 ) -> None:
@@ -87,6 +88,7 @@ def test_with_the_policy_a_project_keeps_what_is_retired_and_can_be_made_with_it
     assert "compute_platform cu118 is retired here" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_project_moves_to_a_fork_by_its_address(git_template: Path, tmp_path: Path) -> None:
     project = start(clone(git_template, tmp_path / "torch-starter"), tmp_path / "project")
     fork = clone(git_template, tmp_path / "fork")
@@ -120,6 +122,7 @@ def bad_version(versions: Path, tmp_path: Path) -> tuple[Path, Path]:
     return versions, project
 
 
+@pytest.mark.slow
 def test_a_project_goes_back_by_reverting_its_update(bad_version: tuple[Path, Path]) -> None:
     _, project = bad_version
     git(project, "revert", "--no-edit", "HEAD")
@@ -127,6 +130,7 @@ def test_a_project_goes_back_by_reverting_its_update(bad_version: tuple[Path, Pa
     assert git(project, "diff", "HEAD~2") == ""
 
 
+@pytest.mark.slow
 def test_all_projects_go_back_by_a_newer_tag(bad_version: tuple[Path, Path]) -> None:
     repository, project = bad_version
     git(repository, "revert", "--no-edit", "HEAD")
@@ -146,6 +150,7 @@ def fleet(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_the_fleet_is_shown_and_updated_as_described(versions: Path, tmp_path: Path) -> None:
     folder = tmp_path / "clones"
     old = start(versions, folder / "old", "v1.1.0")
@@ -177,6 +182,7 @@ class Private(SimpleHTTPRequestHandler):
     def log_message(self, *_: object) -> None: ...
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="the shell of Linux runners")
 @pytest.mark.parametrize(
     ("host", "user"), [("github", "x-access-token"), ("gitlab", "gitlab-ci-token")]

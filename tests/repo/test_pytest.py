@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 GROUPED = """
 import os, pytest
 
@@ -15,6 +17,7 @@ def test_it(number):
 """
 
 
+@pytest.mark.slow
 def test_tests_of_one_group_run_in_one_process(tmp_path: Path) -> None:
     """Else two would prepare the same project, or use the same Wine."""
     (tmp_path / "test_grouped.py").write_text(GROUPED, encoding="utf-8")

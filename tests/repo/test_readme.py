@@ -74,6 +74,14 @@ def test_ci_runs_the_test_command() -> None:
     assert 'eval "$command"' in script
 
 
+def test_ci_runs_the_slow_rest_with_the_documented_command() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    rest = re.search(r'rest="(.+)"\n', script)
+    assert rest
+    assert f"`{rest[1]}`" in README
+    assert rest[1] in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+
 def test_the_windows_commands_are_the_same_commands() -> None:
     assert command("test command, Windows") == on_windows(command("test command"))
     for name in ("new project", "new project, with questions"):

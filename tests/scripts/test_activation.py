@@ -41,6 +41,7 @@ def typed(demo: Demo, shell: str, line: str, cwd: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "shell", ["bash", "zsh", "dash", "mksh", "ksh93", "busybox sh", "fish", "tcsh"]
 )

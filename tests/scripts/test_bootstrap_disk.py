@@ -10,7 +10,10 @@ import pytest
 
 from scripts.bootstrap_helpers import make_demo
 
-pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell"),
+]
 
 
 @pytest.fixture

@@ -74,6 +74,7 @@ def test_pip_installs_the_pinned_build_and_then_has_nothing_to_do(pip_demo: Demo
     assert pip_demo.ask("__import__('demo_stub').VERSION") == "2.0"
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_redirections_in_the_environment_lead_nowhere(pip_demo: Demo, tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -92,6 +93,7 @@ def test_redirections_in_the_environment_lead_nowhere(pip_demo: Demo, tmp_path: 
     assert [path.name for path in elsewhere.iterdir()] == ["json.py"]
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_a_failed_installation_is_explained_and_can_go_on(pip_demo: Demo) -> None:
     pip_demo.edit("requirements/torch-cpu.txt", "==1.0", "==9.0")
@@ -109,6 +111,7 @@ def test_a_failed_installation_is_explained_and_can_go_on(pip_demo: Demo) -> Non
     assert "removing" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_an_interrupted_installation_is_begun_anew(pip_demo: Demo) -> None:
     block, blocked = pip_demo.root / "block", pip_demo.root / "blocked"
@@ -157,6 +160,7 @@ def test_a_python_without_ensurepip_is_noticed_before_anything_is_made(tmp_path:
     assert not (demo.root / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_poetry_makes_its_own_venv_even_where_another_is_active(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "poetry", "a folder d\u00e9j\u00e0 vu")
     active = tmp_path / "active"
@@ -190,6 +194,7 @@ def test_poetry_makes_its_own_venv_even_where_another_is_active(tmp_path: Path) 
     assert (demo.root / "poetry.lock").read_bytes() == lock
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.slow
 def test_poetry_is_fetched_where_it_is_too_old(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def executable(path: Path, text: str) -> Path:
 ARM = "sys.platform = 'win32'; os.name = 'nt'; sysconfig.get_platform = lambda: 'win-arm64'"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("fact", "reason"),
     [
@@ -107,6 +108,7 @@ def test_a_venv_whose_python_was_upgraded_beneath_it_is_rebuilt(demo: Demo, tmp_
     assert demo.ask("'%d.%d' % __import__('sys').version_info[:2]") == MINOR
 
 
+@pytest.mark.slow
 def test_a_venv_that_a_tool_made_elsewhere_is_rebuilt(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "uv")
     subprocess.run([tool("uv"), "sync", "--quiet"], cwd=demo.root, env=demo.env, check=True)

@@ -72,6 +72,7 @@ def project_for(tmp_path: Path, own: str, others: tuple[str, ...] = OTHERS) -> D
     return demo
 
 
+@pytest.mark.few(4)
 @without_gpu
 @pytest.mark.parametrize(
     ("own", "env", "said"),
@@ -296,6 +297,7 @@ def test_a_poetry_lock_is_read_without_torch_and_what_only_torch_needs() -> None
     ]
 
 
+@pytest.mark.slow
 def test_the_smoke_test_judges_a_machine_build_by_itself(
     tmp_path: Path, torch_venv: Path, driver: dict[str, str]
 ) -> None:

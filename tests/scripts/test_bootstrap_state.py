@@ -99,6 +99,7 @@ def test_a_moved_project_is_rebuilt(demo: Demo, tmp_path: Path) -> None:
     assert "Nothing to do" in demo.run().stdout
 
 
+@pytest.mark.slow
 def test_recreate_makes_it_anew(demo: Demo) -> None:
     assert demo.run().returncode == 0
     (demo.root / ".venv" / "mark").touch()
@@ -168,6 +169,7 @@ def test_verbose_shows_what_the_log_has(demo: Demo) -> None:
     assert " + demo-stub==1.0" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_uv_is_fetched_where_it_is_too_old_or_does_not_run(demo: Demo, tmp_path: Path) -> None:
     shim = tmp_path / "bin" / "uv"
@@ -219,6 +221,7 @@ def test_no_fitting_python_is_3(tmp_path: Path) -> None:
     assert not (demo.root / ".venv").exists()
 
 
+@pytest.mark.slow
 def test_a_named_python_is_used_or_refused(demo: Demo) -> None:
     for name, reason in ((str(PYTHON), ""), ("/bin/sh", "does not run"), ("nothing", "does not")):
         done = demo.run("--python", name, "--no-smoke")
@@ -316,6 +319,7 @@ def test_a_locale_in_which_python_cannot_read_the_path_is_told(demo: Demo) -> No
     assert demo.run("--dry-run", LC_ALL="C.UTF-8").returncode == 0
 
 
+@pytest.mark.slow
 def test_nobody_reads_on_and_nothing_is_wrong(demo: Demo) -> None:
     command = ["sh", "-c", "sh bootstrap.sh --dry-run | true; sh bootstrap.sh --help | head -1"]
     done = subprocess.run(command, cwd=demo.root, capture_output=True, text=True, check=False)
@@ -330,6 +334,7 @@ def test_a_file_in_the_place_of_tools_is_told(demo: Demo) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("shell", "line"),
     [
@@ -361,6 +366,7 @@ def test_specifiers_mean_what_packaging_says() -> None:
             assert satisfies(version, text) is expected, (text, version)
 
 
+@pytest.mark.slow
 def test_half_a_lock_file_of_a_killed_run_is_made_anew(demo: Demo) -> None:
     assert demo.run().returncode == 0
     lock, aside = demo.root / "uv.lock", demo.root / ".tools" / "lock.before"
@@ -375,6 +381,7 @@ def test_half_a_lock_file_of_a_killed_run_is_made_anew(demo: Demo) -> None:
         assert not aside.exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_leaves_what_a_killed_run_put_aside(demo: Demo) -> None:
     assert demo.run().returncode == 0
     aside = demo.root / ".tools" / "lock.before"
@@ -385,6 +392,7 @@ def test_a_dry_run_leaves_what_a_killed_run_put_aside(demo: Demo) -> None:
     assert demo.files() == before
 
 
+@pytest.mark.slow
 def test_what_was_removed_from_the_venv_is_installed_again(demo: Demo) -> None:
     assert demo.run().returncode == 0
     info = next(demo.root.glob(".venv/lib/python3*/site-packages/demo_stub-*.dist-info"))
@@ -396,6 +404,7 @@ def test_what_was_removed_from_the_venv_is_installed_again(demo: Demo) -> None:
     assert "Nothing to do" in demo.run().stdout
 
 
+@pytest.mark.slow
 def test_a_failed_locking_leaves_the_lock_file_as_it_was(demo: Demo) -> None:
     assert demo.run().returncode == 0
     before = (demo.root / "uv.lock").read_bytes()

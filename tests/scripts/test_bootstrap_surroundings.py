@@ -99,6 +99,7 @@ def test_activation_is_in_the_words_of_the_shell(
     assert module("system").activation(shell, scripts, windows) == line
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["zsh", "fish", "tcsh"])
 def test_the_shell_that_it_is_typed_into_counts(demo: Demo, name: str) -> None:
     shell = shutil.which(name)
@@ -167,6 +168,7 @@ def test_onedrive_is_known_by_its_folder(
     assert module("system").is_synchronised(root, environment) is expected
 
 
+@pytest.mark.slow
 def test_in_onedrive_uv_copies_instead_of_linking(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "uv", "OneDrive - Contoso")
     done = demo.run()
@@ -240,6 +242,7 @@ def on_a_terminal(demo: Demo, *arguments: str, **env: str) -> str:
     return b"".join(parts).decode("ascii")  # its own words have nothing else
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_seconds_that_move_and_a_pipe_plain_lines(tmp_path: Path) -> None:
     demo = make_demo(tmp_path, "uv")
     slow = "time.sleep(1.2)\n    while pathlib.Path"

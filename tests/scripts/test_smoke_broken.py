@@ -185,6 +185,7 @@ def test_a_library_that_is_missing_is_named_with_its_package(project: Project) -
     )
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("code", "name", "last", "said"),
     [

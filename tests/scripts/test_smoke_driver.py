@@ -51,6 +51,7 @@ def test_a_good_driver_and_gpu_pass(tmp_path: Path, driver: Path) -> None:
     assert "nvidia-smi" in outcome["DEV-OPEN"]["remedy"]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("visible", "gpus", "status"),
     [
@@ -98,6 +99,7 @@ def test_a_driver_without_any_gpu_fails_unless_the_cpu_will_do(
     assert MOVE.format("cpu") in outcome["CUDA-NODEVICE"]["remedy"]
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("gpus", "wheels", "status"),
     [

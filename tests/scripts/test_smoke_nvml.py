@@ -25,6 +25,7 @@ def project(tmp_path: Path, driver: Path) -> Project:
     return project
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("code", "name", "remedy"),
     [
@@ -78,6 +79,7 @@ def test_what_nvml_returns_means_something_else_outside_a_container(
         assert of_cuda.status == "fail"
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("env", "container", "status"),
     [

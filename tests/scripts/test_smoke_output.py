@@ -207,6 +207,7 @@ def report_of(project: Project, *arguments: str, **env: str) -> str:
     return file.read_text(encoding="utf-8")
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     "user", ["alice", "Zo\u00eb van Dam", "a", "torch", "j.d+(x)[0]\\w", "root"]
 )
@@ -282,6 +283,7 @@ def test_a_bug_report_has_all_there_is(project: Project) -> None:
     assert '"card": ' in blocks[6]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("code", "said"),
     [

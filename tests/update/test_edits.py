@@ -89,6 +89,7 @@ def project_of(untouched: dict[str, Path], manager: str, tmp_path: Path) -> Path
     return Path(shutil.copytree(untouched[manager], tmp_path / "project"))
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("manager", "kind"),
     [(manager, kind) for kind, (*_, managers) in INSERTED.items() for manager in managers],
@@ -133,6 +134,7 @@ def other_version(project: Path) -> None:
     path.write_text(text.replace('version = "0.1.0"', 'version = "1.2.3"'), encoding="utf-8")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("change", "expected"),
     [

@@ -27,6 +27,8 @@ RETIRED = {
     "v2.0.0": {"cu118": "cu126", "cu121": "cu126", "rocm6.1": "rocm7.2"},
 }
 JOURNEYS = list(combinations(AS_OF, 2))
+# To the newest, from the oldest and from the one before it: those are in README.md's test command.
+MAIN = [("v1.1.0", "v2.0.0"), ("v1.3.0", "v2.0.0")]
 
 
 def facts_of(tag: str) -> dict[str, Any]:
@@ -133,7 +135,10 @@ def test_an_untouched_project_becomes_what_a_fresh_one_is_and_keeps_its_platform
 
 @pytest.mark.parametrize(
     ("before", "after", "manager"),
-    [(*journey, manager) for journey, manager in zip(JOURNEYS, cycle(MANAGERS), strict=False)],
+    [
+        pytest.param(*journey, manager, marks=() if journey in MAIN else pytest.mark.slow)
+        for journey, manager in zip(JOURNEYS, cycle(MANAGERS), strict=False)
+    ],
     ids=["-".join(journey) for journey in JOURNEYS],
 )
 def test_edits_of_every_kind_at_once_survive_and_nothing_else_differs(

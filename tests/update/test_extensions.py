@@ -50,6 +50,7 @@ def everything_changed(repository: Path) -> Path:
     return repository
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
 def test_the_new_rules_and_the_new_matrix_render_the_update(
     everything_changed: Path, tmp_path: Path, manager: str
@@ -68,6 +69,7 @@ def test_the_new_rules_and_the_new_matrix_render_the_update(
     assert b"'ios'" in marked
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", [*RULES, "version_matrix.yml"])
 def test_a_rule_that_one_file_changes_is_the_only_change(
     repository: Path, tmp_path: Path, name: str
@@ -87,6 +89,7 @@ def test_a_rule_that_one_file_changes_is_the_only_change(
     assert changed > {".copier-answers.yml"}
 
 
+@pytest.mark.slow
 def test_the_old_rules_still_render_an_old_version_afterwards(
     everything_changed: Path, tmp_path: Path
 ) -> None:
@@ -95,6 +98,7 @@ def test_the_old_rules_still_render_an_old_version_afterwards(
     assert files(start(everything_changed, tmp_path / "after", "v1.0.0")) == before
 
 
+@pytest.mark.slow
 def test_a_new_version_may_need_what_only_its_own_model_knows(
     repository: Path, tmp_path: Path
 ) -> None:

@@ -153,6 +153,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 }
 
 
+@pytest.mark.slow
 def test_a_fleet_is_told_updated_and_recognized_again(
     project: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -232,6 +233,7 @@ def test_a_fleet_is_told_updated_and_recognized_again(
     assert told["ended"]["reason"].startswith(f"The branch {BRANCH} is there, but does not have")
 
 
+@pytest.mark.slow
 def test_checkouts_of_every_shape_get_their_branch(
     project: Callable[..., Path], versions: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -266,6 +268,7 @@ def test_checkouts_of_every_shape_get_their_branch(
         assert git(checkout, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="git's trace has other paths there")
 def test_a_private_template_is_fetched_once_and_trust_is_asked_for(
     project: Callable[..., Path], history: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -462,6 +465,7 @@ def test_without_copier_it_says_what_is_missing(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs a terminal of POSIX")
 @pytest.mark.parametrize("color", [True, False])
 def test_a_terminal_gets_a_bar_colors_and_lines_that_fit(

@@ -15,7 +15,10 @@ import pytest
 from render.projects import ROOT, commit, git, start, update
 
 BRANCH = "template-update/2.0.0"
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="POSIX signals"),
+]
 
 
 def processes(session: int) -> list[int]:

@@ -19,7 +19,10 @@ import pytest
 from render.projects import commit, copier, files, git, recorded, start, update
 from update.versions import assert_clean
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(os.name == "nt", reason="POSIX signals"),
+]
 OWN = '    "lightning>=2.5",\n'
 UNDO = (("reset", "--quiet", "--hard"), ("clean", "--quiet", "-d", "--force"))
 

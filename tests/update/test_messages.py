@@ -28,6 +28,7 @@ def test_an_update_says_what_it_changed(history: Path, tmp_path: Path) -> None:
     assert "has ended" not in text
 
 
+@pytest.mark.slow
 def test_a_platform_that_ended_stays_and_the_update_says_where_and_since_when(
     history: Path, tmp_path: Path
 ) -> None:
@@ -46,6 +47,7 @@ def test_a_platform_that_ended_stays_and_the_update_says_where_and_since_when(
     assert "Changed:" not in text
 
 
+@pytest.mark.slow
 def test_the_command_in_the_message_moves_on(history: Path, tmp_path: Path) -> None:
     packages = ["torchvision", "torchaudio"]
     answers = {"compute_platform": "cu118", "torch_packages": packages}
@@ -64,6 +66,7 @@ def test_the_command_in_the_message_moves_on(history: Path, tmp_path: Path) -> N
     assert "Kepler is not in cu126" in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["deleted", "edited"])
 def test_a_data_file_that_cannot_be_read_does_not_disturb_the_update(
     history: Path, tmp_path: Path, damage: str

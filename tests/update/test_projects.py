@@ -31,6 +31,7 @@ def build(project: Path) -> Builds:
     return Builds.parse((project / "scripts/torch_builds.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("manager", "compute_platform"),
     [
@@ -54,6 +55,7 @@ def test_an_untouched_project_becomes_what_a_fresh_one_is(
     assert build(project).data["compute_platform"] == compute_platform
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("answers", "before", "after"),
     [
@@ -87,6 +89,7 @@ def test_a_series_gets_its_newest_patch(history: Path, tmp_path: Path) -> None:
     assert recorded(project)["torch_version"] == "2.14"
 
 
+@pytest.mark.slow
 def test_an_update_to_the_same_version_changes_nothing(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v2.0.0")
     update(project)
@@ -100,6 +103,7 @@ def add(path: Path, after: str, text: str) -> None:
     path.write_text(content.replace(after, after + text), encoding="utf-8")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_what_the_owner_wrote_survives_a_new_torch(
     history: Path, tmp_path: Path, manager: str
@@ -133,6 +137,7 @@ def test_what_the_owner_wrote_survives_a_new_torch(
     assert b"data/\n" in after[".gitignore"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "commands",
     [["add lightning accelerate zarr"], ["remove numpy", "add accelerate"]],
@@ -155,6 +160,7 @@ def test_what_uv_added_survives_a_new_torch(
     assert torch(project) == "2.14.1"
 
 
+@pytest.mark.slow
 def test_a_dependency_that_poetry_added_survives_a_new_torch(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.2.0", package_manager="poetry")
     path = project / "pyproject.toml"
@@ -169,6 +175,7 @@ def test_a_dependency_that_poetry_added_survives_a_new_torch(history: Path, tmp_
     assert torch(project) == "2.14.1"
 
 
+@pytest.mark.slow
 def test_a_file_that_the_owner_deleted_stays_away(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.2.0")
     (project / "tests/test_device.py").unlink()
@@ -177,6 +184,7 @@ def test_a_file_that_the_owner_deleted_stays_away(history: Path, tmp_path: Path)
     assert not (project / "tests/test_device.py").exists()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("before", "change"),
     [
@@ -203,6 +211,7 @@ def test_other_answers_give_what_a_fresh_project_with_them_is(
     assert files(project) == files(copy(history, tmp_path / "fresh", **(before | change)))
 
 
+@pytest.mark.slow
 def test_the_current_version_changes_answers_only(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.2.0")
     update(project, vcs_ref=VcsRef.CURRENT, compute_platform="cu126")
@@ -221,6 +230,7 @@ def test_a_new_version_and_another_compute_platform_go_together(
     assert_clean(project)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     "answers",
     [
@@ -247,6 +257,7 @@ def test_no_answer_is_replaced_by_a_default(
     assert answers.get("pytorch_index_url", "https://download.pytorch.org/whl") in index
 
 
+@pytest.mark.slow
 def test_versions_may_be_skipped(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.1.0")
     update(project)

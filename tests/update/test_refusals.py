@@ -39,6 +39,7 @@ def untouched(tmp_path_factory: pytest.TempPathFactory, history: Path) -> Path:
     return start(history, tmp_path_factory.mktemp("untouched") / "project", "v1.2.0")
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("line", "instead", "said"),
     [
@@ -83,6 +84,7 @@ def test_answers_edited_to_what_no_version_knows_stop_the_update(
     assert refused(project).startswith(said)
 
 
+@pytest.mark.slow
 def test_a_question_that_was_not_asked_need_not_be_recorded(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.2.0", compute_platform="pypi")
     assert "pytorch_index_url" not in recorded(project)
@@ -98,6 +100,7 @@ file.write_text(text.replace("project_description:", "summary:"), encoding="utf-
 """
 
 
+@pytest.mark.slow
 def test_a_question_that_a_version_renames_takes_its_answer_along(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -128,6 +131,7 @@ def retire(facts: dict[str, Any]) -> None:
     facts["policy"]["compute_platforms"]["retired"] = {"cu118": "cu126"}
 
 
+@pytest.mark.slow
 def test_a_platform_that_the_new_version_does_not_know_stops_the_update(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -151,6 +155,7 @@ def test_the_copier_command_refuses_it_in_one_sentence(repository: Path, tmp_pat
         assert git(project, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_a_python_that_the_new_version_does_not_offer_stops_the_update(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -163,6 +168,7 @@ def test_a_python_that_the_new_version_does_not_offer_stops_the_update(
     )
 
 
+@pytest.mark.slow
 def test_a_new_python_stops_where_the_recorded_platform_has_no_wheels_for_it(
     history: Path, tmp_path: Path
 ) -> None:
@@ -185,6 +191,7 @@ def test_torchaudio_stops_the_update_to_a_torch_that_has_none(
     assert recorded(project)["torch_packages"] == packages
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "way_out", [{"torch_version": "2.11"}, {"torch_packages": ["torchvision"]}], ids=str
 )
@@ -202,6 +209,7 @@ def withdraw(facts: dict[str, Any]) -> None:
     del facts["releases"]["2.13.0"]
 
 
+@pytest.mark.slow
 def test_a_release_that_the_new_version_withdrew_stops_the_update(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -223,6 +231,7 @@ def test_a_retired_platform_stays_and_the_update_says_how_to_move_on(
     assert command in result.stderr
 
 
+@pytest.mark.slow
 def test_the_way_on_from_a_retired_platform_works(repository: Path, tmp_path: Path) -> None:
     project = start(repository, tmp_path / "project", compute_platform="cu118")
     release_with(repository, "v1.1.0", retire)
@@ -240,6 +249,7 @@ def test_a_retired_platform_can_still_be_asked_for_by_name(
     assert recorded(project)["compute_platform"] == "cu118"
 
 
+@pytest.mark.slow
 def test_poetry_stops_where_the_pins_of_the_new_torch_are_not_established(
     repository: Path, tmp_path: Path
 ) -> None:

@@ -137,6 +137,7 @@ def test_a_conflict_makes_a_draft_that_lists_the_files(repository: Repository) -
     assert "_commit: v1.2.0" in git(repository.remote, "show", "main:.copier-answers.yml")
 
 
+@pytest.mark.slow
 def test_without_a_token_nothing_is_pushed_and_it_says_which_one(repository: Repository) -> None:
     repository.done("prepare")
     result = repository.run("publish")
@@ -193,6 +194,7 @@ def gitlab(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> Iterator[
         server.shutdown()
 
 
+@pytest.mark.slow
 def test_on_gitlab_the_branch_is_pushed_and_a_draft_is_opened_once(
     gitlab: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +224,7 @@ def test_on_gitlab_the_branch_is_pushed_and_a_draft_is_opened_once(
     assert len(MergeRequests.known) == 2
 
 
+@pytest.mark.slow
 def test_on_gitlab_a_token_that_may_not_is_one_sentence(
     gitlab: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -233,6 +236,7 @@ def test_on_gitlab_a_token_that_may_not_is_one_sentence(
     assert len(result.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_branch_that_somebody_worked_on_is_not_pushed_again(repository: Repository) -> None:
     git(repository.project, "push", "--quiet", "origin", f"main:{BRANCH}")
     before = git(repository.remote, "rev-parse", BRANCH)
@@ -243,6 +247,7 @@ def test_a_branch_that_somebody_worked_on_is_not_pushed_again(repository: Reposi
     assert not any(line.startswith("pr create") for line in repository.asked)
 
 
+@pytest.mark.slow
 def test_a_pull_request_that_somebody_closed_is_not_opened_again(repository: Repository) -> None:
     repository.done("prepare")
     repository.done("publish", token="secret")
@@ -254,6 +259,7 @@ def test_a_pull_request_that_somebody_closed_is_not_opened_again(repository: Rep
     assert [line.split()[1] for line in repository.asked] == ["create", "list"]
 
 
+@pytest.mark.slow
 def test_a_branch_without_its_pull_request_gets_it(repository: Repository) -> None:
     repository.done("prepare")
     git(repository.project, "push", "--quiet", "origin", BRANCH)
@@ -261,6 +267,7 @@ def test_a_branch_without_its_pull_request_gets_it(repository: Repository) -> No
     assert [line.split()[1] for line in repository.asked] == ["list", "create"]
 
 
+@pytest.mark.slow
 def test_it_can_be_prepared_again(repository: Repository) -> None:
     repository.done("prepare")
     first = git(repository.project, "rev-parse", f"{BRANCH}^{{tree}}")
@@ -283,6 +290,7 @@ def as_fleet(project: Path) -> None:
     git(project, "commit", "--quiet", "--allow-empty", *title)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [amend, as_fleet, commit])
 def test_work_on_the_branch_is_kept(repository: Repository, work: Callable[[Path], None]) -> None:
     project = repository.project
@@ -310,6 +318,7 @@ def prepare_in_another_clone(repository: Repository) -> None:
     repository.done("prepare")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", [amend, as_fleet, commit])
 def test_no_pull_request_is_opened_for_commits_of_others(
     repository: Repository, work: Callable[[Path], None]
@@ -326,6 +335,7 @@ def test_no_pull_request_is_opened_for_commits_of_others(
     assert [line.split()[1] for line in repository.asked] == ["list"]
 
 
+@pytest.mark.slow
 def test_an_earlier_run_is_replaced_if_it_has_no_open_pull_request(repository: Repository) -> None:
     repository.done("prepare")
     git(repository.project, "push", "--quiet", "origin", BRANCH)
@@ -336,6 +346,7 @@ def test_an_earlier_run_is_replaced_if_it_has_no_open_pull_request(repository: R
     assert [line.split()[1] for line in repository.asked] == ["list", "create"]
 
 
+@pytest.mark.slow
 def test_an_update_that_was_merged_and_reverted_is_proposed_again(repository: Repository) -> None:
     project = repository.project
     repository.done("prepare")
@@ -350,6 +361,7 @@ def test_an_update_that_was_merged_and_reverted_is_proposed_again(repository: Re
     assert [line.split()[1] for line in repository.asked] == ["create", "list", "create"]
 
 
+@pytest.mark.slow
 def test_a_commit_that_is_checked_out_needs_the_name_of_the_branch(repository: Repository) -> None:
     git(repository.project, "checkout", "--quiet", "--detach")
     before = git(repository.project, "branch", "--list")
@@ -359,6 +371,7 @@ def test_a_commit_that_is_checked_out_needs_the_name_of_the_branch(repository: R
     assert repository.ready["base"] == "trunk"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("detached", [False, True])
 def test_where_git_does_not_commit_everything_is_as_before(
     repository: Repository, detached: bool
@@ -379,6 +392,7 @@ def test_where_git_does_not_commit_everything_is_as_before(
     assert not repository.report.exists()
 
 
+@pytest.mark.slow
 def test_what_is_ignored_stays_where_git_does_not_commit(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.2.0")
     script = "open('.gitignore', 'w').close()\nopen('new.txt', 'w').close()\nraise SystemExit(1)\n"
@@ -395,6 +409,7 @@ def test_what_is_ignored_stays_where_git_does_not_commit(history: Path, tmp_path
     assert git(project, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_an_update_that_is_refused_fails_with_its_sentence(history: Path, tmp_path: Path) -> None:
     packages = ["torchvision", "torchaudio"]
     project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
@@ -409,6 +424,7 @@ def test_an_update_that_is_refused_fails_with_its_sentence(history: Path, tmp_pa
     assert not repository.report.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("status", [1, 5])  # 5 is not pytest's here, which found no tests
 def test_a_failing_installation_makes_a_draft_with_its_output(
     history: Path, tmp_path: Path, status: int
@@ -424,6 +440,7 @@ def test_a_failing_installation_makes_a_draft_with_its_output(
     assert repository.ready["draft"] is True
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("answers", "said"),
     [
@@ -449,6 +466,7 @@ def test_answers_that_cannot_be_read_are_one_sentence(
     assert git(project, "branch", "--list").split() == ["*", "main"]
 
 
+@pytest.mark.slow
 def test_a_missing_copier_is_one_sentence(repository: Repository) -> None:
     command = [sys.executable, str(repository.script), "prepare", "--report", "x"]
     done = subprocess.run(
@@ -462,6 +480,7 @@ def test_a_missing_copier_is_one_sentence(repository: Repository) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_shallow_checkout_is_enough(repository: Repository) -> None:
     """Which is what the workflow has."""
     shallow = repository.folder / "shallow"
@@ -475,6 +494,7 @@ def test_a_shallow_checkout_is_enough(repository: Repository) -> None:
     assert "_commit: v2.0.0" in git(repository.remote, "show", f"{BRANCH}:.copier-answers.yml")
 
 
+@pytest.mark.slow
 def test_a_remote_that_refuses_is_one_sentence(repository: Repository) -> None:
     repository.done("prepare")
     git(repository.project, "remote", "set-url", "origin", str(repository.folder / "nowhere"))

@@ -10,6 +10,8 @@ from copier import run_copy
 from render.projects import commit, copier, files, git, recorded, start, update
 from update.versions import MATRIX, assert_clean, edit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("damage", "said"),
