@@ -90,8 +90,10 @@ def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(
     project = started(tools, tmp_path, "poetry", compute_platform)
     with ExitStack() as stack:
         stack.enter_context(tools.index.failing("/pypi/", 404))
+        # What Poetry has kept would not be asked for again.
+        cache = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}
         with pytest.raises(ToolFailedError) as stopped:
-            bootstrap(tools, project)
+            bootstrap(tools, project, **cache)
         said = str(stopped.value)
         assert (
             "bootstrap: What answers as PyPI here has no JSON interface, which Poetry asks" in said

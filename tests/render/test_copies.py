@@ -30,9 +30,12 @@ ALWAYS = """
 .copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
 bootstrap.cmd bootstrap.ps1 bootstrap.sh pyproject.toml
 scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/template_update.py scripts/torch_builds.json
-scripts/bootstrapping/__init__.py scripts/bootstrapping/command.py
-scripts/bootstrapping/environment.py scripts/bootstrapping/machine_build.py
-scripts/bootstrapping/places.py scripts/bootstrapping/project.py scripts/bootstrapping/runner.py
+scripts/bootstrapping/__init__.py scripts/bootstrapping/choice.py scripts/bootstrapping/command.py
+scripts/bootstrapping/environment.py scripts/bootstrapping/failures.py
+scripts/bootstrapping/fallback.py scripts/bootstrapping/index.py
+scripts/bootstrapping/machine_build.py scripts/bootstrapping/places.py
+scripts/bootstrapping/project.py scripts/bootstrapping/requirements.py
+scripts/bootstrapping/runner.py scripts/bootstrapping/settings.py
 scripts/bootstrapping/system.py scripts/gpu_smoke/__init__.py scripts/gpu_smoke/catalogue.py
 scripts/gpu_smoke/check.py scripts/gpu_smoke/command.py scripts/gpu_smoke/device_checks.py
 scripts/gpu_smoke/driver_checks.py scripts/gpu_smoke/environment_checks.py

@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # they take 0.1 s to load, and only a run that installs needs
     import urllib.request
 
 T = TypeVar("T")
+Reply = Any  # of urllib
 TRY = 5.0  # seconds for an answer, twice: what a person waits without a doubt
 STALLED = 8192  # bytes: fewer of a page within a try are no answer
 UNTRUSTED = re.compile(
@@ -126,7 +127,7 @@ class Visit:
             whole = False
         return Page(html.unescape(unquote(b"".join(pieces).decode("utf-8", "replace"))), whole)
 
-    def open(self, url: str, ipv4: bool = False, method: str = "GET") -> Any:  # noqa: ANN401
+    def open(self, url: str, ipv4: bool = False, method: str = "GET") -> Reply:
         """Ask for a page; its reply, or an exception of urllib's."""
         import urllib.request
 
@@ -144,15 +145,15 @@ class Visit:
         import urllib.request
 
         context = self.certificates()
-        source = ("0.0.0.0", 0) if ipv4 else None  # noqa: S104 - it binds this end alone
+        source = ("0.0.0.0", 0) if ipv4 else None  # this end alone
 
         class Plain(urllib.request.HTTPHandler):
-            def http_open(self, request: urllib.request.Request) -> Any:  # noqa: ANN401
+            def http_open(self, request: urllib.request.Request) -> Reply:
                 kind = functools.partial(http.client.HTTPConnection, source_address=source)
                 return self.do_open(kind, request)
 
         class Secure(urllib.request.HTTPSHandler):
-            def https_open(self, request: urllib.request.Request) -> Any:  # noqa: ANN401
+            def https_open(self, request: urllib.request.Request) -> Reply:
                 kind = functools.partial(http.client.HTTPSConnection, source_address=source)
                 return self.do_open(kind, request, context=context)
 
