@@ -39,6 +39,7 @@ def bootstrap(tools: Tools, project: Path, *options: str, **env: str) -> str:
     return tools.run("sh", "bootstrap.sh", "--no-smoke", *options, cwd=project, env=env)
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
     tools: Tools, tmp_path: Path, manager: str
@@ -66,6 +67,7 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
     assert "Nothing to do" in bootstrap(tools, project)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", "poetry"])
 def test_the_locked_versions_are_used_beside_pypi_s_wheels(
     tools: Tools, tmp_path: Path, manager: str
@@ -84,6 +86,7 @@ def test_the_locked_versions_are_used_beside_pypi_s_wheels(
     assert changes(project) == ""
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_another_build_is_installed_where_the_project_s_own_cannot_be_locked(
     tools: Tools, tmp_path: Path, manager: str
@@ -101,6 +104,7 @@ def test_another_build_is_installed_where_the_project_s_own_cannot_be_locked(
     assert changes(project) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", "poetry"])
 def test_of_a_lock_file_that_is_out_of_date_what_fits_is_used(
     tools: Tools, tmp_path: Path, manager: str
@@ -125,6 +129,7 @@ def test_of_a_lock_file_that_is_out_of_date_what_fits_is_used(
     assert lock.read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_package_with_a_place_of_its_own_is_taken_from_there_alone(
     tools: Tools, tmp_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ pytestmark = [
 ]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
     tools: Tools, tmp_path: Path, manager: str
@@ -45,6 +46,7 @@ def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
     assert installed(tools, project)["torch"].endswith("+cu130")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("manager", "text", "variables", "named"),
     [
@@ -83,6 +85,7 @@ def test_a_setting_that_may_be_the_reason_is_named_with_its_place(
     assert "secret" not in said.partition("bootstrap: ")[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compute_platform", ["pypi", "cpu"])
 def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(
     tools: Tools, tmp_path: Path, compute_platform: str
