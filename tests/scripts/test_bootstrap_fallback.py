@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,18 @@ def test_a_refusal_is_one_sentence_and_names_only_what_helps(tmp_path: Path) -> 
     assert "compute_platform=pypi" not in done.stderr
     assert "pytorch_index_url=https://mirror.example/whl" in done.stderr
     assert not (demo.root / ".venv").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
+def test_a_silent_index_is_told_within_15_seconds_whatever_the_manager(
+    tmp_path: Path, manager: str
+) -> None:
+    with serving(lambda _: time.sleep(60)) as (url, _):
+        demo = with_index(tmp_path, url, manager)
+        started = time.monotonic()
+        done = demo.run()
+        took = time.monotonic() - started
+    assert done.returncode == 5
+    assert done.stderr.startswith(f"bootstrap: {url} cannot be reached (no answer within 5 s)")
+    assert took < 15
