@@ -32,7 +32,7 @@ bootstrap.cmd bootstrap.ps1 bootstrap.sh pyproject.toml
 scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/template_update.py scripts/torch_builds.json
 scripts/bootstrapping/__init__.py scripts/bootstrapping/choice.py scripts/bootstrapping/command.py
 scripts/bootstrapping/environment.py scripts/bootstrapping/failures.py
-scripts/bootstrapping/fallback.py scripts/bootstrapping/index.py
+scripts/bootstrapping/fallback.py scripts/bootstrapping/index.py scripts/bootstrapping/locking.py
 scripts/bootstrapping/machine_build.py scripts/bootstrapping/places.py
 scripts/bootstrapping/project.py scripts/bootstrapping/requirements.py
 scripts/bootstrapping/runner.py scripts/bootstrapping/settings.py

@@ -275,3 +275,26 @@ def test_a_silent_index_is_told_within_15_seconds_whatever_the_manager(
     assert done.returncode == 5
     assert done.stderr.startswith(f"bootstrap: {url} cannot be reached (no answer within 5 s)")
     assert took < 15
+
+
+def test_the_project_s_own_extras_are_read_and_not_looked_for_on_an_index() -> None:
+    """Somebody else may have put a package of the project's name there."""
+    requirements = module("requirements")
+    own = {"label": "CPU", "release": "2.14.1", "index_url": NOBODY, "platforms": {LINUX: CPU}}
+    builds = {"cpu": {**own, "extra_packages": ["triton-rocm"]}}
+    project = module("project").Project("uv", MINOR, f"=={MINOR}.*", "cpu", builds, {})
+    pyproject = {
+        "project": {
+            "name": "my-project",
+            "dependencies": ["torch==2.14.1", "triton-rocm ; sys_platform == 'linux'", "numpy"],
+            "optional-dependencies": {"all": ["My.Project[viz, all]"], "viz": ["requests>=2"]},
+        },
+        "dependency-groups": {
+            "dev": ["pytest", "my_project[all]", {"include-group": "more"}],
+            "more": ["ruff", {"include-group": "dev"}],
+            "docs": ["sphinx"],
+        },
+    }
+    assert requirements.asked(project, pyproject) == ["numpy", "pytest", "requests>=2", "ruff"]
+    everything = {**pyproject, "tool": {"uv": {"default-groups": "all"}}}
+    assert "sphinx" in requirements.asked(project, everything)

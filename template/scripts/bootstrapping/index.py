@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import netrc
+import os
 import queue
 import re
 import threading
@@ -215,7 +216,21 @@ class Visit:
     def may_log_in(self) -> bool:
         """Whether the manager may have a password for this index."""
         named = [self.env.get(name, "") for name in ("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER")]
-        return bool(self.login()) or any(name in ("subprocess", "import") for name in named)
+        keyring = any(name in ("subprocess", "import") for name in named)
+        return bool(self.login()) or keyring or any(one.exists() for one in self.kept_passwords())
+
+    def kept_passwords(self) -> list[Path]:
+        """Where the manager itself keeps passwords: `uv auth login`, `poetry config http-basic`."""
+        home = Path(self.env.get("HOME") or os.devnull)
+        if self.manager == "uv":
+            data = self.env.get("XDG_DATA_HOME") or home / ".local/share"
+            folder = self.env.get("UV_CREDENTIALS_DIR") or Path(data, "uv", "credentials")
+            return [Path(folder, "credentials.toml")]
+        if self.manager == "poetry":
+            config = self.env.get("XDG_CONFIG_HOME") or home / ".config"
+            folder = self.env.get("POETRY_CONFIG_DIR") or Path(config, "pypoetry")
+            return [Path(folder, "auth.toml")]
+        return []
 
     def trouble(self, error: Exception) -> Trouble | None:
         """What an exception of urllib's says of the index; None if it says nothing."""
@@ -227,8 +242,8 @@ class Visit:
             return Trouble(what, sure=not denied)
         reason = getattr(error, "reason", error)
         what = f"{self.url} cannot be reached ({words_of(reason)})"
-        if UNTRUSTED.search(str(reason)):  # the system's certificates need not be the manager's
-            return Trouble(what, sure=bool(self.bundle()))
+        if UNTRUSTED.search(str(reason)):  # a manager may be told to trust more, or everything
+            return Trouble(what, sure=False)
         return Trouble(what, sure=isinstance(error, OSError))
 
     def files(self, page: str, wheel: str) -> Trouble | None:

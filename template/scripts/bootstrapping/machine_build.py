@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 from .places import ROOT, TOOLS, VENV, StopError, say, venv_python
 from .project import Project, no_index, pins
 from .requirements import (
+    asked,
     constraining,
     own_packages,
-    pip_lines,
     poetry_asked,
     poetry_lines,
     read_toml,
@@ -47,9 +47,8 @@ def install_machine_build(runner: Runner, manager: list[str], title: str, lock: 
         drop_own_constraints(runner)
         if not runner.options.dry_run:
             write(constraints(project), build_lines(project, runner.platform))
-        lines = pip_lines(project, *data) if data else []
-        name = write_requirements(runner, lines)
-        runner.run(title, [*install, "-r", name, "--group", "dev"], venv=True)
+        name = write_requirements(runner, asked(project, *data) if data else [])
+        runner.run(title, [*install, "-r", name], venv=True)
     # Its metadata ask for the project's own build.
     runner.run("installing the project", [*install, "--no-deps", "-e", "."], venv=True)
 
@@ -122,13 +121,17 @@ def constraints(project: Project) -> Path:
 
 
 def build_lines(project: Project, platform: str) -> list[str]:
-    """Exact pins of the build's wheels, and the only pages of its index that are looked at."""
+    """Exact pins of the build's wheels, and the only pages of its index that are looked at.
+
+    PyPI's 2.14.1 is to be no 2.14.1+cu130 of another index that this machine has set.
+    """
     build = project.build
     packages = build["platforms"][platform]["packages"]
+    exactly = "==" if build["index_url"] else "==="
     pages = [*packages, *build["extra_packages"]] if build["index_url"] else []
     return [
         *(f"--find-links {build['index_url']}/{page}/" for page in pages),
-        *(f"{package}=={version}" for package, version in packages.items()),
+        *(f"{package}{exactly}{version}" for package, version in packages.items()),
     ]
 
 

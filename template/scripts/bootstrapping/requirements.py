@@ -87,13 +87,6 @@ def read_toml(runner: Runner, *names: str) -> list[dict[str, Any]]:
     return list(json.loads(answer))
 
 
-def pip_lines(project: Project, pyproject: dict[str, Any]) -> list[str]:
-    """The project's dependencies, without those that make its own build."""
-    own = own_packages(project)
-    asked = pyproject.get("project", {}).get("dependencies", [])
-    return [line for line in asked if plain(line) not in own]
-
-
 def poetry_lines(project: Project, lock: dict[str, Any], pyproject: dict[str, Any]) -> list[str]:
     """What `poetry sync` would install, without torch and what only torch needs."""
     own, rows = own_packages(project), dict[str, list[dict[str, Any]]]()
@@ -138,7 +131,7 @@ def poetry_line(row: dict[str, Any]) -> str:
     return f"{line} ; {markers}" if markers else line
 
 
-# --- Without a lock file that does: what pyproject.toml asks for
+# --- Without a lock file, or one that does: what pyproject.toml asks for
 
 
 def asked(project: Project, pyproject: Table) -> list[str]:
@@ -150,7 +143,24 @@ def asked(project: Project, pyproject: Table) -> list[str]:
         wanted += flat(groups, name)
     if project.manager == "uv":  # as it had them before there were groups
         wanted += pyproject.get("tool", {}).get("uv", {}).get("dev-dependencies", [])
-    return [line for line in wanted if plain(line) not in own]
+    return [line for line in with_own_extras(pyproject, wanted) if plain(line) not in own]
+
+
+def with_own_extras(pyproject: Table, lines: Iterable[str], seen: str = " ") -> Iterator[str]:
+    """These requirements, with what the project's own extras ask for in the place of its name.
+
+    By that name, an index may have something else.
+    """
+    project = pyproject.get("project", {})
+    extras = {normal(name): more for name, more in project.get("optional-dependencies", {}).items()}
+    for line in lines:
+        if plain(line) != normal(project.get("name", "")):
+            yield line
+            continue
+        named = re.match(r"[\w.-]+\s*\[([^]]*)\]", line.strip())
+        for name in map(normal, named[1].replace(" ", "").split(",") if named else []):
+            if f" {name} " not in seen:
+                yield from with_own_extras(pyproject, extras.get(name, []), f"{seen}{name} ")
 
 
 def default_groups(project: Project, pyproject: Table) -> list[str]:
