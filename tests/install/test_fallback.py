@@ -67,6 +67,52 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
     assert "Nothing to do" in bootstrap(tools, project)
 
 
+@pytest.mark.few(1)
+@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize("blocked", ["torch-", "torchvision/"])
+def test_an_index_of_which_a_page_or_the_files_are_blocked_is_blocked(
+    tools: Tools, tmp_path: Path, manager: str, blocked: str
+) -> None:
+    project = started(tools, tmp_path, manager)
+    env = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1", "POETRY_CACHE_DIR": str(tmp_path / "cache")}
+    with tools.index.failing(f"/whl/cpu/{blocked}", 403):
+        with pytest.raises(ToolFailedError) as stopped:
+            bootstrap(tools, project, **env)
+        assert "  ./bootstrap.sh --fallback pypi\n" in str(stopped.value)
+        assert "unset" not in str(stopped.value)
+        said = bootstrap(tools, project, "--fallback", "pypi", **env)
+    assert "PyPI's own wheels stand in for CPU, on this machine alone." in said
+    assert "+" not in installed(tools, project)["torch"]
+
+
+@pytest.mark.slow
+def test_another_index_that_this_machine_has_set_does_not_mix_with_pypi_s_wheels(
+    tools: Tools, tmp_path: Path
+) -> None:
+    project = started(tools, tmp_path, "pip")
+    env = {"PIP_EXTRA_INDEX_URL": f"{tools.index.pytorch_url}/cu130"}
+    with tools.index.failing("/whl/cpu", 403):
+        bootstrap(tools, project, "--fallback", "pypi", **env)
+    assert "+" not in installed(tools, project)["torch"]
+
+
+@pytest.mark.slow
+def test_a_primary_mirror_of_poetry_keeps_its_login(tools: Tools, tmp_path: Path) -> None:
+    project = started(tools, tmp_path, "poetry")
+    source = f'\n[[tool.poetry.source]]\nname = "corp"\nurl = "{tools.index.simple_url}"\n'
+    with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
+        file.write(f'{source}priority = "primary"\n')
+    login = {"POETRY_HTTP_BASIC_CORP_USERNAME": "me", "POETRY_HTTP_BASIC_CORP_PASSWORD": "s3cret"}
+    with (
+        tools.index.login_required("me", "s3cret", "/simple/"),
+        tools.index.failing("/whl/", 403),
+    ):
+        bootstrap(tools, project, "--fallback", "pypi", **login)
+    assert "+" not in installed(tools, project)["torch"]
+    written = [path.read_text(errors="replace") for path in (project / ".tools").glob("*.*")]
+    assert [text for text in written if "s3cret" in text] == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", "poetry"])
 def test_the_locked_versions_are_used_beside_pypi_s_wheels(

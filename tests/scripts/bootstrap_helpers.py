@@ -104,6 +104,9 @@ def other_python(*minors: str) -> tuple[str, Path]:
             before.get("RUNNER_TOOL_CACHE") or "/opt/hostedtoolcache", "Python"
         ): "{}.*/*/bin/python",
         home / ".local/share/uv/python": "cpython-{}.*/bin/python",
+        Path(
+            sys.base_prefix
+        ).parent: "{}.*/bin/python",  # beside the running one, as pyenv has them
     }
     for minor in minors or ("3.10", "3.11", "3.12", "3.13", "3.14"):
         places = [one for store, name in stores.items() for one in store.glob(name.format(minor))]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from .choice import why_no_fallback
-from .index import LOGIN, UNTRUSTED, Trouble, index_trouble
+from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
 from .places import LOG, ROOT, TYPED, WINDOWS, StopError, update_command
 from .project import Project
 from .settings import settings_advice
@@ -17,7 +17,7 @@ from .system import get_python
 UNREACHABLE = re.compile(
     r"Failed to fetch|error sending request|Max retries|[Cc]onnection (broken|refused|reset)|"
     r"ConnectionError|timed out|[Nn]ame resolution|dns error|getaddrinfo|HTTP (error|status)|"
-    r"Network is unreachable|All attempts to connect|Server Error|Authorization error|"
+    r"Network is unreachable|All attempts to connect|(Server|Client) Error|Authorization error|"
     r"returned a \d+|could not be queried|from versions: none"
 )
 # What they say of a version that they did not see. Only asking the index tells the reason.
@@ -86,6 +86,8 @@ def failure(
         what, todo = f"The disk is full: {title} failed.", SPACE
     elif UNTRUSTED.search(text):
         what, todo = certificate_advice(title, tool)
+        found = index_trouble(project.build, platform, tool, env) if asks_index else None
+        trouble = found if found and UNTRUSTED.search(found.what) else None
     elif known:
         what, todo = known
     elif asks_index and tool == "poetry" and NO_JSON.search(text):
@@ -113,7 +115,10 @@ def index_at_fault(
     if trouble and "cannot be reached" in trouble.what and not UNREACHABLE.search(text):
         # It knew enough without it; but pip goes on without a page.
         return trouble if tool == "pip" and re.search(r"\btorch\w*==", text) else None
-    return trouble
+    if trouble:
+        return trouble
+    said = [line for line in text.splitlines() if UNREACHABLE.search(line)]
+    return trouble_behind(project.build, platform, tool, env, said)
 
 
 def index_advice(
@@ -131,6 +136,9 @@ def index_advice(
     if UNTRUSTED.search(what):
         return certificate_advice(failed, tool)
     what = f"{what}: {failed}."
+    if PROXY.search(what):
+        word = "set HTTPS_PROXY=" if WINDOWS else "unset HTTPS_PROXY"
+        return what, f"Mend the proxy setting, or take it away (`{word}`), then run this again."
     if not project.build["index_url"] or not trouble:
         return what, CHECK
     mirror = update_command("pytorch_index_url=https://mirror.example/whl")

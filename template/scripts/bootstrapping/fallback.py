@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .choice import why_no_fallback
 from .environment import read_stamp
 from .failures import IndexStopError, index_advice
-from .index import LOGIN, UNTRUSTED, Trouble, index_trouble
+from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble
 from .places import step
 from .project import FALLBACK
 from .requirements import one_index
@@ -54,7 +54,7 @@ def fall_back(runner: Runner, trouble: Trouble, stop: IndexStopError | None = No
     shut = LOGIN.search(trouble.what) or UNTRUSTED.search(trouble.what)
     if not fallback and (shut or runner.options.quiet or not on_a_terminal()):
         raise stop
-    if why_no_fallback(project, platform):
+    if PROXY.search(trouble.what) or why_no_fallback(project, platform):
         raise stop
     print(f"  {trouble.what}.", flush=True)
     if not fallback and not wanted():

@@ -8,13 +8,15 @@ import netrc
 import os
 import queue
 import re
+import socket
 import threading
+import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from .settings import pip_setting
+from .settings import pip_setting, uv_settings
 
 if TYPE_CHECKING:  # they take 0.1 s to load, and only a run that installs needs them
     import ssl
@@ -24,9 +26,11 @@ T = TypeVar("T")
 Reply = Any  # of urllib
 TRY = 5.0  # seconds for an answer, twice: what a person waits without a doubt
 STALLED = 8192  # bytes: fewer of a page within a try are no answer
+ENOUGH = 1 << 24  # bytes: PyTorch's longest page has less than a tenth
 UNTRUSTED = re.compile(
     r"CERTIFICATE_VERIFY_FAILED|UnknownIssuer|invalid peer certificate|certificate verify failed"
 )
+PROXY = re.compile(r"^The proxy \S+ cannot be reached")
 LOGIN = re.compile(r"(answered|failed:) 407\b|proxy auth\w+ required", re.IGNORECASE)
 # Where each manager looks for certificates that the system does not have.
 BUNDLES = {
@@ -47,7 +51,7 @@ class Trouble(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What an index answered; `whole`: all of it came in time."""
+    """What an index answered; `whole`: all of it came in time, and there was an end to it."""
 
     text: str
     whole: bool
@@ -75,6 +79,31 @@ def index_trouble(
         return Trouble(what, sure=not visit.may_log_in())
     row = build["platforms"].get(platform, {"packages": {}})
     return visit.files(page.text, f"torch-{row['packages'].get('torch', build['release'])}-")
+
+
+def trouble_behind(
+    build: Mapping[str, Any], platform: str, manager: str, env: Mapping[str, str], said: list[str]
+) -> Trouble | None:
+    """What is wrong with the other pages and the files of an index, after a manager has failed.
+
+    `said`: those of its lines that tell of an address that did not answer as it should.
+    """
+    if not build["index_url"]:
+        return None
+    visit = Visit(str(build["index_url"]), manager, env)
+    packages = build["platforms"].get(platform, {"packages": {}})["packages"]
+    places = [f"{visit.url}/"]
+    for name, version in packages.items():
+        try:
+            page = visit.page(f"/{name}/")
+        except Exception as error:
+            found = visit.trouble(error)
+            return found and found._replace(what=f"{found.what} for {name}")
+        if link := visit.link(page.text, f"{name}-{version}-"):
+            places.append(link.rpartition("/")[0] + "/")
+    if any(place in line for place in places for line in said):
+        return Trouble(f"{visit.url} did not give {manager} all that it asked for")
+    return None
 
 
 class Visit:
@@ -106,27 +135,30 @@ class Visit:
     def read(self, url: str, ipv4: bool) -> Page:
         """Fetch a page, in a thread: a name server that keeps silent knows no time limit."""
         pieces: list[bytes] = []
+        late = threading.Event()
+        headers: dict[str, str] = {}
 
-        def fetch() -> Callable[[], str]:
-            reply = self.open(url, ipv4)
+        def fetch() -> bool:
+            with self.open(url, ipv4) as reply:
+                headers.update(reply.headers)
+                while piece := reply.read1(1 << 16):
+                    pieces.append(piece)
+                    if late.is_set() or sum(map(len, pieces)) > ENOUGH:
+                        return False
+            return True
 
-            def rest() -> str:
-                with reply:
-                    while piece := reply.read1(1 << 16):
-                        pieces.append(piece)
-                return ""
-
-            return rest
-
-        rest = within(TRY, fetch)
         try:
-            within(TRY, rest)
-            whole = True
+            whole = within(TRY, fetch)
         except TimeoutError:
             if sum(map(len, pieces)) < STALLED:
                 raise
             whole = False
-        return Page(html.unescape(unquote(b"".join(pieces).decode("utf-8", "replace"))), whole)
+        finally:
+            late.set()
+        text = b"".join(pieces[:])
+        if headers.get("Content-Encoding") == "gzip":  # though nobody asked for it
+            text = zlib.decompressobj(wbits=31).decompress(text, ENOUGH)
+        return Page(html.unescape(unquote(text.decode("utf-8", "replace"))), whole)
 
     def open(self, url: str, ipv4: bool = False, method: str = "GET") -> Reply:
         """Ask for a page; its reply, or an exception of urllib's."""
@@ -135,9 +167,15 @@ class Visit:
         # Some hosts turn away the name by which urllib goes.
         headers = {"User-Agent": f"{self.manager}/bootstrap", "Accept": "text/html, */*;q=0.1"}
         request = urllib.request.Request(url, headers=headers, method=method)
-        if urlsplit(url).hostname == self.parts.hostname and (login := self.login()):
+        there = urlsplit(url)
+        same = (there.scheme, there.hostname, there.port) == self.place()
+        if same and (login := self.login()):
             request.add_unredirected_header("Authorization", login)  # it is for this host alone
         return self.opener(ipv4).open(request, timeout=TRY)
+
+    def place(self) -> tuple[str, str | None, int | None]:
+        """Whom the password is for."""
+        return self.parts.scheme, self.parts.hostname, self.parts.port
 
     def opener(self, ipv4: bool) -> urllib.request.OpenerDirector:
         """What connects as the manager would."""
@@ -168,9 +206,10 @@ class Visit:
         own = pip_setting("proxy", self.env) if self.manager == "pip" else ""
         if own:
             return {"http": own, "https": own}
-        found = dict(urllib.request.getproxies())
+        found = {scheme: url.strip() for scheme, url in urllib.request.getproxies().items()}
         every = found.get("all", "")
-        return {"http": every, "https": every, **found} if every else found
+        found = {"http": every, "https": every, **found} if every else found
+        return found if self.manager != "uv" else {**uv_proxies(self.env), **found}
 
     def proxy(self) -> str:
         """The proxy for this index; empty if it is asked directly."""
@@ -191,7 +230,9 @@ class Visit:
         """What to trust; the system's own where the manager was told nothing."""
         import ssl
 
-        return ssl.create_default_context(cafile=self.bundle() or None)
+        with contextlib.suppress(OSError):  # no certificates: the manager says so itself
+            return ssl.create_default_context(cafile=self.bundle() or None)
+        return ssl.create_default_context()
 
     def login(self) -> str:
         """The header for a private index, from the places that the managers share."""
@@ -244,7 +285,16 @@ class Visit:
         what = f"{self.url} cannot be reached ({words_of(reason)})"
         if UNTRUSTED.search(str(reason)):  # a manager may be told to trust more, or everything
             return Trouble(what, sure=False)
+        if self.proxy() and isinstance(reason, ConnectionRefusedError | socket.gaierror):
+            host = urlsplit(self.proxy()).netloc.rpartition("@")[2] or self.proxy()
+            return Trouble(f"The proxy {host} cannot be reached ({words_of(reason)})")
         return Trouble(what, sure=isinstance(error, OSError))
+
+    def link(self, page: str, wheel: str) -> str:
+        """The address of a wheel, by the beginning of its name; empty if the page has none."""
+        pattern = rf"href=[\"']([^\"']*{re.escape(wheel)}[^\"'#]*)"
+        found = re.search(pattern, page)
+        return urljoin(f"{self.url}/torch/", found[1]) if found else ""
 
     def files(self, page: str, wheel: str) -> Trouble | None:
         """What is wrong with the host of the files, where it is another one than that of the list.
@@ -253,9 +303,7 @@ class Visit:
         """
         import urllib.error
 
-        pattern = rf"href=[\"']([^\"']*{re.escape(wheel)}[^\"']*)[\"']"
-        link = re.search(pattern, page)
-        target = urlsplit(urljoin(f"{self.url}/torch/", link[1] if link else ""))
+        target = urlsplit(self.link(page, wheel))
         if not target.netloc or target.netloc == self.parts.netloc:
             return None
         try:
@@ -270,6 +318,13 @@ class Visit:
         except Exception:  # it was reached, and is slow
             return None
         return None
+
+
+def uv_proxies(env: Mapping[str, str]) -> dict[str, str]:
+    """The proxies in uv's own files, by scheme."""
+    found = {one.name: one.value.strip("\"'") for one in uv_settings(env)}
+    schemes = (("http", "http-proxy"), ("https", "https-proxy"))
+    return {scheme: found[name] for scheme, name in schemes if name in found}
 
 
 def within(seconds: float, work: Callable[[], T]) -> T:

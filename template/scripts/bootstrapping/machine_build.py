@@ -6,12 +6,16 @@ Whatever the manager: exact pins of the build's wheels, and lines for the rest, 
 
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
 from .places import ROOT, TOOLS, VENV, StopError, say, venv_python
 from .project import Project, no_index, pins
 from .requirements import (
+    Table,
     asked,
     constraining,
     own_packages,
@@ -78,24 +82,42 @@ def install_for_poetry(runner: Runner, install: list[str], title: str, resolve: 
     project, lock = runner.project, runner.project.lock
     if not resolve:
         data = read_toml(runner, lock.name, "pyproject.toml")
-        name = write_requirements(runner, poetry_lines(project, *data) if data else [])
+        lines = poetry_lines(project, *data) if data else []
+        name = write_requirements(runner, logged_in(runner, lines, *data[1:]))
         runner.run(title, [*install, "-r", name], venv=True)
         return
     data = read_toml(runner, "pyproject.toml")
-    name = write_requirements(runner, poetry_asked(project, *data) if data else [])
+    lines = poetry_asked(project, *data) if data else []
+    name = write_requirements(runner, logged_in(runner, lines, *data))
     near: list[str] = []
-    try:
+    with contextlib.suppress(StopError):  # it has merge markers, say
         old = read_toml(runner, lock.name, "pyproject.toml") if lock.exists() else []
-        file = TOOLS / "locked.txt"
         if old:
-            write(file, constraining(poetry_lines(project, *old)))
-            near = ["-c", str(file.relative_to(ROOT))]
+            write(TOOLS / "locked.txt", constraining(poetry_lines(project, *old)))
+            near = ["-c", str((TOOLS / "locked.txt").relative_to(ROOT))]
+    try:
         runner.run(title, [*install, "-r", name, *near], venv=True)
     except StopError:
         if not near:
             raise
         say(f"  again, without the versions of {lock.name}, which pyproject.toml rules out")
         runner.run(title, [*install, "-r", name], venv=True)
+
+
+def logged_in(runner: Runner, lines: list[str], *pyproject: Table) -> list[str]:
+    """These lines, without an index that Poetry has a password for: pip gets it in a variable."""
+    sources = pyproject[0].get("tool", {}).get("poetry", {}).get("source", []) if pyproject else []
+    for source in sources:
+        line = f"--index-url {str(source.get('url', '')).rstrip('/')}"
+        prefix = f"POETRY_HTTP_BASIC_{re.sub(r'[^A-Z0-9]', '_', source['name'].upper())}_"
+        user, word = (runner.env.get(f"{prefix}{part}", "") for part in ("USERNAME", "PASSWORD"))
+        mine = [one for one in lines if one.rstrip("/") == line]
+        if user and mine:
+            parts = urlsplit(mine[0].partition(" ")[2])
+            place = f"{quote(user, '')}:{quote(word, '')}@{parts.netloc}"
+            runner.env["PIP_INDEX_URL"] = parts._replace(netloc=place).geturl()
+            return [one for one in lines if one not in mine]
+    return lines
 
 
 def write_requirements(runner: Runner, lines: list[str]) -> str:

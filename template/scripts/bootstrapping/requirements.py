@@ -54,7 +54,8 @@ def one_index(project: Project) -> str:
 
     Stop if there are several: a private package could then come from the wrong one.
     """
-    text = project.lock.read_text(encoding="utf-8") if project.lock.exists() else ""
+    lock = project.lock
+    text = lock.read_text(encoding="utf-8", errors="replace") if lock.exists() else ""
     if project.manager == "uv":
         urls = re.findall(r'^source = \{ registry = "([^"]+)" \}', text, re.MULTILINE)
     else:
@@ -124,6 +125,7 @@ def poetry_line(row: dict[str, Any]) -> str:
     line = f"{row['name']}=={row['version']}"
     if source.get("type") == "git":
         line = f"{row['name']} @ git+{source['url']}@{source['resolved_reference']}"
+        line += f"#subdirectory={source['subdirectory']}" if source.get("subdirectory") else ""
     elif source.get("type") == "url":
         line = f"{row['name']} @ {source['url']}"
     elif source.get("type") in ("directory", "file"):
@@ -170,7 +172,7 @@ def default_groups(project: Project, pyproject: Table) -> list[str]:
         tables = tool.get("poetry", {}).get("group", {})
         return [name for name in names if not tables.get(name, {}).get("optional")]
     chosen = tool.get("uv", {}).get("default-groups", ["dev"])
-    return [name for name in names if chosen == "all" or name in chosen]
+    return names if chosen == "all" else [n for n in names if normal(n) in map(normal, chosen)]
 
 
 def flat(groups: Table, name: str, seen: tuple[str, ...] = ()) -> Iterator[str]:
@@ -209,6 +211,8 @@ def placed(project: Project, line: str, source: Table) -> str:
         at += f"#subdirectory={source['subdirectory']}" if source.get("subdirectory") else ""
     elif "path" in source:
         at = Path(ROOT, source["path"]).resolve().as_uri()
+        if source.get("editable"):
+            return f"-e {at}"
     if not at or not name:
         raise needs_lock(project, f"{plain(line)} comes from a place of its own")
     markers = [f"({one})" for one in (marker, source.get("marker")) if one]

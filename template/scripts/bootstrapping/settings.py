@@ -189,12 +189,15 @@ def excluding(lines: Iterable[str], packages: Mapping[str, str]) -> str:
 
 
 def without(setting: Setting) -> str:
-    """How to go on without a setting."""
+    """How to go on without a setting; empty where it may be the only way to packages."""
+    words = re.split("[-_]", setting.name.lower())
+    if "index" in words and "no" not in words:
+        return ""
     if setting.where == "the environment":
-        return f"{'set' if WINDOWS else 'unset'} {setting.name}{'=' if WINDOWS else ''}"
+        return f"  {'set' if WINDOWS else 'unset'} {setting.name}{'=' if WINDOWS else ''}"
     if setting.name == "constraint":  # a stronger one, of nothing
-        return f"{'set' if WINDOWS else 'export'} PIP_CONSTRAINT={os.devnull}"
-    return ""
+        return f"  {'set' if WINDOWS else 'export'} PIP_CONSTRAINT={os.devnull}"
+    return f"  (take it out of {setting.where})"
 
 
 def settings_advice(
@@ -216,9 +219,8 @@ def settings_advice(
         return None
     lines = [] if sure else ["These settings of this machine can be the reason:"]
     for one in found:
-        away = without(one)
         lines += [] if sure else [f"  {one}"]
-        lines += [f"  {away}"] if away else [f"  (take it out of {one.where})"]
+        lines += [away] if (away := without(one)) else []
     if sure:
         lines.insert(0, "To go on without it, type this, then run this again:")
     return what, "\n".join(lines)
