@@ -213,7 +213,8 @@ def main(description: str) -> int:
     else:
         return 0
     sys.stdout.flush()
-    if Path.cwd() != ROOT and re.search(rf"^  |{re.escape(TYPED)}", todo, re.MULTILINE):
+    typed = ("copier update", "poetry source", f"  {TYPED}")
+    if Path.cwd() != ROOT and any(command in todo for command in typed):
         todo += f"\nThese commands are for the folder {ROOT}"
     print(f"bootstrap: {what}\n{todo}", file=sys.stderr)
     return code
