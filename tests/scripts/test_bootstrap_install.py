@@ -229,6 +229,7 @@ def test_the_index_is_blamed_only_for_what_it_should_have(
     failures, index, url = module("failures"), module("index"), "http://127.0.0.1:9/whl/cpu"
     found = index.Trouble(f"{url} {trouble}") if trouble else None
     monkeypatch.setattr(failures, "index_trouble", lambda *_: found)
+    monkeypatch.setattr(failures, "trouble_behind", lambda *_: None)
     builds = builds_for("pip", MINOR)["builds"]
     builds["cpu"]["index_url"] = url
     project = module("project").Project("pip", MINOR, f"=={MINOR}.*", "cpu", builds, {})

@@ -162,7 +162,8 @@ def test_what_cannot_be_had_is_refused_and_nothing_changes(
     before = demo.files()
     done = demo.run("--compute-platform", name)
     assert (done.returncode, done.stdout) == (2, "")
-    first, second = done.stderr.splitlines()
+    first, second, *where = done.stderr.splitlines()
+    assert where == ([f"These commands are for the folder {demo.root}"] if "copier" in todo else [])
     assert first.startswith("bootstrap: --compute-platform ")
     assert what in first
     assert todo in second
