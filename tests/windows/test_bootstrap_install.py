@@ -59,7 +59,8 @@ def project(windows: Windows, tools: Tools, real_pip: None) -> str:
     assert done.returncode == 0, said(done)
     for line in ("Python 3.12.9 (C:\\python\\python.exe)", "making .venv ...", "installing (the"):
         assert f"  {line}" in done.stdout
-    wheels = [request.path for request in requests if "/torch-" in request.path]
+    got = [request.path for request in requests if request.method == "GET"]
+    wheels = [path for path in got if "/torch-" in path]
     assert wheels, "torch came from elsewhere"
     assert all("%2Bcpu-cp312-cp312-win_amd64.whl" in path for path in wheels)
     return folder
