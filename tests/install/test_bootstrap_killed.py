@@ -83,9 +83,9 @@ class Kills:
         output, _ = process.communicate()
         return process.returncode, output
 
-    def usual_seconds(self) -> float:
+    def usual_seconds(self, runs: int) -> float:
         """How long it takes from nothing when it is not killed; the first run fills the caches."""
-        for _ in range(2):
+        for _ in range(runs):
             remove_what_it_makes(self.project)
             started = time.monotonic()
             code, output = self.run()
@@ -94,7 +94,8 @@ class Kills:
 
     def __call__(self, times: int) -> Iterator[str]:
         """Kill it this often; the output of each next run, which must end well."""
-        chance, seconds = random.Random(SEED), self.usual_seconds()
+        seconds = self.usual_seconds(2 if times > 1 else 1)
+        chance = random.Random(SEED)
         for _ in range(times):
             remove_what_it_makes(self.project)
             moment = chance.triangular(0, seconds, seconds)  # it begins with looking

@@ -30,7 +30,6 @@ tests/update/test_projects.py::test_a_series_gets_its_newest_patch
 """
 REGISTRY = """
 tests/install/test_real_metadata.py::test_uv_poetry_and_pip_lock_the_same_build_once[2.15]
-tests/install/test_real_metadata.py::test_a_second_poetry_sync_of_the_real_lock_does_nothing
 """
 NOWHERE = "http://127.0.0.1:9/simple"
 # File by file, what somebody may have set, or an organisation for everybody.

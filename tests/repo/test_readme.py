@@ -98,7 +98,7 @@ def test_the_workflow_runs_the_test_command() -> None:
     runs = [step["run"] for step in steps if "run" in step]
     # A runner's own Python is on PATH, and the launcher would take another one.
     windows = command("test command, Windows").replace("py -m venv", "python -m venv")
-    assert runs == ["bash .ci/run", windows]
+    assert runs == ["bash .ci/run", windows, r".venv\Scripts\python -m pytest -m slow"]
 
 
 @pytest.mark.parametrize("name", ["questions", "smoke-test"])
