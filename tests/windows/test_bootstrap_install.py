@@ -211,7 +211,7 @@ def test_uv_exe_installs_the_build_also_after_a_power_cut(windows: Windows, tool
         ["cmd", "/d", "/c", "bootstrap.cmd", "--no-smoke"], cwd=folder, path=path, **env
     )
     assert process.stdout is not None
-    while " ... " not in (line := process.stdout.readline()) and line:
+    while "making .venv ... " not in (line := process.stdout.readline()) and line:
         pass  # .venv is made: now it locks, then installs
     assert "making .venv" in line, line
     windows.restart()
