@@ -128,10 +128,8 @@ def install_offline(runner: Runner, manager: list[str]) -> None:
     project, python = runner.project, ["--python", runner.project.python]
     if project.manager == "uv" and not runner.options.wheelhouse:
         lock_packages(runner, [*manager, "lock", "--offline", *python])
-    elif project.manager == "uv":
-        check_lock(runner, [*manager, "lock", "--check", "--offline", *python])
-    elif project.manager == "poetry":
-        check_lock(runner, [*manager, "check", "--lock", "--no-interaction"])
+    elif project.manager != "pip":
+        check_lock(runner, manager)
     else:
         pip = [venv_python(VENV), "-m", "pip", "install", *no_index(runner.options.wheelhouse)]
         runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)

@@ -45,9 +45,9 @@ def fall_back(runner: Runner, trouble: Trouble, stop: IndexStopError | None = No
     `stop`: what to end with, where a manager has already failed.
     """
     project, platform = runner.project, runner.platform
-    failed = "nothing was changed"
     if not stop:
-        said = index_advice(project, platform, trouble, failed, project.installer)
+        tool = project.installer
+        said = index_advice(project, platform, trouble, "nothing was changed", tool)
         stop = IndexStopError(trouble, *said)
     fallback = runner.options.fallback
     # Where the door is shut for want of a login or a certificate, PyPI is mostly behind it too.

@@ -85,11 +85,11 @@ def restore_lock(lock: Path) -> None:
         LOCK_BEFORE.unlink()
 
 
-def check_lock(runner: Runner, command: list[str]) -> None:
+def check_lock(runner: Runner, manager: list[str]) -> None:
     """Stop if the lock file cannot be used: to make it needs the network."""
     lock = runner.project.lock
-    if runner.options.dry_run or (lock.exists() and runner.ask(command) is not None):
+    state = "" if runner.options.dry_run else lock_state(runner, manager)
+    if not state:
         return
-    state = "does not fit pyproject.toml" if lock.exists() else "is missing"
     todo = f"Type `{runner.project.manager} lock` where there is one, and bring the file here."
     raise StopError(5, f"{lock.name} {state}, and only a network can mend that.", todo)

@@ -43,7 +43,7 @@ def install_machine_build(runner: Runner, manager: list[str], title: str, lock: 
     if lock:
         say(f"  {project.lock.name} {lock}: what it lacks is resolved for this machine, in .tools")
     if project.manager == "uv":
-        install_with_uv(runner, manager, [*install], title, bool(lock))
+        install_with_uv(runner, manager, install, title, bool(lock))
     elif project.manager == "poetry":
         install_for_poetry(runner, install, title, bool(lock))
     else:
