@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -91,22 +90,24 @@ def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(
     tools: Tools, tmp_path: Path, compute_platform: str
 ) -> None:
     project = started(tools, tmp_path, "poetry", compute_platform)
-    with ExitStack() as stack:
-        stack.enter_context(tools.index.failing("/pypi/", 404))
-        # What Poetry has kept would not be asked for again.
-        cache = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}
+    # What Poetry has kept of PyPI must not come back once the mirror is named.
+    tools.poetry("lock", cwd=project)
+    (project / "poetry.lock").unlink()
+    with tools.index.failing("/pypi/", 404):
         with pytest.raises(ToolFailedError) as stopped:
-            bootstrap(tools, project, **cache)
+            bootstrap(tools, project, POETRY_CACHE_DIR=str(tmp_path / "empty cache"))
         said = str(stopped.value)
         assert (
             "bootstrap: What answers as PyPI here has no JSON interface, which Poetry asks" in said
         )
-        advice = "poetry source add --priority=primary mirror https://mirror.example/simple/"
-        assert advice in said
-        tools.poetry(*advice.split()[1:-1], tools.index.simple_url, cwd=project)
+        add = "poetry source add --priority=primary mirror https://mirror.example/simple/"
+        assert add in said
+        tools.poetry(*add.split()[1:-1], tools.index.simple_url, cwd=project)
+        assert ("poetry source remove PyPI" in said) == (compute_platform == "cpu")
         edit = 'let `source = "PyPI"` of torch be `source = "mirror"`'
         assert (edit in said) == (compute_platform == "cpu")
         if compute_platform == "cpu":
+            tools.poetry("source", "remove", "PyPI", cwd=project)
             file = project / "pyproject.toml"
             text = file.read_text(encoding="utf-8")
             file.write_text(

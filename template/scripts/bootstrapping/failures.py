@@ -176,6 +176,8 @@ def no_json_advice(title: str) -> tuple[str, str]:
     todo += "  poetry source add --priority=primary mirror https://mirror.example/simple/"
     pypi = 'source = "PyPI"'
     if f"{pypi}," in (ROOT / "pyproject.toml").read_text(encoding="utf-8"):
+        # Otherwise Poetry takes from PyPI whatever its cache has, and cannot install it.
+        todo += "\n  poetry source remove PyPI"
         todo += f'\nand in pyproject.toml let `{pypi}` of torch be `source = "mirror"`.'
     return what, todo
 
