@@ -22,18 +22,18 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "extensions"))
 
-from matrix_model import MATRIX, Matrix
-from version_matrix import (
-    Asked,
-    Unfit,
+from torch_template.build import Asked
+from torch_template.matrix.loading import MATRIX
+from torch_template.matrix.model import Matrix
+from torch_template.menus import (
     compute_platform_choices,
-    resolve,
     torch_package_choices,
     torch_version_choices,
 )
+from torch_template.reasons import Unfit, resolve
 
 GROWTH = 10
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # as matrix_model.py loads it
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # as matrix/loading.py loads it
 
 
 def grown(rows: dict[str, Any], factor: int) -> dict[str, Any]:

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
 from snapshot import commit_all, git, snapshot
 
-MATRIX = "extensions/version_matrix.yml"
+MATRIX = "extensions/torch_template/matrix/version_matrix.yml"
 OLD, NEW = "1.0.0", "2.0.0"
 
 

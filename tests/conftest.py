@@ -17,8 +17,9 @@ import pytest
 from copier._main import Worker  # which has no public name
 
 import ran
-from matrix_model import Matrix, load_matrix
 from render.projects import DONE, ROOT, release, working_tree
+from torch_template.matrix.loading import load_matrix
+from torch_template.matrix.model import Matrix
 
 NOT_OF_THE_TEMPLATE = ("benchmarks", "docs", "tests", "tools")
 

@@ -17,8 +17,12 @@ from packaging.version import Version
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "extensions"))
 
-from matrix_model import Matrix, Release, load_matrix
-from version_matrix import Asked, Build, generations, python_key, resolve
+from torch_template.build import Asked, Build
+from torch_template.matrix.facts import python_key
+from torch_template.matrix.loading import load_matrix
+from torch_template.matrix.model import Matrix, Release
+from torch_template.menus import generations
+from torch_template.reasons import resolve
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -66,9 +70,9 @@ def default_text(default: object) -> str:
     policy = load_matrix().policy
     words = {
         "{{ project_name | default_package_name }}": "from `project_name`",
-        "{{ matrix_default('python_version') }}": f"`{policy.python.default}`",
-        "{{ matrix_default('compute_platform') }}": f"`{policy.compute_platforms.default}`",
-        "{{ matrix_default('torch_packages') }}": "`torchvision`, where it fits",
+        "{{ default_of('python_version') }}": f"`{policy.python.default}`",
+        "{{ default_of('compute_platform') }}": f"`{policy.compute_platforms.default}`",
+        "{{ default_of('torch_packages') }}": "`torchvision`, where it fits",
     }
     text = str(default)
     if "{{" in text:

@@ -14,8 +14,9 @@ from install.catalog import files
 from install.managers import PYTHON, ToolFailedError, Tools, reported
 from install.rendered import render
 from install.resolution import PLATFORMS, Locked, from_poetry, from_pylock, from_requirements, only
-from matrix_model import load_matrix
-from version_matrix import Asked, Build, resolve
+from torch_template.build import Asked, Build
+from torch_template.matrix.loading import load_matrix
+from torch_template.reasons import resolve
 
 MATRIX = load_matrix()
 MANAGERS = ("uv", "poetry", "pip")

@@ -13,7 +13,7 @@ import yaml
 
 from install.managers import ToolFailedError, Tools
 from install.rendered import PYTHON
-from render.projects import commit, git, start, update
+from render.projects import MATRIX_YML, commit, git, start, update
 from update.versions import clone, release_as_of
 
 pytestmark = [
@@ -63,9 +63,9 @@ def test_an_update_is_locked_installed_and_tested(
     tools: Tools, git_template: Path, tmp_path: Path, manager: str
 ) -> None:
     template = clone(git_template, tmp_path / "torch-starter")
-    now = (template / "extensions/version_matrix.yml").read_bytes()
+    now = (template / MATRIX_YML).read_bytes()
     release_as_of(template, "2.13.0", "v1.1.0")
-    (template / "extensions/version_matrix.yml").write_bytes(now)
+    (template / MATRIX_YML).write_bytes(now)
     git(template, "commit", "--quiet", "--all", "--message", "Now")
     git(template, "tag", "v1.2.0")
     answers = {

@@ -10,19 +10,17 @@ from typing import Any
 import yaml
 from packaging.version import Version
 
-from matrix_model import MATRIX, Matrix, Release, load_matrix
-from version_matrix import (
-    COMPANIONS,
-    Asked,
-    Build,
+from torch_template.build import Asked, Build
+from torch_template.matrix.facts import COMPANIONS, all_series
+from torch_template.matrix.loading import MATRIX, load_matrix
+from torch_template.matrix.model import Matrix, Release
+from torch_template.menus import (
     Choice,
-    Unfit,
-    all_series,
     compute_platform_choices,
-    resolve,
     torch_package_choices,
     torch_version_choices,
 )
+from torch_template.reasons import Unfit, resolve
 
 SOURCED: dict[str, Any] = {"confidence": "verified", "sources": ["PYPI"]}
 MANAGERS = ("uv", "poetry", "pip")

@@ -10,7 +10,7 @@ import pytest
 from copier.errors import UserMessageError
 
 from matrix.doctored import MATRIX_TEXT
-from matrix_model import load_matrix
+from torch_template.matrix.loading import load_matrix
 
 SENTENCE = re.compile(r"version_matrix\.yml[^\n]+\.")
 

@@ -12,8 +12,8 @@ import yaml
 from packaging.version import Version
 
 from matrix.doctored import MATRIX_TEXT, data, has_build
-from matrix_model import Matrix, Release
-from version_matrix import python_key, toolkit_name
+from torch_template.matrix.facts import python_key, toolkit_name
+from torch_template.matrix.model import Matrix, Release
 
 FACTS = data()
 SPANS = ("unsuffixed", "index_only")

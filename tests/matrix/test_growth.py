@@ -8,17 +8,13 @@ import pytest
 import yaml
 
 from matrix.doctored import grown
-from matrix_model import Matrix, load_matrix
-from project_files import index_sources, pip_lines, torch_requirements
-from version_matrix import (
-    Asked,
-    Build,
-    Unfit,
-    compute_platform_choices,
-    python_choices,
-    resolve,
-    torch_version_choices,
-)
+from torch_template.build import Asked, Build
+from torch_template.managers.lines import index_sources, torch_requirements
+from torch_template.managers.pip import pip_lines
+from torch_template.matrix.loading import load_matrix
+from torch_template.matrix.model import Matrix
+from torch_template.menus import compute_platform_choices, python_choices, torch_version_choices
+from torch_template.reasons import Unfit, resolve
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,9 @@ from packaging.utils import parse_wheel_filename
 
 from install.catalog import catalog
 from matrix.doctored import as_of, data
-from version_matrix import COMPANIONS, PLATFORMS, PYPI, Asked, Build, resolve, series
+from torch_template.build import Asked, Build
+from torch_template.matrix.facts import COMPANIONS, PLATFORMS, PYPI, series
+from torch_template.reasons import resolve
 
 LISTINGS = Path(__file__).parents[1] / "data" / "index_listing"
 PACKAGES = ("torch", *COMPANIONS)

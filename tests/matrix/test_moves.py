@@ -11,8 +11,9 @@ import pytest
 from packaging.version import Version
 
 from matrix.doctored import as_of, data_as_of, every_build
-from matrix_model import Matrix
-from moves import (
+from torch_template.build import Asked, Build
+from torch_template.matrix.model import Matrix
+from torch_template.moves import (
     command,
     ended_note,
     first_without,
@@ -29,7 +30,7 @@ from moves import (
     update_summary,
     what_changes,
 )
-from version_matrix import Asked, Build, Unfit, resolve
+from torch_template.reasons import Unfit, resolve
 
 NOW = as_of("2.15.0")
 

@@ -8,17 +8,12 @@ import pytest
 from packaging.requirements import Requirement
 
 from matrix.doctored import data, data_as_of, usable
-from matrix_model import Matrix, load_matrix
-from project_files import torch_requirements
-from version_matrix import (
-    Asked,
-    Build,
-    Unfit,
-    compute_platform_choices,
-    python_choices,
-    resolve,
-    why_not,
-)
+from torch_template.build import Asked, Build
+from torch_template.managers.lines import torch_requirements
+from torch_template.matrix.loading import load_matrix
+from torch_template.matrix.model import Matrix
+from torch_template.menus import compute_platform_choices, python_choices, why_not
+from torch_template.reasons import Unfit, resolve
 
 
 def with_policy(menu: str, **changes: Any) -> Matrix:  # noqa: ANN401

@@ -7,24 +7,20 @@ from dataclasses import replace
 import pytest
 from packaging.version import Version
 
-from answers import type_error
 from matrix.doctored import as_of, data, every_build, usable
-from matrix_model import Matrix
-from version_matrix import (
-    COMPANIONS,
-    Asked,
-    Build,
-    Unfit,
+from torch_template.answers import type_error
+from torch_template.build import Asked, Build
+from torch_template.matrix.facts import COMPANIONS, has_partner, series
+from torch_template.matrix.model import Matrix
+from torch_template.menus import (
     compute_platform_choices,
-    has_partner,
     python_choices,
-    resolve,
-    same_release,
-    series,
     torch_package_choices,
     torch_version_choices,
     why_not,
 )
+from torch_template.reasons import Unfit, resolve
+from torch_template.resolving import same_release
 
 MENU = data()["policy"]
 PYTHONS = MENU["python"]["offered"]

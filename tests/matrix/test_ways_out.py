@@ -9,17 +9,10 @@ from dataclasses import replace
 import pytest
 
 from matrix.doctored import MANAGERS, as_of, data, every_build, everything_asked
-from matrix_model import Matrix
-from version_matrix import (
-    COMPANIONS,
-    Asked,
-    Build,
-    Unfit,
-    has_partner,
-    python_key,
-    resolve,
-    why_no_companion,
-)
+from torch_template.build import Asked, Build
+from torch_template.matrix.facts import COMPANIONS, has_partner, python_key
+from torch_template.matrix.model import Matrix
+from torch_template.reasons import Unfit, resolve, why_no_companion
 
 REFUSALS = [
     (asked, found) for asked, found in everything_asked().items() if isinstance(found, Unfit)

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
-from matrix_model import Matrix
 from render.reading import (
     MACHINES,
     Builds,
@@ -20,7 +19,9 @@ from render.reading import (
     requirement,
 )
 from render.shortcut import ANSWERS
-from version_matrix import COMPANIONS, PLATFORMS, Asked
+from torch_template.build import Asked
+from torch_template.matrix.facts import COMPANIONS, PLATFORMS
+from torch_template.matrix.model import Matrix
 
 MACS = {"macos-arm64", "macos-x86_64"}
 # Letters behind site-packages in torch's wheel for Windows; 2.13.0 has the longest known folder.

@@ -68,7 +68,7 @@ def fake_nvml(folder: Path, *without: str) -> Path:
 def fork(template: Path, folder: Path, root: Path) -> Path:
     """A copy of the template that takes a folder for the root of this machine's files."""
     copy = shutil.copytree(template, folder)
-    module = copy / "extensions" / "machine_hint.py"
+    module = copy / "extensions" / "torch_template" / "machine_hint.py"
     text = module.read_text(encoding="utf-8")
     assert text.count('ROOT = Path("/")\n') == 1
     changed = text.replace('ROOT = Path("/")\n', f"ROOT = Path({str(root)!r})\n")

@@ -12,6 +12,7 @@ import yaml
 from copier import VcsRef, run_copy, run_update
 
 ROOT = Path(__file__).parents[2]
+MATRIX_YML = "extensions/torch_template/matrix/version_matrix.yml"  # in a template
 # How much was done so far; conftest.py prints it.
 DONE: Counter[str] = Counter()
 

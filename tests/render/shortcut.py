@@ -13,7 +13,7 @@ from typing import Any
 from copier._main import Worker  # the public import of it is deprecated
 from jinja2 import Template
 
-from version_matrix import Asked
+from torch_template.build import Asked
 
 ANSWERS = {
     "project_name": "my-torch-project",

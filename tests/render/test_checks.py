@@ -13,7 +13,7 @@ import yaml
 
 from matrix.doctored import every_build
 from render.projects import ROOT, copy
-from version_matrix import COMPANIONS
+from torch_template.matrix.facts import COMPANIONS
 
 MANAGERS = ("uv", "poetry", "pip")
 NAMES = {

@@ -9,11 +9,13 @@ import pytest
 import yaml
 
 from matrix.doctored import MANAGERS, grown, offered, usable
-from matrix_model import Matrix, load_matrix
 from render.agreement import Wanted, check
-from render.projects import DONE
+from render.projects import DONE, MATRIX_YML
 from render.shortcut import answers_for, shortcut
-from version_matrix import Asked, compute_platform_choices
+from torch_template.build import Asked
+from torch_template.matrix.loading import load_matrix
+from torch_template.matrix.model import Matrix
+from torch_template.menus import compute_platform_choices
 
 
 def groups() -> list[tuple[str, str]]:
@@ -58,7 +60,7 @@ def grown_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> 
     copy = tmp_path_factory.mktemp("grown") / "torch-starter"
     shutil.copytree(template, copy)
     text = yaml.safe_dump(grown(), sort_keys=False)
-    (copy / "extensions" / "version_matrix.yml").write_text(text, encoding="utf-8")
+    (copy / MATRIX_YML).write_text(text, encoding="utf-8")
     return copy
 
 

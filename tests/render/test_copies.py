@@ -16,10 +16,11 @@ import pytest
 import yaml
 
 from matrix.doctored import MANAGERS, offered
-from matrix_model import Matrix, load_matrix
 from render.projects import copy, files, git, recorded, working_tree
 from render.shortcut import answers_for, shortcut
-from version_matrix import Asked
+from torch_template.build import Asked
+from torch_template.matrix.loading import load_matrix
+from torch_template.matrix.model import Matrix
 
 SAMPLE = 60
 LICENSES = ("MIT", "Apache-2.0", "BSD-3-Clause", "Proprietary")

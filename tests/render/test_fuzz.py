@@ -10,10 +10,15 @@ import yaml
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from answers import ERRORS, default_package_name, package_name_error, project_name_error
 from render.reading import Builds, Requirements, pyproject
 from render.shortcut import answers_for, shortcut
-from version_matrix import Asked
+from torch_template.answers import (
+    ERRORS,
+    default_package_name,
+    package_name_error,
+    project_name_error,
+)
+from torch_template.build import Asked
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-import machine_hint
-from machine_hint import Gpu, Look, Machine, describe, kernel_module, short_name
 from render.fake_machines import (
     OPEN,
     PROPRIETARY,
@@ -19,6 +17,8 @@ from render.fake_machines import (
     linux,
     write,
 )
+from torch_template import machine_hint
+from torch_template.machine_hint import Gpu, Look, Machine, describe, kernel_module, short_name
 
 LINUX, WINDOWS = "linux-x86_64", "windows-amd64"
 LONG = 30.0  # seconds: enough for a thread of a busy machine

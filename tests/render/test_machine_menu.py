@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from copier import run_copy, run_update
 
-import machine_hint
-from machine_hint import Gpu, Machine
-from matrix_model import Matrix
 from render.fake_machines import OPEN, TWO_3090, fork, linux
 from render.projects import commit, files, recorded, release, start, update
 from scripts.smoke_helpers import load_package
-from version_matrix import Asked, Build, Wheels, compute_platform_choices
+from torch_template import machine_hint
+from torch_template.build import Asked, Build, Wheels
+from torch_template.machine_hint import Gpu, Machine
+from torch_template.matrix.model import Matrix
+from torch_template.menus import compute_platform_choices
 
 LINUX, WINDOWS = "linux-x86_64", "windows-amd64"
 RTX_3090 = Gpu("RTX 3090", "8.6")

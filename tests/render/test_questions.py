@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from render.projects import ROOT, copier, copy, recorded
+from render.projects import MATRIX_YML, ROOT, copier, copy, recorded
 
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 QUESTIONS = {name: row for name, row in CONFIG.items() if not name.startswith("_")}
@@ -207,7 +207,7 @@ def test_a_fork_changes_the_menu_and_the_defaults_in_the_policy(
 ) -> None:
     settings.write_text("defaults: {}\n")
     fork = shutil.copytree(template, tmp_path / "fork")
-    matrix = fork / "extensions" / "version_matrix.yml"
+    matrix = fork / MATRIX_YML
     facts = yaml.safe_load(matrix.read_text(encoding="utf-8"))
     facts["policy"] = {
         "compute_platforms": {"offered": ["cu126", "cpu"], "default": "cu126", "retired": {}},
@@ -231,7 +231,7 @@ def test_a_broken_matrix_stops_the_copier_command_in_one_sentence(
     template: Path, tmp_path: Path
 ) -> None:
     broken = shutil.copytree(template, tmp_path / "broken")
-    matrix = broken / "extensions" / "version_matrix.yml"
+    matrix = broken / MATRIX_YML
     text = matrix.read_text(encoding="utf-8")
     matrix.write_text(text.replace("default: cpu", "default: cu999"), encoding="utf-8")
     sentence = refuse(broken, tmp_path / "project")

@@ -12,11 +12,13 @@ from copier.errors import UserMessageError
 from jinja2.sandbox import SandboxedEnvironment
 
 from render.projects import copy, files, recorded
-from template_cache import TemplateCacheExtension
+from torch_template.template_cache import cache_templates
 
 
 def environment(**options: str | bool) -> SandboxedEnvironment:
-    return SandboxedEnvironment(extensions=[YieldExtension, TemplateCacheExtension], **options)
+    made = SandboxedEnvironment(extensions=[YieldExtension], **options)
+    cache_templates(made)
+    return made
 
 
 def test_a_string_is_compiled_once_in_each_environment() -> None:

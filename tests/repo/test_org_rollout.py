@@ -18,11 +18,12 @@ import pytest
 import yaml
 
 from matrix.doctored import data, usable
-from matrix_model import Matrix
 from render.projects import ROOT, commit, copier, git, recorded, release, start, update
 from repo.linting import zizmor
-from update.versions import MATRIX, clone, release_as_of, release_with, write_matrix
-from version_matrix import Asked, compute_platform_choices, python_choices
+from torch_template.build import Asked
+from torch_template.matrix.model import Matrix
+from torch_template.menus import compute_platform_choices, python_choices
+from update.versions import clone, release_as_of, release_with, write_matrix
 
 TEXT = (ROOT / "docs" / "org-rollout.md").read_text(encoding="utf-8")
 
@@ -106,7 +107,7 @@ def test_a_project_moves_to_a_fork_by_its_address(git_template: Path, tmp_path: 
 def versions(git_template: Path, tmp_path: Path) -> Path:
     """A template that had torch 2.13 in v1.1.0, and has today's in v1.2.0."""
     repository = clone(git_template, tmp_path / "torch-starter")
-    now = yaml.safe_load((repository / MATRIX).read_text(encoding="utf-8"))
+    now = yaml.safe_load((repository / MATRIX_YML).read_text(encoding="utf-8"))
     release_as_of(repository, "2.13.0", "v1.1.0")
     write_matrix(repository, now)
     release(repository, "v1.2.0")

@@ -11,8 +11,9 @@ import pytest
 import yaml
 
 import readme_tables
-from matrix_model import load_matrix
-from version_matrix import Asked, compute_platform_choices
+from torch_template.build import Asked
+from torch_template.matrix.loading import load_matrix
+from torch_template.menus import compute_platform_choices
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

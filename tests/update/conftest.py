@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from render.projects import release
+from render.projects import MATRIX_YML, release
 from update.versions import clone, release_as_of
 
 
@@ -14,11 +14,11 @@ from update.versions import clone, release_as_of
 def history(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Path:
     """Versions as of torch 2.11.0 (v1.1.0), 2.13.0 (v1.2.0), 2.14.0 (v1.3.0), now (v2.0.0)."""
     repository = clone(git_template, tmp_path_factory.mktemp("history") / "torch-starter")
-    now = (repository / "extensions" / "version_matrix.yml").read_bytes()
+    now = (repository / MATRIX_YML).read_bytes()
     release_as_of(repository, "2.11.0", "v1.1.0")
     release_as_of(repository, "2.13.0", "v1.2.0")
     release_as_of(repository, "2.14.0", "v1.3.0")
-    (repository / "extensions" / "version_matrix.yml").write_bytes(now)
+    (repository / MATRIX_YML).write_bytes(now)
     release(repository, "v2.0.0")
     return repository
 

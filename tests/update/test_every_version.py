@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 from matrix.doctored import MANAGERS, data_as_of, usable
-from matrix_model import Matrix
 from render.projects import commit, copy, files, recorded, release, start, update
+from torch_template.build import Asked
+from torch_template.matrix.model import Matrix
+from torch_template.menus import compute_platform_choices
 from update.test_edits import INSERTED
 from update.versions import Change, assert_clean, clone, forget, write_matrix
-from version_matrix import Asked, compute_platform_choices
 
 PYTHON = "3.11"  # has the most compute platforms
 AS_OF = {"v1.1.0": "2.5.1", "v1.2.0": "2.8.0", "v1.3.0": "2.11.0", "v2.0.0": "2.15.0"}

@@ -12,20 +12,20 @@ from typing import Any
 
 import pytest
 
-from render.projects import copy, files, release, start, update
-from update.versions import MATRIX, assert_clean, edit, release_with
+from render.projects import MATRIX_YML, copy, files, release, start, update
+from update.versions import assert_clean, edit, release_with
 
-# One rule of each extension file, and what of a rendered project it changes.
+# One rule of some modules of the package, and what of a rendered project it changes.
 RULES = {
-    "matrix_model.py": (
+    "matrix/model.py": (
         "shown = [value for value in self.offered",
         "shown = [value for value in reversed(self.offered)",
     ),
-    "version_matrix.py": (
+    "resolving.py": (
         "torch_version=torch + runtime",
         'torch_version=torch + runtime + ".new"',
     ),
-    "project_files.py": (
+    "managers/lines.py": (
         "NOT_MACOS = \"sys_platform != 'darwin'\"",
         "NOT_MACOS = \"sys_platform != 'darwin' and sys_platform != 'ios'\"",
     ),
@@ -37,15 +37,15 @@ RULES = {
 
 
 def change_rule(repository: Path, name: str) -> None:
-    edit(repository, f"extensions/{name}", *RULES[name])
+    edit(repository, f"extensions/torch_template/{name}", *RULES[name])
 
 
 @pytest.fixture
 def everything_changed(repository: Path) -> Path:
-    """A second version, with other rules in every extension file and another matrix."""
+    """A second version, with other rules in each of these modules and another matrix."""
     for name in RULES:
         change_rule(repository, name)
-    edit(repository, MATRIX, "cpu: {name: CPU,", "cpu: {name: Central processor,")
+    edit(repository, MATRIX_YML, "cpu: {name: CPU,", "cpu: {name: Central processor,")
     release(repository, "v1.1.0")
     return repository
 
@@ -77,7 +77,7 @@ def test_a_rule_that_one_file_changes_is_the_only_change(
     if name in RULES:
         change_rule(repository, name)
     else:
-        edit(repository, MATRIX, "cpu: {name: CPU,", "cpu: {name: Central processor,")
+        edit(repository, MATRIX_YML, "cpu: {name: CPU,", "cpu: {name: Central processor,")
     release(repository, "v1.1.0")
     project = start(repository, tmp_path / "project")
     old = files(project)
@@ -105,7 +105,7 @@ def test_a_new_version_may_need_what_only_its_own_model_knows(
     """The new YAML has a key that the old model refuses, and the old YAML lacks one it needs."""
     edit(
         repository,
-        "extensions/matrix_model.py",
+        "extensions/torch_template/matrix/model.py",
         "class ComputePlatform(_Strict):\n",
         "class ComputePlatform(_Strict):\n    since: str\n",
     )

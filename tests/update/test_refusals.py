@@ -10,6 +10,7 @@ import pytest
 from copier.errors import UserMessageError
 
 from render.projects import (
+    MATRIX_YML,
     commit,
     copier,
     copy,
@@ -256,7 +257,7 @@ def test_poetry_stops_where_the_pins_of_the_new_torch_are_not_established(
     release_as_of(repository, "2.12.1", "v1.1.0")
     answers = {"package_manager": "poetry", "compute_platform": "cu130"}
     project = start(repository, tmp_path / "project", "v1.1.0", **answers)
-    git(repository, "checkout", "--quiet", "v1.0.0", "--", "extensions/version_matrix.yml")
+    git(repository, "checkout", "--quiet", "v1.0.0", "--", MATRIX_YML)
     release_with(
         repository,
         "v1.2.0",

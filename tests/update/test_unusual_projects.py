@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from copier import run_copy
 
-from render.projects import commit, copier, files, git, recorded, start, update
-from update.versions import MATRIX, assert_clean, edit
+from render.projects import MATRIX_YML, commit, copier, files, git, recorded, start, update
+from update.versions import assert_clean, edit
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_a_template_without_tags_can_be_followed(git_template: Path, tmp_path: P
     run_copy(str(template), project, defaults=True, unsafe=True, quiet=True)
     git(project, "init", "--quiet")
     commit(project)
-    edit(template, MATRIX, "cpu: {name: CPU,", "cpu: {name: Central processor,")
+    edit(template, MATRIX_YML, "cpu: {name: CPU,", "cpu: {name: Central processor,")
     commit(template)
     update(project)
     assert_clean(project)

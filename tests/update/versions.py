@@ -9,9 +9,8 @@ from typing import Any
 import yaml
 
 from matrix.doctored import data_as_of
-from render.projects import files, git, release
+from render.projects import MATRIX_YML, files, git, release
 
-MATRIX = "extensions/version_matrix.yml"
 CONFLICTS = (b"<<<<<<<", b">>>>>>>")
 Change = Callable[[dict[str, Any]], None]
 
@@ -25,7 +24,7 @@ def clone(source: Path, repository: Path) -> Path:
 def write_matrix(repository: Path, facts: dict[str, Any]) -> None:
     """Replace the matrix of a template."""
     text = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True)
-    (repository / MATRIX).write_text(text, encoding="utf-8")
+    (repository / MATRIX_YML).write_text(text, encoding="utf-8")
 
 
 def release_as_of(repository: Path, torch: str, tag: str) -> None:
@@ -36,7 +35,7 @@ def release_as_of(repository: Path, torch: str, tag: str) -> None:
 
 def release_with(repository: Path, tag: str, change: Change) -> None:
     """A version of the template whose matrix was changed."""
-    facts: dict[str, Any] = yaml.safe_load((repository / MATRIX).read_text(encoding="utf-8"))
+    facts: dict[str, Any] = yaml.safe_load((repository / MATRIX_YML).read_text(encoding="utf-8"))
     change(facts)
     write_matrix(repository, facts)
     release(repository, tag)

@@ -1,9 +1,7 @@
-"""The model of `version_matrix.yml`: what a valid file is, and what its rows mean.
+"""What a valid `version_matrix.yml` is, and what its rows mean.
 
 Every fact has a confidence and sources, every reference must exist, and nothing unknown is
-accepted. The extension at the end puts the loaded matrix into the Jinja globals, from where
-`version_matrix.py` takes it: neither imports the other, because `copier update` loads the old and
-the new version of the template into one process, where a shared module would be stale.
+accepted.
 """
 
 from __future__ import annotations
@@ -11,18 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
-from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from functools import cached_property
+from typing import Annotated, Literal
 
-import yaml
-from copier.errors import UserMessageError
-from jinja2 import Environment
-from jinja2.ext import Extension
 from packaging.version import InvalidVersion, Version
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-
-MATRIX = Path(__file__).with_name("version_matrix.yml")
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 
 def _words(value: object) -> object:
@@ -275,47 +266,3 @@ def _known(values: Iterable[str], known: Iterable[str], what: str) -> None:
     for value in values:
         if value not in known:
             raise ValueError(f"{what} {value!r} is not defined")
-
-
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-    """YAML, by libyaml where it is there; a key written twice is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a mapping, each key once."""
-        keys = [key.value for key, _ in node.value]
-        for (key, _), name in zip(node.value, keys, strict=True):
-            if keys.count(name) > 1:
-                raise yaml.MarkedYAMLError(
-                    problem=f"{name} is written twice", problem_mark=key.start_mark
-                )
-        return dict(super().construct_mapping(node, deep=deep))
-
-
-@lru_cache
-def load_matrix(path: Path = MATRIX) -> Matrix:
-    """Read and validate the matrix.
-
-    Raises:
-        UserMessageError: naming the row, if the file is not YAML or breaks the model.
-    """
-    try:
-        return Matrix.model_validate(yaml.load(path.read_bytes(), _Loader))  # noqa: S506
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UserMessageError(
-            f"{path.name}, line {line}: {error.problem}. Undo the last edit there."
-        ) from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        row = " > ".join(str(part) for part in first["loc"]) or "the file"
-        raise UserMessageError(
-            f"{path.name}: {row}: {first['msg']} ({error.error_count()} errors). Correct that row."
-        ) from error
-
-
-class MatrixModelExtension(Extension):
-    """Puts the validated matrix into the Jinja globals as `version_matrix`."""
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        environment.globals["version_matrix"] = load_matrix()

@@ -21,17 +21,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from jinja2 import Environment, pass_context
-from jinja2.ext import Extension
 from jinja2.runtime import Context
+
+from .build import Build, Wheels
+from .matrix.model import Matrix
 
 if TYPE_CHECKING:
     from ctypes import CDLL
-
-    from matrix_model import Matrix
-    from version_matrix import Build, Wheels
 
 SWITCH, OFF = "TORCH_STARTER_DETECT", ("0", "no", "off", "false")
 QUESTION = "compute_platform"
@@ -193,7 +191,7 @@ def nvml_gpu(nvml: CDLL, index: int) -> Gpu | None:
 
 
 def this_system(environ: Mapping[str, str]) -> str:
-    """This platform, by the names of version_matrix.py; not by a 32-bit Python's machine."""
+    """This platform, by the names of the matrix; not by a 32-bit Python's machine."""
     if sys.platform == "win32":  # where the module `platform` would ask WMI, which takes its time
         own = environ.get("PROCESSOR_ARCHITECTURE", "")
         return f"windows-{environ.get('PROCESSOR_ARCHITEW6432', own).lower()}"
@@ -306,14 +304,12 @@ def least_driver(matrix: Matrix, wheels: Wheels | None, wsl: bool) -> str:
     return max(needed, row.windows, key=numbers) if row else needed
 
 
-class MachineHintExtension(Extension):
-    """Registers what copier.yml and the menus of version_matrix.py show of this machine."""
+class MachineHint:
+    """What copier.yml and the menu of compute platforms show of this machine."""
 
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        self._matrix = cast("Matrix", environment.globals["version_matrix"])
+    def __init__(self, matrix: Matrix) -> None:
+        self._matrix = matrix
         self._begun: Look | None = None
-        environment.globals.update(machine_hint=self.hint, machine_mark=self.mark_for)
 
     def _look(self) -> Look | None:
         system = this_system(os.environ)
@@ -334,7 +330,6 @@ class MachineHintExtension(Extension):
         given = QUESTION in conf["data"] or (conf["skip_answered"] and QUESTION in context)
         return not (conf["defaults"] or given)  # an update's other two copies take the defaults
 
-    @pass_context
     def mark_for(self, context: Context, question: str) -> Callable[[Build], str]:
         """What to put behind the name of a build in a question's menu.
 

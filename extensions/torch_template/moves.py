@@ -1,31 +1,26 @@
 """What an update tells the owner: what it changed, what has ended or is retired, and the way on.
 
-Pure functions of the matrix and of builds (see version_matrix.py); the extension at the end reads
-the project's data file before an update, since Copier forgets what the answers were.
+The project's data file is read before the update, since Copier forgets what the answers were.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
-from jinja2 import Environment, pass_context
-from jinja2.ext import Extension
-from jinja2.runtime import Context
 from packaging.version import Version
 
-if TYPE_CHECKING:
-    from matrix_model import Matrix
-    from version_matrix import Build
+from .build import Build
+from .matrix.model import Matrix
 
 DATA_FILE = "scripts/torch_builds.json"
 COMMAND = "copier update --trust --defaults"
 SYSTEMS = {"linux-x86_64": "Linux", "windows-amd64": "Windows"}
 NO_FLOOR = "0"
-# What torch_builds.json has for each platform: a Wheels of version_matrix.py as a mapping.
+# What torch_builds.json has for each platform: a Wheels of build.py as a mapping.
 Platforms = Mapping[str, Mapping[str, Any]]
 
 
@@ -258,36 +253,3 @@ def update_summary(matrix: Matrix, before: tuple[str, Platforms] | None, new: Bu
     if before[0] != name:
         return "; ".join(filter(None, [f"compute platform {before[0]} -> {name}", changes])) + "."
     return f"{changes}." if changes else None
-
-
-class MovesExtension(Extension):
-    """Registers what the messages of copier.yml call."""
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        self._matrix = cast("Matrix", environment.globals["version_matrix"])
-        self._before: tuple[str, Platforms] | None = None
-        environment.globals.update(
-            remember_build=self.remember, owner_notes=self.notes, update_summary=self.summary
-        )
-
-    def _build(self, context: Context) -> Build:
-        build: Callable[[Context], Build] = cast("Any", self.environment.globals["torch_build"])
-        return build(context)
-
-    @pass_context
-    def remember(self, context: Context) -> str:
-        """Read the build that a project has before it is updated; renders to nothing."""
-        self._before = read_builds(Path(context["_copier_conf"]["dst_path"]))
-        return ""
-
-    @pass_context
-    def summary(self, context: Context) -> str | None:
-        """What the update changed."""
-        return update_summary(self._matrix, self._before, self._build(context))
-
-    @pass_context
-    def notes(self, context: Context) -> list[str]:
-        """What has ended or is retired, with the way on."""
-        others: Any = self.environment.globals["torch_alternatives"]
-        return notes(self._matrix, self._build(context), others(context))

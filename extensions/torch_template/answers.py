@@ -1,8 +1,4 @@
-"""Checks of the answers that people type, and escaping of what is rendered.
-
-`check_answer` refuses, with one sentence and without a traceback, what was given with --data, in
-settings.yml or in a recorded answers file and cannot be used.
-"""
+"""Checks of the answers that people type, and escapes for the files that they are rendered into."""
 
 from __future__ import annotations
 
@@ -12,16 +8,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
-from difflib import get_close_matches
-from functools import lru_cache
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
-
-from copier.errors import UserMessageError
-from jinja2 import Environment, pass_context
-from jinja2.ext import Extension
-from jinja2.runtime import Context
 
 LONGEST_NAME = 50  # keeps rendered lines below 100 characters, and paths below 120
 LONGEST_TEXT = 500
@@ -152,95 +139,6 @@ ERRORS: dict[str, Callable[[str], str]] = {
     "user_email": user_email_error,
     "pytorch_index_url": index_url_error,
 }
-CHOICES = {
-    "package_manager": {
-        "uv": "uv - fastest, one lock file for all platforms",
-        "poetry": "Poetry - one lock file for all platforms",
-        "pip": "pip - no lock file, exact pins of the PyTorch build",
-    },
-    "license": {
-        "MIT": "MIT - short and permissive",
-        "Apache-2.0": "Apache-2.0 - permissive, with a patent grant",
-        "BSD-3-Clause": "BSD-3-Clause - permissive, as PyTorch itself",
-        "Proprietary": "Proprietary - all rights reserved",
-    },
-    "ci": {
-        "github": "GitHub Actions",
-        "gitlab": "GitLab CI",
-        "none": "none",
-    },
-}
-
-
-COPIER_YML = Path(__file__).parents[1] / "copier.yml"
-NOT_GIVEN = object()
-
-
-@lru_cache
-def questions() -> frozenset[str]:
-    """The names of this version's questions, a fork's own ones with them."""
-    text = COPIER_YML.read_text(encoding="utf-8")
-    return frozenset(re.findall(r"^([A-Za-z]\w*):", text, re.MULTILINE))
-
-
-def are_recorded(context: Context) -> bool:
-    """Whether the given answers are recorded ones, so that no menu is shown.
-
-    An update renders the old and the new version with them, to see what the owner changed since.
-    """
-    return "_commit" in context["_copier_conf"]["data"]
-
-
-def given_answer(context: Context, question: str) -> object:
-    """The answer that Copier takes without showing the question, or NOT_GIVEN.
-
-    That is one from --data, a recorded one where no questions are asked, or one from settings.yml.
-    """
-    conf = context["_copier_conf"]
-    if question in conf["data"]:
-        return conf["data"][question]
-    if question in context:
-        silent = conf["defaults"] or conf["skip_answered"]
-        return context[question] if silent else NOT_GIVEN
-    return conf["settings"].defaults.get(question, NOT_GIVEN)
-
-
-def refuse_unknown(context: Context) -> None:
-    """Stop at a name that Copier would ignore, and take the default of the question that was meant.
-
-    That is any name of an answers file, and one of --data that nearly is a question's.
-
-    Raises:
-        UserMessageError: with the name that was meant, if one is near.
-    """
-    conf = context["_copier_conf"]
-    for name in conf["data"].keys() - questions():
-        near = get_close_matches(name, questions(), 1, 0.8)
-        meant = f": did you mean {near[0]}?" if near else "."
-        if are_recorded(context) and not name.startswith("_"):
-            raise UserMessageError(
-                f"{name} in {conf['answers_file']} is no question of version"
-                f" {conf['data']['_commit']}{meant} Correct that line or take it out, and commit."
-            )
-        if near:
-            raise UserMessageError(f"{name} is no question{meant}")
-
-
-def refuse_missing(context: Context, question: str) -> None:
-    """Stop if an answers file lost an answer: the default need not be what the project has.
-
-    Raises:
-        UserMessageError: that says how to find it.
-    """
-    conf = context["_copier_conf"]
-    if question == "pytorch_index_url" and conf["data"].get("compute_platform") == "pypi":
-        return  # not asked, so not recorded
-    if are_recorded(context) and question not in conf["data"]:
-        file = conf["answers_file"]
-        raise UserMessageError(
-            f"{question}: {file} has no answer. Write its line back (`git log -p -- {file}` shows"
-            " it), and commit."
-        )
 
 
 def type_error(value: object) -> str:
@@ -260,64 +158,3 @@ def to_toml(text: str) -> str:
 def to_markdown(text: str) -> str:
     """Text that Markdown shows as it is."""
     return re.sub(r"([\\`*_{}\[\]<>#|$&~!])", r"\\\1", text)
-
-
-class AnswersExtension(Extension):
-    """Registers the checks as Jinja globals and the escapes as filters."""
-
-    def __init__(self, environment: Environment) -> None:
-        super().__init__(environment)
-        environment.globals.update(
-            answer_choices=self.choices,
-            check_answer=self.check_answer,
-            answer_error=lambda question, value: ERRORS[question](value),
-            answers_are_recorded=pass_context(are_recorded),
-        )
-        environment.filters.update(
-            default_package_name=default_package_name, to_toml=to_toml, to_markdown=to_markdown
-        )
-
-    @staticmethod
-    @pass_context
-    def choices(context: Context, question: str) -> str:
-        """The `choices` of a question whose choices never change, as JSON (which is YAML)."""
-        if are_recorded(context):
-            return json.dumps(list(CHOICES[question]))
-        return json.dumps([[label, value] for value, label in CHOICES[question].items()])
-
-    @pass_context
-    def check_answer(self, context: Context, question: str) -> bool:
-        """Stop with one sentence if a given answer cannot be used; else true, for `ask`.
-
-        Without this, Copier would replace a recorded value that is no choice any more by the
-        default without a word, and answer --data by a traceback.
-
-        Raises:
-            UserMessageError: what is wrong and what to do.
-        """
-        refuse_unknown(context)
-        refuse_missing(context, question)
-        value = given_answer(context, question)
-        if value is NOT_GIVEN:
-            return True
-        parts = [value]
-        if question == "torch_packages":
-            parts = value if isinstance(value, list) else []
-        error: str | None = next((text for part in parts if (text := type_error(part))), None)
-        if error:
-            pass
-        elif question in ERRORS:
-            error = ERRORS[question](str(value))
-        elif question in CHOICES:
-            values = ", ".join(CHOICES[question])
-            error = f"{value!r} is not on offer: choose {values}"
-            error = None if value in CHOICES[question] else error
-        else:
-            why_not: Any = self.environment.globals["matrix_why_not"]
-            error = why_not(context, question, value)
-        if error:
-            conf = context["_copier_conf"]
-            own = question in conf["data"] or question in context
-            where = "" if own else " in your settings.yml"
-            raise UserMessageError(f"{question}{where}: {error}.")
-        return True

@@ -1,0 +1,27 @@
+"""The template's own logic: from answers to a build, and to the lines of files that carry it.
+
+Each module imports only those that stand above it here:
+
+    matrix/        what PyTorch has published, and what is on offer here
+    build          what a build is
+    managers/      what each package manager can do, and the lines that it gets
+    resolving      from answers to the build that fits
+    reasons        why none fits, and what does
+    menus, moves, torch_builds, answers, given, machine_hint
+    template_globals    what copier.yml and the templates call
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jinja2 import Environment
+
+from .template_cache import cache_templates
+from .template_globals import TemplateGlobals
+
+
+def register(environment: Environment, template: Path) -> None:
+    """Make an environment one of this template, whose folder is given."""
+    cache_templates(environment)
+    TemplateGlobals(template).register(environment)

@@ -1,0 +1,15 @@
+"""uv: one lock file for all platforms, which names the index of each wheel."""
+
+from __future__ import annotations
+
+from ..build import Build
+from .lines import MARKERS, Manager
+
+MANAGER = Manager(
+    name="uv", label="uv - fastest, one lock file for all platforms", unsuffixed_wheels="any"
+)
+
+
+def environments(build: Build) -> list[str]:
+    """The markers of the platforms that have wheels."""
+    return [MARKERS[platform] for platform in build.wheels]

@@ -1,0 +1,139 @@
+"""What the menus of copier.yml show: each choice, and of one that does not fit the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from .build import Asked, Build, Wheels
+from .managers import MANAGERS
+from .matrix.facts import COMPANIONS, PYPI, all_series, has_ended
+from .matrix.model import Matrix
+from .reasons import Unfit, resolve, why_no_companion
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One line of a menu; `why_not` shows it disabled, with the reason and the way out."""
+
+    label: str
+    value: str
+    why_not: str = ""
+
+
+def generations(matrix: Matrix, wheels: Wheels) -> str | None:
+    """`Turing to Blackwell`: the GPU generations that a platform's binaries are built for."""
+    names = matrix.gpu_generations.names
+    found = [names[capability] for capability in wheels.gpu_architectures if capability in names]
+    if not found:
+        return None
+    return found[0] if found[0] == found[-1] else f"{found[0]} to {found[-1]}"
+
+
+def label(matrix: Matrix, build: Build, mark: str = "") -> str:
+    """What a person needs to choose a compute platform, in one line.
+
+    Terminals cut it off where they end, so a mark is behind the name.
+    """
+    main = build.main
+    if build.asked.compute_platform == PYPI:
+        linux = f"CUDA {main.toolkit}" if main.accelerator == "cuda" else "CPU"
+        facts = [f"no other index: {linux} on Linux, CPU on Windows, Metal on macOS"]
+    elif main.accelerator == "cuda":
+        facts = [f"driver {(main.minimum_driver or '').partition('.')[0]}+"]
+        facts += [names] if (names := generations(matrix, main)) else []
+    else:
+        kinds = {"cpu": "any machine, no GPU", "rocm": "AMD GPUs", "xpu": "Intel GPUs"}
+        facts = [kinds[main.accelerator]]
+    facts.append(f"torch {build.torch}")
+    if not {"L", "W"} <= {*build.platforms}:
+        facts.append("Linux only" if "L" in build.platforms else "Windows only")
+    name = f"{build.name} {mark}".rstrip()
+    return f"{name} - {', '.join(facts)}"
+
+
+def python_choices(matrix: Matrix, current: str | None = None) -> list[Choice]:
+    """The Python minors to choose from."""
+    return [Choice(f"Python {minor}", minor) for minor in matrix.policy.python.listed(current)]
+
+
+def compute_platform_choices(
+    matrix: Matrix,
+    asked: Asked,
+    current: str | None = None,
+    mark: Callable[[Build], str] = lambda _: "",
+) -> list[Choice]:
+    """Every compute platform on offer; what does not fit carries the reason and the way out.
+
+    `mark`: what to put behind the name of a build.
+    """
+    choices = []
+    for name in matrix.policy.compute_platforms.listed(current):
+        found = resolve(matrix, replace(asked, compute_platform=name, torch="latest"))
+        if isinstance(found, Unfit):
+            choices.append(Choice(matrix.compute_platforms[name].name, name, str(found)))
+        else:
+            choices.append(Choice(label(matrix, found, mark(found)), name))
+    return choices
+
+
+def torch_version_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
+    """`latest`, then every series."""
+    newest = resolve(matrix, replace(asked, torch="latest"))
+    if isinstance(newest, Unfit):
+        choices = [Choice("latest", "latest", str(newest))]
+    elif has_ended(matrix, asked.compute_platform):
+        last = f"latest - torch {newest.torch}, the last one for {asked.compute_platform}"
+        choices = [Choice(last, "latest")]
+    else:
+        now = f"latest - torch {newest.torch} now, and newer with each update"
+        choices = [Choice(now, "latest")]
+    for name in all_series(matrix):
+        found = resolve(matrix, replace(asked, torch=name))
+        if isinstance(found, Unfit):
+            choices.append(Choice(name, name, str(found)))
+        else:
+            choices.append(Choice(f"{name} - torch {found.torch}, and its patches only", name))
+    return choices
+
+
+def torch_package_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
+    """torchvision and torchaudio; without a partner, the reason and the way out."""
+    build = resolve(matrix, replace(asked, packages=COMPANIONS))
+    versions = build.versions if isinstance(build, Build) else {}
+    return [
+        Choice(f"{name} {versions[name]}", name)
+        if name in versions
+        else Choice(name, name, str(why_no_companion(matrix, asked, name) or ""))
+        for name in COMPANIONS
+    ]
+
+
+FIXED_MENUS = {
+    "package_manager": {name: manager.label for name, manager in MANAGERS.items()},
+    "license": {
+        "MIT": "MIT - short and permissive",
+        "Apache-2.0": "Apache-2.0 - permissive, with a patent grant",
+        "BSD-3-Clause": "BSD-3-Clause - permissive, as PyTorch itself",
+        "Proprietary": "Proprietary - all rights reserved",
+    },
+    "ci": {
+        "github": "GitHub Actions",
+        "gitlab": "GitLab CI",
+        "none": "none",
+    },
+}
+
+
+def fixed_choices(question: str) -> list[Choice]:
+    """The choices of a question whose choices do not depend on other answers."""
+    return [Choice(label, value) for value, label in FIXED_MENUS[question].items()]
+
+
+def why_not(choices: list[Choice], value: object) -> str | None:
+    """The sentence that refuses a value given for a question; None if the value is a choice."""
+    for choice in choices:
+        if choice.value == value:
+            return choice.why_not or None
+    values = ", ".join(choice.value for choice in choices if not choice.why_not)
+    return f"{value!r} is not on offer: choose {values or 'nothing'}"

@@ -1,0 +1,158 @@
+"""From answers to the build: the newest release that has the wheels that were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from .build import Asked, Build, Wheels
+from .managers import MANAGERS
+from .matrix.facts import (
+    COMPANIONS,
+    PLATFORMS,
+    PYPI,
+    has_partner,
+    is_unsuffixed,
+    is_usable,
+    nvidia_pins,
+    releases_of,
+    series,
+    toolkit_name,
+    wheel_platforms,
+)
+from .matrix.model import Matrix
+
+
+def newest_usable(matrix: Matrix, asked: Asked) -> str | None:
+    """The newest release that has the platform and wheels for the Python; None if none has."""
+    for torch in releases_of(matrix, asked.compute_platform, asked.torch):
+        if is_usable(matrix, torch, asked.compute_platform, asked.python):
+            return torch
+    return None
+
+
+def lacks_pins(matrix: Matrix, asked: Asked, torch: str) -> bool:
+    """Whether the manager needs pins of nvidia packages that are not established."""
+    wanted = MANAGERS[asked.manager].wants_nvidia_pins
+    return wanted and nvidia_pins(matrix, torch, asked.compute_platform) is None
+
+
+def find_build(matrix: Matrix, asked: Asked) -> Build | None:
+    """The newest build that fits; None if there is none, and reasons.py says why.
+
+    A companion without a partner is left out: it never holds torch back.
+    """
+    known = matrix.compute_platforms.get(asked.compute_platform)
+    torch = newest_usable(matrix, asked) if known and not known.blocked else None
+    if torch is None or lacks_pins(matrix, asked, torch):
+        return None
+    return _build(matrix, asked, torch)
+
+
+def same_release(matrix: Matrix, build: Build) -> list[Build]:
+    """The other compute platforms' builds of the same release: what one machine can have instead.
+
+    With the wheels that pip can take, since that is how they are installed there.
+    """
+    asked = replace(build.asked, manager="pip")
+    return [
+        _build(matrix, replace(asked, compute_platform=name), build.torch)
+        for name in matrix.policy.compute_platforms.listed(None)
+        if name != asked.compute_platform
+        and not matrix.compute_platforms[name].blocked
+        and build.torch in releases_of(matrix, name)
+        and is_usable(matrix, build.torch, name, asked.python)
+    ]
+
+
+def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
+    release = matrix.releases[torch]
+    name = asked.compute_platform
+    accelerator = matrix.compute_platforms[name].accelerator
+    versions = {"torch": torch} | {
+        companion: getattr(release, companion)
+        for companion in COMPANIONS
+        if companion in asked.packages and has_partner(matrix, torch, companion, asked.python)
+    }
+    platforms = [
+        platform
+        for platform in wheel_platforms(matrix, torch, name, asked.python)
+        if not _ambiguous(matrix, asked, torch, platform, versions)
+    ]
+    numpy_1 = any(row.torch == torch and {*row.platforms} & {*platforms} for row in matrix.numpy_1)
+    wants_pins = MANAGERS[asked.manager].wants_nvidia_pins
+    pins = nvidia_pins(matrix, torch, name) if wants_pins else {}
+    return Build(
+        asked=asked,
+        name=matrix.compute_platforms[name].name,
+        torch=torch,
+        versions=versions,
+        wheels={PLATFORMS[p]: _wheels(matrix, torch, name, p, versions) for p in platforms},
+        index_only={
+            row.package: [PLATFORMS[p] for p in row.platforms]
+            for row in matrix.index_only
+            if row.accelerator == accelerator and row.holds(torch, row.platforms[0])
+        },
+        nvidia_pins=pins or {},
+        numpy="numpy<2" if numpy_1 else "numpy",
+        python_excluded=tuple(
+            version
+            for version in release.python_excluded
+            if series(version) == asked.python and "torchvision" in versions
+        ),
+        windows_path=_windows_path(matrix, torch) if "W" in platforms else None,
+    )
+
+
+def _windows_path(matrix: Matrix, torch: str) -> dict[str, int | bool]:
+    """The letters that torch's files need behind site-packages, the most known if not measured."""
+    letters = {row.torch: row.letters for row in matrix.windows_paths}
+    return {
+        "letters": letters.get(torch, max(letters.values())),
+        "measured": torch in letters,
+    }
+
+
+def _ambiguous(
+    matrix: Matrix, asked: Asked, torch: str, platform: str, versions: Mapping[str, str]
+) -> bool:
+    """Whether the manager cannot keep a platform's wheels apart from PyPI's of equal name."""
+    if platform != "A" or asked.compute_platform == PYPI:
+        return False
+    kept_apart = MANAGERS[asked.manager].unsuffixed_wheels
+    if kept_apart == "any" or (kept_apart == "cpu" and asked.compute_platform == "cpu"):
+        return False
+    return any(is_unsuffixed(matrix, package, torch, platform) for package in versions)
+
+
+def _wheels(
+    matrix: Matrix, torch: str, compute_platform: str, platform: str, versions: Mapping[str, str]
+) -> Wheels:
+    build = compute_platform
+    if compute_platform == PYPI or platform == "M":
+        build = matrix.releases[torch].pypi.on()[platform]
+    from_index = compute_platform != PYPI and platform != "M"
+    runtime = "" if is_unsuffixed(matrix, "torch", torch, platform) else f"+{build}"
+    packages = {
+        package: version
+        if not from_index or is_unsuffixed(matrix, package, torch, platform)
+        else f"{version}+{build}"
+        for package, version in versions.items()
+    }
+    known = matrix.compute_platforms[build]
+    rows = matrix.gpu_architectures.get(build, [])
+    architectures = next((row for row in rows if row.holds(torch, platform)), None)
+    driver = (
+        matrix.drivers[toolkit_name(build).partition(".")[0]]
+        if known.accelerator == "cuda"
+        else None
+    )
+    return Wheels(
+        accelerator="mps" if platform == "M" else known.accelerator,
+        toolkit=toolkit_name(build) if known.accelerator in ("cuda", "rocm") else None,
+        packages=packages,
+        torch_version=torch + runtime,
+        minimum_driver=(driver.windows if platform == "W" else driver.linux) if driver else None,
+        gpu_architectures=list(architectures.sm) if architectures else [],
+        ptx=architectures.ptx if architectures else None,
+    )

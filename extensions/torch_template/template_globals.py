@@ -1,0 +1,274 @@
+"""What copier.yml and the templates call: the one place where the package meets Jinja."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import yaml
+from copier.errors import UserMessageError
+from jinja2 import Environment, pass_context
+from jinja2.runtime import Context
+
+from . import moves
+from .answers import ERRORS, default_package_name, to_markdown, to_toml, type_error
+from .build import Asked, Build
+from .given import (
+    NOT_GIVEN,
+    are_recorded,
+    given_answer,
+    read_questions,
+    refuse_missing,
+    refuse_unknown,
+)
+from .machine_hint import MachineHint
+from .managers import pip, uv
+from .managers.lines import (
+    index_sources,
+    index_url,
+    index_version,
+    requires_python,
+    torch_requirements,
+)
+from .matrix.facts import COMPANIONS
+from .matrix.loading import load_matrix
+from .menus import (
+    FIXED_MENUS,
+    Choice,
+    compute_platform_choices,
+    fixed_choices,
+    python_choices,
+    torch_package_choices,
+    torch_version_choices,
+    why_not,
+)
+from .reasons import Unfit, resolve
+from .resolving import same_release
+from .torch_builds import torch_builds
+
+
+def _no_mark(_: Build) -> str:
+    return ""
+
+
+class TemplateGlobals:
+    """The globals and filters of one Jinja environment, which read the answers given so far."""
+
+    def __init__(self, template: Path) -> None:
+        self._matrix = load_matrix()
+        self._questions = read_questions(template / "copier.yml")
+        self._hint = MachineHint(self._matrix)
+        self._before: tuple[str, moves.Platforms] | None = None
+
+    def register(self, environment: Environment) -> None:
+        """Put them into an environment."""
+        environment.filters.update(
+            default_package_name=default_package_name, to_toml=to_toml, to_markdown=to_markdown
+        )
+        environment.globals.update(
+            # copier.yml: questions
+            answer_error=lambda question, value: ERRORS[question](value),
+            check_answer=self.check_answer,
+            choices_of=self.choices_of,
+            default_of=self.default_of,
+            machine_hint=self._hint.hint,
+            # copier.yml: messages
+            owner_notes=self.owner_notes,
+            remember_build=self.remember_build,
+            update_summary=self.update_summary,
+            # files
+            environments=uv.environments,
+            find_links=pip.find_links,
+            index_sources=index_sources,
+            index_url=index_url,
+            index_version=index_version,
+            pip_lines=pip.pip_lines,
+            requires_python=requires_python,
+            torch_alternatives=self.torch_alternatives,
+            torch_build=self.torch_build,
+            torch_builds=self.torch_builds,
+            torch_requirements=torch_requirements,
+        )
+
+    # --- Questions
+
+    def _asked(self, context: Context) -> Asked:
+        policy, packages = self._matrix.policy, context.get("torch_packages")
+        return Asked(
+            manager=context.get("package_manager", "uv"),
+            python=context.get("python_version", policy.python.default),
+            compute_platform=context.get("compute_platform", policy.compute_platforms.default),
+            torch=context.get("torch_version", "latest"),
+            packages=tuple(packages if isinstance(packages, list) else ()),
+        )
+
+    def _choices(
+        self, context: Context, question: str, mark: Callable[[Build], str] = _no_mark
+    ) -> list[Choice]:
+        matrix, asked, current = self._matrix, self._asked(context), context.get(question)
+        match question:
+            case "python_version":
+                return python_choices(matrix, current)
+            case "compute_platform":
+                return compute_platform_choices(matrix, asked, current, mark)
+            case "torch_version":
+                return torch_version_choices(matrix, asked)
+            case "torch_packages":
+                return torch_package_choices(matrix, asked)
+        return fixed_choices(question)
+
+    @pass_context
+    def choices_of(self, context: Context, question: str) -> str:
+        """A question's `choices`, as JSON (which is YAML).
+
+        Copier compiles and renders each string in it. Where it is to show no menu, as in two of the
+        three times that an update renders a project, it gets the values alone, or the one that
+        `check_answer` holds against the whole menu.
+        """
+        fixed = FIXED_MENUS.get(question)
+        if are_recorded(context) and question != "torch_packages":
+            return json.dumps(list(fixed or [context["_copier_conf"]["data"][question]]))
+        mark = _no_mark if fixed else self._hint.mark_for(context, question)
+        return json.dumps(
+            [
+                [
+                    one.label,
+                    {"value": one.value, "validator": one.why_not} if one.why_not else one.value,
+                ]
+                for one in self._choices(context, question, mark)
+            ]
+        )
+
+    @pass_context
+    def default_of(self, context: Context, question: str) -> str:
+        """A question's `default`: the policy's, and torchvision where it has a partner."""
+        policy = self._matrix.policy
+        if question == "torch_packages":
+            usable = {c.value for c in self._choices(context, question) if not c.why_not}
+            return json.dumps([name for name in COMPANIONS[:1] if name in usable])
+        return (policy.python if question == "python_version" else policy.compute_platforms).default
+
+    @pass_context
+    def check_answer(self, context: Context, question: str) -> bool:
+        """Stop with one sentence if a given answer cannot be used; else true, for `ask`.
+
+        Without this, Copier would replace a recorded value that is no choice any more by the
+        default without a word, and answer --data by a traceback.
+
+        Raises:
+            UserMessageError: what is wrong and what to do.
+        """
+        refuse_unknown(context, self._questions)
+        refuse_missing(context, question)
+        value = given_answer(context, question)
+        if value is NOT_GIVEN:
+            return True
+        error = self._error(context, question, value)
+        if error:
+            conf = context["_copier_conf"]
+            own = question in conf["data"] or question in context
+            where = "" if own else " in your settings.yml"
+            raise UserMessageError(f"{question}{where}: {error}.")
+        return True
+
+    def _error(self, context: Context, question: str, value: object) -> str | None:
+        """Why a given value cannot be the answer to a question; None if it can."""
+        parts = [value]
+        if question == "torch_packages":
+            parts = value if isinstance(value, list) else []
+        if error := next((text for part in parts if (text := type_error(part))), None):
+            return error
+        if question in ERRORS:
+            return ERRORS[question](str(value))
+        return self._why_not(context, question, value)
+
+    def _why_not(self, context: Context, question: str, value: object) -> str | None:
+        choices = self._choices(context, question)
+        if question == "torch_packages":
+            try:
+                value = yaml.safe_load(value) if isinstance(value, str) else value
+            except yaml.YAMLError:
+                value = None
+            if not isinstance(value, list):
+                return "it is a list: write torch_packages=[torchvision], or [] for torch alone"
+        policy = self._matrix.policy
+        menus = {"compute_platform": policy.compute_platforms, "python_version": policy.python}
+        if question in menus and value not in [choice.value for choice in choices]:
+            successor = menus[question].retired.get(str(value))
+            if successor:
+                return f"{value} is retired: choose {successor}"
+        parts = value if isinstance(value, list) else [value]
+        return next((why for part in parts if (why := why_not(choices, part))), None)
+
+    # --- The build, and what an update tells of it
+
+    @pass_context
+    def torch_build(self, context: Context) -> Build:
+        """The build to render.
+
+        Raises:
+            UserMessageError: if the answers do not fit together.
+        """
+        found = resolve(self._matrix, self._asked(context))
+        if isinstance(found, Unfit):
+            raise UserMessageError(f"{found}.")
+        return found
+
+    @pass_context
+    def torch_alternatives(self, context: Context) -> list[Build]:
+        """The other compute platforms' builds, of the project's torch series where there is one."""
+        asked = self._asked(context)
+        builds = []
+        for name in self._matrix.policy.compute_platforms.listed(None):
+            if name != asked.compute_platform:
+                other = replace(asked, compute_platform=name)
+                found = resolve(self._matrix, other)
+                if isinstance(found, Unfit) and other.torch != "latest":
+                    found = resolve(self._matrix, replace(other, torch="latest"))
+                builds.append(found)
+        return [build for build in builds if isinstance(build, Build)]
+
+    @pass_context
+    def torch_builds(self, context: Context) -> str:
+        """The text of scripts/torch_builds.json."""
+        build = self.torch_build(context)
+        return torch_builds(
+            build,
+            same_release(self._matrix, build),
+            self.torch_alternatives(context),
+            self._pythons(build),
+            context["pytorch_index_url"],
+        )
+
+    def _pythons(self, build: Build) -> list[str]:
+        """The Python minors on offer for which the project would get the release that it has."""
+        found = {
+            minor: resolve(self._matrix, replace(build.asked, python=minor))
+            for minor in self._matrix.policy.python.listed(None)
+        }
+        return [
+            minor
+            for minor, other in found.items()
+            if isinstance(other, Build)
+            and (other.torch, other.versions) == (build.torch, build.versions)
+        ]
+
+    @pass_context
+    def remember_build(self, context: Context) -> str:
+        """Read the build that a project has before it is updated; renders to nothing."""
+        self._before = moves.read_builds(Path(context["_copier_conf"]["dst_path"]))
+        return ""
+
+    @pass_context
+    def update_summary(self, context: Context) -> str | None:
+        """What the update changed."""
+        return moves.update_summary(self._matrix, self._before, self.torch_build(context))
+
+    @pass_context
+    def owner_notes(self, context: Context) -> list[str]:
+        """What has ended or is retired, with the way on."""
+        return moves.notes(
+            self._matrix, self.torch_build(context), self.torch_alternatives(context)
+        )
