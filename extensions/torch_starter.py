@@ -32,12 +32,15 @@ def load(folder: Path) -> ModuleType:
         if not spec or not spec.loader:
             raise ImportError(f"{file} cannot be imported")
         sys.modules[name] = module_from_spec(spec)
+        keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a clone is thrown away
         try:
             spec.loader.exec_module(sys.modules[name])
         except BaseException:
             for loaded in [one for one in sys.modules if one.partition(".")[0] == name]:
                 del sys.modules[loaded]
             raise
+        finally:
+            sys.dont_write_bytecode = keep
     return sys.modules[name]
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from matrix.doctored import data, usable
-from render.projects import ROOT, commit, copier, git, recorded, release, start, update
+from render.projects import MATRIX_YML, ROOT, commit, copier, git, recorded, release, start, update
 from repo.linting import zizmor
 from torch_template.build import Asked
 from torch_template.matrix.model import Matrix

@@ -7,7 +7,12 @@ rules differs from a fresh copy.
 
 from __future__ import annotations
 
+import shutil
+import sys
+from collections.abc import Callable
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -118,3 +123,41 @@ def test_a_new_version_may_need_what_only_its_own_model_knows(
 def add_the_key(facts: dict[str, Any]) -> None:
     for row in facts["compute_platforms"].values():
         row["since"] = "2026"
+
+
+def loader(template: Path) -> Callable[[Path], ModuleType]:
+    """The function of a template's one extension that loads its package."""
+    spec = spec_from_file_location("of_this_test", template / "extensions" / "torch_starter.py")
+    assert spec
+    assert spec.loader
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    load: Callable[[Path], ModuleType] = module.load
+    return load
+
+
+def test_clones_of_one_version_share_what_is_loaded(template: Path, tmp_path: Path) -> None:
+    load = loader(template)
+    one, other = (
+        Path(shutil.copytree(template / "extensions", tmp_path / name)) / "torch_template"
+        for name in ("one", "other")
+    )
+    loaded = load(one)
+    shutil.rmtree(one)  # as Copier removes its clones
+    assert load(other) is loaded
+    assert list(other.rglob("__pycache__")) == []
+    edit(other, "matrix/version_matrix.yml", "cpu: {name: CPU,", "cpu: {name: Processor,")
+    assert load(other) is not loaded
+
+
+def test_a_broken_module_is_not_taken_for_loaded_the_next_time(
+    template: Path, tmp_path: Path
+) -> None:
+    load = loader(template)
+    package = Path(shutil.copytree(template / "extensions", tmp_path / "copy")) / "torch_template"
+    edit(package, "moves.py", "from __future__", "raise LookupError\nfrom __future__")
+    before = {*sys.modules}
+    for _ in range(2):
+        with pytest.raises(SyntaxError):
+            load(package)
+    assert {name for name in {*sys.modules} - before if "torch_template" in name} == set()
