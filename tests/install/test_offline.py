@@ -25,6 +25,7 @@ pytestmark = [
 ]
 CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
 MANAGERS = ("uv", "poetry", "pip")
+PAGE = "docs/pytorch-build.md"
 FILL = "Fill a wheelhouse on such a machine with a network, in this project:"
 INSTALLED = "import importlib.metadata as m; print({d.name: d.version for d in m.distributions()})"
 
@@ -76,8 +77,8 @@ def locked(tools: Tools, project: Path, manager: str, **answers: str) -> Path:
 
 
 def fill(tools: Tools, project: Path) -> Path:
-    """Do what README.md says, and nothing else."""
-    text = (project / "README.md").read_text(encoding="utf-8")
+    """Do what the project's own page says, and nothing else."""
+    text = (project / PAGE).read_text(encoding="utf-8")
     section = text.partition("## Without a network")[2]
     block = re.search(r"```console\n(.*?)```", section, re.DOTALL)
     assert block
@@ -116,7 +117,7 @@ def refused(done: subprocess.CompletedProcess[str]) -> list[str]:
     return done.stderr.splitlines()
 
 
-def test_a_wheelhouse_filled_as_the_readme_says_is_all_that_is_needed(
+def test_a_wheelhouse_filled_as_the_page_says_is_all_that_is_needed(
     filled: tuple[str, Path], machine: Machine
 ) -> None:
     manager, origin = filled
@@ -149,7 +150,7 @@ def test_a_wheelhouse_filled_as_the_readme_says_is_all_that_is_needed(
         assert what == f"bootstrap: The wheelhouse {place} lacks {lack}: installing failed."
         assert todo == FILL
         said = [step.strip() for step in steps[:3]]
-        assert "\n".join(said) in (project / "README.md").read_text(encoding="utf-8")
+        assert "\n".join(said) in (project / PAGE).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("filled", ["uv", "poetry"], indirect=True)  # pip's file has no hashes
@@ -206,7 +207,7 @@ def test_pypi_s_own_build_is_not_mistaken_for_another(
     what, todo, step, *_ = refused(machine.bootstrap(project, "--wheelhouse", str(wheels)))
 
     assert todo == FILL
-    assert step.strip() in (project / "README.md").read_text(encoding="utf-8")
+    assert step.strip() in (project / PAGE).read_text(encoding="utf-8")
     assert "lacks torch==2.15.0 (it has torch 2.14.1+cpu, 2.15.0+cpu): installing failed." in what
 
 

@@ -58,9 +58,9 @@ def check(matrix: Matrix, asked: Asked, files: dict[str, str]) -> Wanted:
         check_poetry(project["tool"]["poetry"], builds, wanted)
     else:
         check_pip(files[f"requirements/torch-{asked.compute_platform}.txt"], builds, wanted)
-    readme = files["README.md"]
-    assert f"torch {wanted.public['torch']} for {builds.build['label']}" in readme
-    assert wanted.url is None or wanted.url in readme
+    for name in ("README.md", "docs/pytorch-build.md"):
+        assert f"torch {wanted.public['torch']} for {builds.build['label']}" in files[name]
+    assert wanted.url is None or wanted.url in files["docs/pytorch-build.md"]
     return wanted
 
 

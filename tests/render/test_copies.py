@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import posixpath
 import random
 import re
 import stat
@@ -29,7 +30,7 @@ LONG = {"project_name": "p" * 50, "package_name": "p" * 50}
 
 ALWAYS = """
 .copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
-bootstrap.cmd bootstrap.ps1 bootstrap.sh pyproject.toml
+bootstrap.cmd bootstrap.ps1 bootstrap.sh docs/pytorch-build.md pyproject.toml
 scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/template_update.py scripts/torch_builds.json
 scripts/bootstrapping/__init__.py scripts/bootstrapping/choice.py scripts/bootstrapping/command.py
 scripts/bootstrapping/environment.py scripts/bootstrapping/failures.py
@@ -132,14 +133,33 @@ def test_no_file_of_a_project_has_jinja_left_in_it(
         assert "{" not in name
 
 
+@pytest.mark.parametrize("ci", CIS)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_what_the_pages_of_a_project_link_and_name_is_there(
+    template: Path, tmp_path: Path, manager: str, ci: str
+) -> None:
+    made = files(copy(template, tmp_path / "project", package_manager=manager, ci=ci))
+    pages = {name: made[name].decode() for name in ("README.md", "docs/pytorch-build.md")}
+    for page, text in pages.items():
+        for link in re.findall(r"\]\(([^)]+)\)", text):
+            name, _, heading = link.partition("#")
+            target = posixpath.join(posixpath.dirname(page), name) if name else page
+            assert target in made, link
+            title = f"# {heading.replace('-', ' ')}\n"
+            assert not heading or title in made[target].decode().lower(), link
+        named = re.findall(r"(?<![\w/.])(?:scripts|requirements|\.github)/[\w./-]*\w", text)
+        assert set(named) <= set(made), page
+        assert named, page
+
+
 @pytest.mark.parametrize("series", ["latest", "2.13", "2.8", "2.5", "2.4"])
 @pytest.mark.parametrize("manager", MANAGERS)
-def test_the_readme_s_way_to_another_platform_works(
+def test_the_documented_way_to_another_platform_works(
     template: Path, tmp_path: Path, manager: str, series: str
 ) -> None:
     answers = {"package_manager": manager, "torch_version": series, "python_version": "3.11"}
-    readme = files(copy(template, tmp_path / "cpu", **answers))["README.md"].decode()
-    named = re.search(r"--data compute_platform=(\S+)", readme)
+    page = files(copy(template, tmp_path / "cpu", **answers))["docs/pytorch-build.md"].decode()
+    named = re.search(r"--data compute_platform=(\S+)", page)
     assert named
     assert named[1] != "cpu"
     copy(template, tmp_path / "other", **answers, compute_platform=named[1])

@@ -134,7 +134,8 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--recreate", action="store_true", help="make .venv anew")
     parser.add_argument("--offline", action="store_true", help="ask no network, only caches")
-    folder = "install from a folder of wheels, and ask no network (README.md says how to fill it)"
+    folder = "install from a folder of wheels, and ask no network"
+    folder += " (docs/pytorch-build.md says how to fill it)"
     parser.add_argument("--wheelhouse", metavar="DIR", type=named_wheelhouse, help=folder)
     parser.add_argument("--no-smoke", action="store_true", help="do not run the smoke test")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, change nothing")
