@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -74,12 +74,23 @@ class Row:
                 yield "-".join([*head, tag, abi, platform]) + ".whl", platform
 
 
-def read_rows(path: Path) -> list[Row]:
+@cache
+def sections(name: str) -> dict[str, list[str]]:
+    """Return the lines of a file in tests/data below each `[index]`, in the file's order."""
+    found: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in (DATA / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            lines = found[line.strip("[]")] = []
+        elif line and not line.startswith("#"):
+            lines.append(line)
+    return found
+
+
+def read_rows(lines: Iterable[str]) -> list[Row]:
     """Read `project version[-build] | cp312 cp313t cp310/none py3 | platform tags or sdist`."""
     rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        if not line or line.startswith("#"):
-            continue
+    for line in lines:
         what, pythons, platforms = (part.split() for part in line.split("|"))
         version, _, build_tag = what[1].partition("-")
         rows.append(Row(what[0], version, build_tag, tuple(pythons), tuple(platforms)))
@@ -177,7 +188,7 @@ class Catalog:
     @cached_property
     def indexes(self) -> tuple[str, ...]:
         """Return the compute platforms that have a folder, and `pypi`."""
-        return tuple(sorted(path.stem for path in (DATA / "catalog").glob("*.txt")))
+        return tuple(sorted(sections("catalog.txt")))
 
     @cached_property
     def _packages(self) -> PyPIPackages:
@@ -185,7 +196,7 @@ class Catalog:
 
     @cached_property
     def _mirrored(self) -> list[Row]:
-        return read_rows(DATA / "mirrored_packages.txt")
+        return read_rows(sections("mirrored_packages.txt")["copies"])
 
     def _index(self, index: str) -> dict[str, list[Wheel]]:
         """Return the wheels of an index by project, read when somebody asks."""
@@ -208,7 +219,7 @@ class Catalog:
     def _own(self, index: str) -> Iterator[Wheel]:
         """Yield the wheels of the torch projects, and of the triton that belongs to them."""
         torch = TorchMetadata()
-        for row in read_rows(DATA / "catalog" / f"{index}.txt"):
+        for row in read_rows(sections("catalog.txt")[index]):
             for filename, platform in row.filenames():
                 if row.project in TORCH_PROJECTS:
                     yield torch.of(index, row, filename, platform)

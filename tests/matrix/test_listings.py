@@ -1,7 +1,7 @@
 """The matrix against the names of real wheels, in both directions.
 
-tests/data/index_listing holds pages of the PyTorch index and of PyPI that are complete for the
-versions in them; tests/data/catalog is what the tests' own index serves, for every release.
+tests/data/index_listing.txt holds pages of the PyTorch index and of PyPI that are complete for the
+versions in them; tests/data/catalog.txt is what the tests' own index serves, for every release.
 """
 
 from __future__ import annotations
@@ -9,19 +9,18 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from packaging.utils import parse_wheel_filename
 
-from install.catalog import catalog
+from install.catalog import catalog, sections
 from matrix.doctored import as_of, data
 from torch_template.build import Asked, Build
 from torch_template.matrix.facts import COMPANIONS, PLATFORMS, PYPI, series
 from torch_template.reasons import resolve
 
-LISTINGS = Path(__file__).parents[1] / "data" / "index_listing"
+LISTINGS = sections("index_listing.txt")
 PACKAGES = ("torch", *COMPANIONS)
 SYSTEMS = {"manylinux": "linux", "linux": "linux", "win": "windows", "macosx": "macos"}
 PYTHONS = tuple(f"3.{minor}" for minor in range(8, 16))
@@ -57,8 +56,7 @@ def wheels(index: str, names: tuple[str, ...]) -> frozenset[Wheel]:
 @cache
 def listed(index: str) -> frozenset[Wheel]:
     """The wheels on a real page."""
-    lines = (LISTINGS / f"{index}.txt").read_text(encoding="utf-8").splitlines()
-    return wheels(index, tuple(line for line in lines if line and not line.startswith("#")))
+    return wheels(index, tuple(LISTINGS[index]))
 
 
 @cache
@@ -89,8 +87,7 @@ def public(version: str) -> str:
 
 def complete() -> list[tuple[str, str]]:
     """The compute platforms and releases of torch that a listing has in full."""
-    pages = sorted(path.stem for path in LISTINGS.glob("*.txt"))
-    found = {(i, public(w.version)) for i in pages for w in listed(i) if w.package == "torch"}
+    found = {(i, public(w.version)) for i in LISTINGS for w in listed(i) if w.package == "torch"}
     return sorted(found)
 
 
