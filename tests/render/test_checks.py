@@ -122,4 +122,6 @@ def test_the_job_that_updates_has_the_token_only_when_it_publishes(
     assert [line for line in lines if " publish " in line] == with_token
     prepares = [line for line in lines if " prepare " in line]
     assert len(prepares) == 1
-    assert "cp scripts/template_update.py" in "\n".join(lines[: lines.index(prepares[0])])
+    assert "cp scripts/torch_starter/template_update.py" in "\n".join(
+        lines[: lines.index(prepares[0])]
+    )

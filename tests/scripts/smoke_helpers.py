@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "template" / "scripts" / "gpu_smoke_test.py"
-PACKAGE = SCRIPT.with_name("gpu_smoke")
+PACKAGE = SCRIPT.with_name("torch_starter") / "gpu_smoke"
 SCHEMA = json.loads((PACKAGE / "report.schema.json").read_text(encoding="utf-8"))
 valid = fastjsonschema.compile(SCHEMA)
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -117,7 +117,7 @@ class Project:
         scripts.mkdir(parents=True)
         shutil.copy(SCRIPT, scripts)
         without_caches = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PACKAGE, scripts / PACKAGE.name, ignore=without_caches)
+        shutil.copytree(PACKAGE, scripts / "torch_starter/gpu_smoke", ignore=without_caches)
         version = version_of(self.build)
         own = wheels_of(self.build) | {
             "toolkit": TOOLKITS.get(self.build),

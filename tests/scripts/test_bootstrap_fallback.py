@@ -26,8 +26,8 @@ def with_index(tmp_path: Path, url: str, manager: str = "uv") -> Demo:
     """A demo project whose build lies on an index, and is on PyPI as well."""
     demo = make_demo(tmp_path, manager)
     shutil.copytree(
-        TEMPLATE / "scripts/gpu_smoke",
-        demo.root / "scripts/gpu_smoke",
+        TEMPLATE / "scripts/torch_starter/gpu_smoke",
+        demo.root / "scripts/torch_starter/gpu_smoke",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     own = demo.builds["builds"]["cpu"]

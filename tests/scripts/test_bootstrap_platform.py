@@ -57,7 +57,8 @@ def project_for(tmp_path: Path, own: str, others: tuple[str, ...] = OTHERS) -> D
     """A project with builds for several compute platforms."""
     demo = make_demo(tmp_path, "uv")
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(TEMPLATE / "scripts/gpu_smoke", demo.root / "scripts/gpu_smoke", ignore=ignore)
+    package = "scripts/torch_starter/gpu_smoke"
+    shutil.copytree(TEMPLATE / package, demo.root / package, ignore=ignore)
     shutil.copy(TEMPLATE / "scripts/gpu_smoke_test.py", demo.root / "scripts")
     names = dict.fromkeys((own, *others))
     demo.builds |= {
@@ -202,7 +203,7 @@ def test_the_same_wheels_are_no_other_build(tmp_path: Path) -> None:
 
 def module(name: str) -> Any:  # noqa: ANN401
     """A module of the bootstrap, for machines that no test can have."""
-    sys.path.insert(0, str(TEMPLATE / "scripts"))
+    sys.path.insert(0, str(TEMPLATE / "scripts/torch_starter"))
     try:
         return importlib.import_module(f"bootstrapping.{name}")
     finally:

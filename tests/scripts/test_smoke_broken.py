@@ -105,11 +105,11 @@ def test_it_runs_from_anywhere_in_a_folder_of_any_name(
 
 
 def test_a_missing_package_is_to_be_restored(project: Project) -> None:
-    (project.root / "scripts" / "gpu_smoke" / "__init__.py").unlink()
+    (project.root / "scripts" / "torch_starter" / "gpu_smoke" / "__init__.py").unlink()
     stderr = refuse(project)
     assert stderr == (
-        "scripts/gpu_smoke is missing or incomplete.\n"
-        "-> Type `git checkout HEAD -- scripts/gpu_smoke`.\n"
+        "scripts/torch_starter is missing or incomplete.\n"
+        "-> Type `git checkout HEAD -- scripts/torch_starter`.\n"
     )
 
 

@@ -14,10 +14,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parent
-ENTRY = FOLDER.parent / "gpu_smoke_test.py"
-BUILDS = FOLDER.parent / "torch_builds.json"
-ROOT = FOLDER.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
+ENTRY = ROOT / "scripts" / "gpu_smoke_test.py"
+BUILDS = ROOT / "scripts" / "torch_builds.json"
 
 WINDOWS = os.name == "nt"
 BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "./bootstrap.sh"

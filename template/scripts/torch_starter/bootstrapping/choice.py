@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .places import SMOKE_TEST, StopError, say, update_command
+from .places import MACHINERY, StopError, say, update_command
 from .project import FALLBACK, Project, check_system
 from .requirements import one_index
 
@@ -73,7 +73,7 @@ def propose(project: Project, platform: str) -> str:
 
 def smoke(module: str) -> ModuleType:
     """A module of the smoke test, which knows drivers and GPUs."""
-    package = SMOKE_TEST.with_name("gpu_smoke") / "__init__.py"
+    package = MACHINERY / "gpu_smoke" / "__init__.py"
     try:
         if "gpu_smoke" not in sys.modules:
             spec = importlib.util.spec_from_file_location("gpu_smoke", package)
@@ -82,8 +82,8 @@ def smoke(module: str) -> ModuleType:
                 spec.loader.exec_module(sys.modules["gpu_smoke"])
         return importlib.import_module(f"gpu_smoke.{module}")
     except (FileNotFoundError, ImportError):
-        todo = "Restore it: git checkout HEAD -- scripts/gpu_smoke"
-        raise StopError(2, "scripts/gpu_smoke is missing or incomplete.", todo) from None
+        todo = "Restore it: git checkout HEAD -- scripts/torch_starter"
+        raise StopError(2, "scripts/torch_starter is missing or incomplete.", todo) from None
 
 
 def look(driver: ModuleType, limit: float = 30) -> dict[str, Any]:
