@@ -230,6 +230,23 @@ def test_it_is_refused_where_pypi_s_wheel_does_not_do_what_the_build_is_for(
     assert choice.why_no_fallback(project, system) == why
 
 
+def test_a_run_looks_at_the_driver_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice, looks = module("choice"), list[float]()
+
+    def nvidia_facts(limit: float) -> dict[str, Any]:
+        looks.append(limit)
+        return {"gpus": [], "ended": "did not answer"}
+
+    monkeypatch.setattr(choice.smoke("driver_checks"), "nvidia_facts", nvidia_facts)
+    choice.look.cache_clear()
+    label = {"label": "CUDA 13.0", "release": "2.14.1", "platforms": {LINUX: CUDA}}
+    builds = {"own": {**label, "index_url": NOBODY}, "pypi": {**label, "index_url": None}}
+    project = module("project").Project("uv", MINOR, f"=={MINOR}.*", "own", builds, {})
+    assert [choice.why_no_fallback(project, LINUX) for _ in range(2)] == ["", ""]
+    choice.look.cache_clear()
+    assert looks == [5]
+
+
 def test_what_pypi_does_not_have_cannot_stand_in() -> None:
     choice = module("choice")
     own = {"label": "CPU", "release": "2.5.1", "index_url": NOBODY, "platforms": {LINUX: CPU}}
