@@ -35,10 +35,11 @@ scripts/torch_starter/template_update.py scripts/torch_starter/bootstrapping/__i
 scripts/torch_starter/bootstrapping/choice.py scripts/torch_starter/bootstrapping/command.py
 scripts/torch_starter/bootstrapping/environment.py scripts/torch_starter/bootstrapping/failures.py
 scripts/torch_starter/bootstrapping/fallback.py scripts/torch_starter/bootstrapping/index.py
-scripts/torch_starter/bootstrapping/locking.py scripts/torch_starter/bootstrapping/machine_build.py
-scripts/torch_starter/bootstrapping/places.py scripts/torch_starter/bootstrapping/project.py
-scripts/torch_starter/bootstrapping/requirements.py scripts/torch_starter/bootstrapping/runner.py
-scripts/torch_starter/bootstrapping/settings.py scripts/torch_starter/bootstrapping/system.py
+scripts/torch_starter/bootstrapping/installation.py scripts/torch_starter/bootstrapping/locking.py
+scripts/torch_starter/bootstrapping/machine_build.py scripts/torch_starter/bootstrapping/places.py
+scripts/torch_starter/bootstrapping/project.py scripts/torch_starter/bootstrapping/requirements.py
+scripts/torch_starter/bootstrapping/runner.py scripts/torch_starter/bootstrapping/settings.py
+scripts/torch_starter/bootstrapping/system.py scripts/torch_starter/bootstrapping/wheelhouse.py
 scripts/torch_starter/gpu_smoke/__init__.py scripts/torch_starter/gpu_smoke/catalogue.py
 scripts/torch_starter/gpu_smoke/check.py scripts/torch_starter/gpu_smoke/command.py
 scripts/torch_starter/gpu_smoke/device_checks.py scripts/torch_starter/gpu_smoke/driver_checks.py
@@ -251,11 +252,11 @@ def test_the_data_file_names_the_pythons_that_keep_the_torch(
         return dict(json.loads((folder / "scripts/torch_builds.json").read_text(encoding="utf-8")))
 
     project = data()
-    release = project["builds"][platform]["release"]
+    release = project["release"]
     kept = [
         minor
         for minor in matrix.policy.python.listed(None)
-        if data(python_version=minor)["builds"][platform]["release"] == release
+        if data(python_version=minor)["release"] == release
     ]
     assert project["pythons"] == kept
     assert ("3.10" in kept) == (platform != "pypi")

@@ -197,12 +197,12 @@ def builds_for(manager: str, minor: str) -> dict[str, Any]:
         "platforms": platforms,
     }
     return {
-        "schema": 1,
+        "schema": 2,
         "package_manager": manager,
         "python": minor,
         "requires_python": f"=={minor}.*",
         "compute_platform": "cpu",
-        "packages": ["torch"],
+        "release": "2.13.0",
         "builds": {"cpu": build},
         "alternatives": {},
     }

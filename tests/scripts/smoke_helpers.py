@@ -126,17 +126,19 @@ class Project:
             **self.wheels,
         }
         document = {
-            "schema": 1,
+            "schema": 2,
             "package_manager": "uv",
             "python": MINOR,
             "requires_python": self.python,
             "compute_platform": self.build,
-            "packages": list(own["packages"]),
+            "release": RELEASES.get(self.build, TORCH),
             "builds": {self.build: self._build(self.build, own)},
             "alternatives": {
-                name: self._build(name, wheels_of(name))
-                for name in self.alternatives
-                if name != self.build
+                HERE: {
+                    name: {"release": RELEASES.get(name, TORCH), **wheels_of(name)}
+                    for name in self.alternatives
+                    if name != self.build
+                }
             },
         }
         (scripts / "torch_builds.json").write_text(json.dumps(document), encoding="utf-8")
@@ -162,11 +164,7 @@ class Project:
     @staticmethod
     def _build(name: str, wheels: Mapping[str, Any]) -> dict[str, Any]:
         label = LABELS.get(name, name.upper())
-        return {
-            "label": label,
-            "release": RELEASES.get(name, TORCH),
-            "platforms": {HERE: dict(wheels)},
-        }
+        return {"label": label, "platforms": {HERE: dict(wheels)}}
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""

@@ -65,8 +65,10 @@ def project_for(tmp_path: Path, own: str, others: tuple[str, ...] = OTHERS) -> D
         "compute_platform": own,
         "builds": {name: build_of(name) for name in names},
         "alternatives": {
-            "cu118": {"label": "CUDA 11.8", "release": "2.7.1", "platforms": {HERE: {}}},
-            "cpu": {"label": "CPU", "release": TORCH, "platforms": {HERE: {}}},
+            HERE: {
+                "cu118": {"release": "2.7.1", "accelerator": "cuda"},
+                "cpu": {"release": TORCH, "accelerator": "cpu"},
+            }
         },
     }
     demo.write_builds()

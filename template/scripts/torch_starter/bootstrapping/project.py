@@ -16,8 +16,15 @@ MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "require
 
 FALLBACK = "pypi"  # the build that needs no index but the usual one
 
-# What torch_builds.json says of a build on a platform, as far as it is read here.
-ROW = {"packages", "accelerator", "toolkit", "minimum_driver", "gpu_architectures", "ptx"}
+# What torch_builds.json leaves out of a build, and of its wheels for a platform.
+NO_BUILD: dict[str, Any] = {"index_url": None, "extra_packages": []}
+NO_WHEELS: dict[str, Any] = {
+    "toolkit": None,
+    "minimum_driver": None,
+    "gpu_architectures": [],
+    "ptx": None,
+}
+WHEELS = {"packages", "accelerator", *NO_WHEELS}  # all that is read of it here
 
 
 class Project(NamedTuple):
@@ -81,15 +88,16 @@ def load_project() -> Project:
         data = json.loads(BUILDS.read_text(encoding="utf-8"))
         name = data["compute_platform"]
         answers = [data[key] for key in ("package_manager", "python", "requires_python")]
-        builds, alternatives = data["builds"], data["alternatives"]
-        pythons = tuple(data.get("pythons", ()))
-        project = Project(answers[0], answers[1], answers[2], name, builds, alternatives, pythons)
-        if data["schema"] != 1 or project.manager not in ("uv", "poetry", "pip"):
+        if data["schema"] != 2 or answers[0] not in ("uv", "poetry", "pip"):
             raise ValueError("unknown schema or package_manager")
+        builds = {key: whole(build, data) for key, build in data["builds"].items()}
+        others = alternatives(data, builds)
+        pythons = tuple(data.get("pythons", ()))
+        project = Project(answers[0], answers[1], answers[2], name, builds, others, pythons)
         for other, build in builds.items():
-            if not {"label", "release", "index_url", "platforms"} <= build.keys():
+            if "label" not in build:
                 raise ValueError(f"the build {other} is incomplete")
-            if any(not wheels.keys() >= ROW for wheels in build["platforms"].values()):
+            if any(not wheels.keys() >= WHEELS for wheels in build["platforms"].values()):
                 raise ValueError(f"a platform of the build {other} is incomplete")
         if name not in builds:
             raise ValueError(f"there is no build {name}")
@@ -98,6 +106,31 @@ def load_project() -> Project:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StopError(2, f"{BUILDS} cannot be used: {error!r}.", todo) from None
     return project
+
+
+def whole(build: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """A build of torch_builds.json, with what that says once for several builds or platforms."""
+    same = {key: build[key] for key in WHEELS & build.keys()}
+    platforms = {key: {**NO_WHEELS, **same, **row} for key, row in build["platforms"].items()}
+    everywhere = data.get("in_every_build", {})
+    platforms |= {key: {**NO_WHEELS, **row} for key, row in everywhere.items()}
+    of_all = {"release": data["release"], "windows_path": data.get("windows_path")}
+    return {**NO_BUILD, **of_all, **build, "platforms": platforms}
+
+
+def alternatives(data: dict[str, Any], builds: dict[str, Any]) -> dict[str, Any]:
+    """What the project would get if it moved: other builds of its release, or of another one."""
+    found: dict[str, Any] = {}
+    for name, build in builds.items():
+        rows = build["platforms"].items()
+        moves = {key: row for key, row in rows if not row.get("machine_only")}
+        if name != data["compute_platform"]:
+            found[name] = {"release": build["release"], "platforms": moves}
+    for platform, others in data.get("alternatives", {}).items():
+        for name, row in others.items():
+            known = found.setdefault(name, {"release": row["release"], "platforms": {}})
+            known["platforms"][platform] = row
+    return found
 
 
 def check_system(project: Project, platform: str) -> None:
