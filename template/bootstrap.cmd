@@ -1,5 +1,5 @@
 @echo off
-rem Finds a 64-bit Python 3.10 or newer and hands over to scripts\bootstrap.py, which does the work.
+rem Finds a 64-bit Python 3.10 or newer and hands over to scripts\torch_starter\bootstrap.py.
 rem   bootstrap.cmd --help
 rem BOOTSTRAP_PYTHON=C:\path\to\python.exe names the Python to start with.
 setlocal EnableExtensions DisableDelayedExpansion
@@ -36,7 +36,7 @@ echo Install one (winget install Python.Python.3.12) or uv, or set BOOTSTRAP_PYT
 exit /b 3
 
 :start
-"%BOOTSTRAP_FOUND%" %BOOTSTRAP_ARGS% -X utf8 -I "%~dp0scripts\bootstrap.py" %*
+"%BOOTSTRAP_FOUND%" %BOOTSTRAP_ARGS% -X utf8 -I "%~dp0scripts\torch_starter\bootstrap.py" %*
 exit /b %ERRORLEVEL%
 
 rem Judge a candidate by running it: the Store's alias is on PATH without a Python behind it.

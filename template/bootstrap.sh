@@ -1,13 +1,13 @@
 #!/bin/sh
-# Finds a 64-bit Python 3.10 or newer and hands over to scripts/bootstrap.py, which does the work.
+# Finds a 64-bit Python 3.10 or newer and hands over to scripts/torch_starter/bootstrap.py.
 #   sh bootstrap.sh --help
 # BOOTSTRAP_PYTHON=/path/to/python names the Python to start with.
 set -u
 unset __PYVENV_LAUNCHER__ # on macOS it would point every Python at another one
 
 case $0 in
-*/*) script=${0%/*}/scripts/bootstrap.py ;;
-*) script=./scripts/bootstrap.py ;;
+*/*) script=${0%/*}/scripts/torch_starter/bootstrap.py ;;
+*) script=./scripts/torch_starter/bootstrap.py ;;
 esac
 
 # Judge a candidate by running it: pyenv shims and aliases exist without a Python behind them.

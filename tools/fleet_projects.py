@@ -187,9 +187,11 @@ def built(project: Path) -> Built:
     """What the data file of a project says; nothing where that cannot be read."""
     try:
         data = json.loads((project / DATA_FILE).read_text(encoding="utf-8"))
-        platforms = data["builds"][data["compute_platform"]]["platforms"]
-        drivers = {name: row["minimum_driver"] for name, row in platforms.items()}
-        torch = str(next(iter(platforms.values()))["torch_version"])
+        build = data["builds"][data["compute_platform"]]
+        rows = {name: {**build, **row} for name, row in build["platforms"].items()}
+        drivers = {name: row.get("minimum_driver") for name, row in rows.items()}
+        first = next(iter(rows.values()))
+        torch = str(first.get("torch_version") or first["packages"]["torch"])
     except (OSError, ValueError, LookupError, TypeError, AttributeError, StopIteration):
         return Built()
     return Built(torch, {name: str(driver) for name, driver in drivers.items() if driver})

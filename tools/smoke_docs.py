@@ -18,7 +18,7 @@ from scripts.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "smoke-test.md"
-PACKAGE = ROOT / "template" / "scripts" / "gpu_smoke" / "__init__.py"
+PACKAGE = ROOT / "template" / "scripts" / "torch_starter" / "gpu_smoke" / "__init__.py"
 HEAD = """# The smoke test, id by id
 
 `scripts/gpu_smoke_test.py` of a project says which of these it is. Search this page for the

@@ -231,13 +231,17 @@ def read_builds(project: Path) -> tuple[str, Platforms] | None:
     try:
         data = json.loads((project / DATA_FILE).read_text(encoding="utf-8"))
         name = data["compute_platform"]
+        build = data["builds"][name]
+        keys = ("packages", "minimum_driver", "gpu_architectures")
+        same = {key: build[key] for key in keys if key in build}  # schema 1 has them in each row
+        rows = {key: {**same, **row} for key, row in build["platforms"].items()}
         platforms = {
             str(platform): {
                 "packages": dict(row["packages"]),
-                "minimum_driver": row["minimum_driver"],
-                "gpu_architectures": list(row["gpu_architectures"]),
+                "minimum_driver": row.get("minimum_driver"),
+                "gpu_architectures": list(row.get("gpu_architectures", ())),
             }
-            for platform, row in data["builds"][name]["platforms"].items()
+            for platform, row in {**rows, **data.get("in_every_build", {})}.items()
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

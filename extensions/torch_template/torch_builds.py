@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .build import Build
-from .managers.lines import index_url
+from .build import Build, Wheels
+from .managers.lines import MARKERS, index_url
 
 
 def torch_builds(
@@ -20,57 +20,92 @@ def torch_builds(
 ) -> str:
     """The text of scripts/torch_builds.json, the data file of the plain scripts.
 
-    `builds` has the project's own build, and those that one machine can have instead of it.
-    `alternatives` has what the project would get if it moved: it may be of another release.
-    `pythons` are the minors for which it would get the same release as now.
+    `builds` has the project's own build, and those of its release that one machine can have instead
+    of it. `alternatives` has, by platform, what the project would get beyond these if it moved.
+    `pythons` are the minors for which it would get the same release as now. What is the same on all
+    platforms of a build is said once, and nothing is said of what there is not.
     """
-    name = build.asked.compute_platform
+    builds = {other.asked.compute_platform: other for other in (build, *same_release)}
+    reach = {other.asked.compute_platform: other for other in alternatives}
+    common = _in_every_build([*builds.values()])
+    rooms = [other.windows_path for other in builds.values() if other.windows_path]
     data = {
-        "schema": 1,
+        "schema": 2,
         "package_manager": build.asked.manager,
         "python": build.asked.python,
         "pythons": list(pythons),
         "requires_python": ",".join(
             [f"=={build.asked.python}.*", *(f"!={version}" for version in build.python_excluded)]
         ),
-        "compute_platform": name,
-        "packages": list(build.versions),
+        "compute_platform": build.asked.compute_platform,
+        "release": build.torch,
+        "windows_path": rooms[0] if rooms else None,
+        "in_every_build": common,
         "builds": {
-            other.asked.compute_platform: {
-                "label": other.name,
-                "release": other.torch,
-                "index_url": index_url(other, base),
-                "windows_path": other.windows_path,
-                "extra_packages": [*other.index_only, *other.nvidia_pins],
-                "platforms": {
-                    platform: asdict(wheels) for platform, wheels in other.wheels.items()
-                },
-            }
-            for other in (build, *same_release)
+            name: _build(other, reach.get(name, other), common, base)
+            for name, other in builds.items()
         },
-        "alternatives": {
-            other.asked.compute_platform: {
-                "label": other.name,
-                "release": other.torch,
-                "platforms": {
-                    platform: _reach(wheels) for platform, wheels in other.wheels.items()
-                },
-            }
-            for other in alternatives
-        },
+        "alternatives": _alternatives(builds, reach, common),
     }
-    return _json(data)
+    return _json({key: value for key, value in data.items() if value})
 
 
-def _reach(wheels: Any) -> dict[str, Any]:  # noqa: ANN401
-    """What decides whether a build suits a machine."""
+def _in_every_build(builds: Sequence[Build]) -> dict[str, Any]:
+    """The platforms whose wheels do not depend on the build: macOS, where there are any."""
+    rows = [
+        {name: wheels for name, wheels in build.wheels.items() if wheels.accelerator == "mps"}
+        for build in builds
+    ]
+    same = all(row == rows[0] for row in rows)
+    return {name: _row(wheels) for name, wheels in rows[0].items()} if same else {}
+
+
+def _row(wheels: Wheels) -> dict[str, Any]:
+    """What there is to say of the wheels for a platform."""
+    row = {key: value for key, value in asdict(wheels).items() if value}
+    if wheels.torch_version == wheels.packages["torch"]:
+        del row["torch_version"]
+    return row
+
+
+def _build(build: Build, reached: Build, common: Mapping[str, Any], base: str) -> dict[str, Any]:
+    """A build; `reached` is what the project would get if it moved to its compute platform."""
+    rows = {name: _row(wheels) for name, wheels in build.wheels.items() if name not in common}
+    first = next(iter(rows.values()))
+    same = {
+        key: value
+        for key, value in first.items()
+        if all(key in row and row[key] == value for row in rows.values())
+    }
+    platforms = {
+        name: {key: value for key, value in row.items() if key not in same}
+        | ({} if name in reached.wheels else {"machine_only": True})
+        for name, row in rows.items()
+    }
+    said = {"label": build.name, "index_url": index_url(build, base), **same}
+    said["extra_packages"] = [*build.index_only, *build.nvidia_pins]
+    return {key: value for key, value in said.items() if value} | {"platforms": platforms}
+
+
+def _alternatives(
+    builds: Mapping[str, Build], reach: Mapping[str, Build], common: Mapping[str, Any]
+) -> dict[str, Any]:
+    """By platform, what the project would get if it moved, where `builds` does not say it."""
     keys = ("accelerator", "minimum_driver", "gpu_architectures", "ptx")
-    return {key: getattr(wheels, key) for key in keys}
+    found: dict[str, Any] = {platform: {} for platform in MARKERS if platform not in common}
+    for name, other in reach.items():
+        here = builds[name].wheels if name in builds else {}
+        for platform, wheels in other.wheels.items():
+            if platform in found and platform not in here:
+                row = {key: getattr(wheels, key) for key in keys}
+                said = {key: value for key, value in row.items() if value}
+                found[platform][name] = {"release": other.torch, **said}
+    return {platform: rows for platform, rows in found.items() if rows}
 
 
 def _json(value: object, margin: str = "\n") -> str:
-    """JSON for people: a line for each platform of a build, and for each list."""
-    if not isinstance(value, dict) or "accelerator" in value or not value:
+    """JSON for people: a line for each list, and for each object that has no others in it."""
+    if not isinstance(value, dict) or not any(isinstance(part, dict) for part in value.values()):
         return json.dumps(value)
     inner = margin + "  "
     rows = (f"{json.dumps(key)}: {_json(part, inner)}" for key, part in value.items())

@@ -7,7 +7,7 @@ Exit codes: 0 all passed (warnings allowed), 1 a check failed, 2 wrong usage or 
 torch_builds.json, 3 the asked-for device cannot be used, 4 PyTorch or the driver crashed or hung,
 5 there was a warning, with --strict.
 
-The checks are in the folder gpu_smoke, which begins with how to find one and how to add one.
+The checks are in torch_starter/gpu_smoke.
 """
 
 import sys
@@ -17,12 +17,13 @@ if sys.version_info < (3, 10):  # noqa: UP036 - a system's own Python may be old
 
 
 def main() -> None:
-    """Load gpu_smoke from beside this file, and hand over."""
+    """Load torch_starter/gpu_smoke, and hand over."""
     import importlib.util
     from pathlib import Path
 
-    package = Path(__file__).resolve().with_name("gpu_smoke") / "__init__.py"
-    spec = importlib.util.spec_from_file_location("gpu_smoke", package)
+    package = Path(__file__).resolve().with_name("torch_starter") / "gpu_smoke"
+    spec = importlib.util.spec_from_file_location("gpu_smoke", package / "__init__.py")
+    incomplete = (FileNotFoundError, ImportError)  # by its name: formatters differ about it
     try:
         if not spec or not spec.loader:
             raise ImportError(str(package))
@@ -30,9 +31,9 @@ def main() -> None:
         spec.loader.exec_module(sys.modules["gpu_smoke"])
 
         from gpu_smoke.command import main as run
-    except (FileNotFoundError, ImportError):
-        remedy = "-> Type `git checkout HEAD -- scripts/gpu_smoke`."
-        sys.stderr.write(f"scripts/gpu_smoke is missing or incomplete.\n{remedy}\n")
+    except incomplete:
+        remedy = "-> Type `git checkout HEAD -- scripts/torch_starter`."
+        sys.stderr.write(f"scripts/torch_starter is missing or incomplete.\n{remedy}\n")
         sys.exit(2)
 
     run(str(__doc__).partition("\n")[0])

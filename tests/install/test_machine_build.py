@@ -14,6 +14,7 @@ import pytest
 from install.loopback_index import Request
 from install.managers import ToolFailedError, Tools
 from install.rendered import render
+from render.reading import Builds
 
 pytestmark = [
     pytest.mark.slow,
@@ -88,13 +89,14 @@ def test_a_cuda_project_has_the_cpu_build_on_one_machine_and_its_own_on_others(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     project = committed(tools, tmp_path, manager, "cu130")
-    data = json.loads((project / "scripts/torch_builds.json").read_text(encoding="utf-8"))
+    text = (project / "scripts/torch_builds.json").read_text(encoding="utf-8")
+    data = Builds.parse(text).data
     wanted = data["builds"]["cpu"]["platforms"]["linux-x86_64"]["packages"]
 
     with tools.index.recorded() as requests:
         first = bootstrap(tools, project, "--compute-platform", "cpu")
 
-    release = data["builds"]["cpu"]["release"]
+    release = data["release"]
     assert first.startswith(
         f"PyTorch {release}, CPU, by {manager} (for this machine alone; the project's own is CUDA"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from install.managers import Tools
 from install.rendered import render
+from render.reading import Builds
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
 
@@ -30,7 +30,7 @@ def test_bootstrap_installs_exactly_the_build_and_then_has_nothing_to_do(
     if compute_platform != "pypi":
         answers["pytorch_index_url"] = tools.index.pytorch_url
     project = render(tmp_path / "a project", **answers)
-    data = json.loads((project / "scripts/torch_builds.json").read_text())
+    data = Builds.parse((project / "scripts/torch_builds.json").read_text()).data
     wanted = data["builds"][compute_platform]["platforms"]["linux-x86_64"]["packages"]
 
     tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from install.catalog import files
 from install.managers import PYTHON, ToolFailedError, Tools, reported
 from install.rendered import render
 from install.resolution import PLATFORMS, Locked, from_poetry, from_pylock, from_requirements, only
+from render.reading import Builds
 from torch_template.build import Asked, Build
 from torch_template.matrix.loading import load_matrix
 from torch_template.reasons import resolve
@@ -61,9 +61,10 @@ def test_each_platform_gets_exactly_the_wheels_of_the_build(
     if compute_platform != "pypi":
         answers["pytorch_index_url"] = tools.index.pytorch_url
     project = render(tmp_path / "project", package_manager=manager, **answers)
-    data = json.loads((project / "scripts/torch_builds.json").read_text())
+    data = Builds.parse((project / "scripts/torch_builds.json").read_text()).data
     build = data["builds"][compute_platform]
-    from_index = {*data["packages"], *index_only(project)} if build["index_url"] else set()
+    names = {name for row in build["platforms"].values() for name in row["packages"]}
+    from_index = names | index_only(project) if "index_url" in build else set()
 
     for platform, locked in resolutions(tools, project, data):
         for package, version in build["platforms"][platform]["packages"].items():
@@ -142,7 +143,7 @@ def test_pip_refuses_a_platform_without_wheels_instead_of_taking_another_build(
         compute_platform=compute_platform,
         pytorch_index_url=tools.index.pytorch_url,
     )
-    data = json.loads((project / "scripts/torch_builds.json").read_text())
+    data = Builds.parse((project / "scripts/torch_builds.json").read_text()).data
     assert "windows-amd64" not in data["builds"][compute_platform]["platforms"]
 
     with pytest.raises(ToolFailedError, match="No matching distribution found for torch=="):

@@ -107,7 +107,7 @@ def test_an_update_is_locked_installed_and_tested(
         assert "--draft" not in asked[0]
     else:
         copier = str(Path(sys.executable).with_name("copier"))
-        command = ["scripts/template_update.py", "prepare", "--report", str(report)]
+        command = ["scripts/torch_starter/template_update.py", "prepare", "--report", str(report)]
         tools.run(sys.executable, *command, "--copier", copier, cwd=project)
 
     ready = json.loads((report / "pull-request.json").read_text(encoding="utf-8"))

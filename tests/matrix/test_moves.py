@@ -31,6 +31,7 @@ from torch_template.moves import (
     what_changes,
 )
 from torch_template.reasons import Unfit, resolve
+from torch_template.torch_builds import torch_builds
 
 NOW = as_of("2.15.0")
 
@@ -278,8 +279,12 @@ def test_a_retired_python_is_named_with_its_successor() -> None:
     assert note.endswith("copier update --trust --defaults --data python_version=3.12")
 
 
-def written(project: Path, compute_platform: str, platforms: object) -> Path:
-    data = {"compute_platform": compute_platform, "builds": {compute_platform: platforms}}
+def written(
+    project: Path, compute_platform: str, platforms: object, everywhere: object = None
+) -> Path:
+    builds = {compute_platform: platforms}
+    data: dict[str, Any] = {"compute_platform": compute_platform, "builds": builds}
+    data |= {"in_every_build": everywhere} if everywhere else {}
     (project / "scripts").mkdir()
     (project / "scripts/torch_builds.json").write_text(json.dumps(data), encoding="utf-8")
     return project
@@ -291,6 +296,20 @@ def test_what_a_project_has_is_read_from_its_data_file(tmp_path: Path) -> None:
     assert update_summary(NOW, before, old) is None
     summary = update_summary(NOW, before, build("cu130")) or ""
     assert summary.startswith("compute platform cu126 -> cu130; torch 2.14.1+cu126 -> ")
+
+
+def test_the_data_file_of_an_earlier_version_says_the_same(tmp_path: Path) -> None:
+    """Until schema 2, each row had all that is said of its wheels."""
+    for name in ("cu126", "pypi", "cu117", "rocm7.2"):
+        old = build(name, python="3.11")
+        first, second = tmp_path / name / "1", tmp_path / name / "2"
+        for folder in (first, second):
+            folder.mkdir(parents=True)
+        before = read_builds(written(first, name, {"platforms": platforms_of(old)}))
+        data = json.loads(torch_builds(old, [], [], [], "https://mirror.example/whl"))
+        now = read_builds(written(second, name, data["builds"][name], data.get("in_every_build")))
+        assert before
+        assert before == now
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -47,7 +48,7 @@ def check(matrix: Matrix, asked: Asked, files: dict[str, str]) -> Wanted:
         assert text.endswith("\n")
     project = pyproject(files["pyproject.toml"])
     builds = Builds.parse(files["scripts/torch_builds.json"])
-    wanted = Wanted(pinned(project["project"]["dependencies"]), builds.build["index_url"])
+    wanted = Wanted(pinned(project["project"]["dependencies"]), builds.build.get("index_url"))
     check_python(asked, files, project, builds)
     check_excluded(matrix, project, builds)
     check_builds(asked, builds, wanted)
@@ -76,8 +77,9 @@ def check_excluded(matrix: Matrix, project: dict[str, Any], builds: Builds) -> N
     """`requires-python` is the chosen minor, without the patches that torchvision excludes."""
     said = SpecifierSet(project["project"]["requires-python"])
     read = SpecifierSet(builds.data["requires_python"])
-    release = matrix.releases[builds.build["release"]]
-    excluded = release.python_excluded if "torchvision" in builds.data["packages"] else []
+    release = matrix.releases[builds.data["release"]]
+    packages = next(iter(builds.platforms.values()))["packages"]
+    excluded = release.python_excluded if "torchvision" in packages else []
     for minor, patch in product(range(8, 17), (0, 1, 2, 99)):
         version = f"3.{minor}.{patch}"
         chosen = version.startswith(f"{builds.data['python']}.")
@@ -89,26 +91,30 @@ def check_builds(asked: Asked, builds: Builds, wanted: Wanted) -> None:
     """The data file has the versions of the requirements, with the index's suffix."""
     name = asked.compute_platform
     assert builds.data["compute_platform"] == next(iter(builds.data["builds"])) == name
-    assert builds.data["packages"] == list(wanted.public)
     assert [*wanted.public] == ["torch", *(c for c in COMPANIONS if c in asked.packages)]
-    assert builds.build["release"] == wanted.public["torch"]
+    assert builds.data["release"] == wanted.public["torch"]
     assert asked.torch in ("latest", wanted.public["torch"].rpartition(".")[0])
     assert wanted.url == (None if name == "pypi" else f"{ANSWERS['pytorch_index_url']}/{name}")
-    assert name not in builds.data["alternatives"]
+    for platform, others in builds.data.get("alternatives", {}).items():
+        assert name not in others
+        rows = builds.data["builds"].items()
+        assert others
+        assert others.keys().isdisjoint(n for n, row in rows if platform in row["platforms"])
     for other, build in builds.data["builds"].items():
         check_build(other, build, wanted)
+    systems = {platform for row in builds.data["builds"].values() for platform in row["platforms"]}
+    room = builds.data.get("windows_path")
+    assert (room is not None) == ("windows-amd64" in systems)
+    assert room in (None, WINDOWS_PATHS.get(builds.data["release"], UNMEASURED))
+    check_said_once(builds)
 
 
 def check_build(name: str, build: dict[str, Any], wanted: Wanted) -> None:
     """One build of the data file: of the project's release and packages, with its own suffix."""
-    assert build["release"] == wanted.public["torch"]
     base = ANSWERS["pytorch_index_url"]
-    assert build["index_url"] == (None if name == "pypi" else f"{base}/{name}")
+    assert build.get("index_url") == (None if name == "pypi" else f"{base}/{name}")
     assert {"linux-x86_64", "windows-amd64"} & set(build["platforms"])
     assert set(build["platforms"]) <= set(PLATFORMS.values())
-    room = build["windows_path"]
-    assert (room is not None) == ("windows-amd64" in build["platforms"])
-    assert room in (None, WINDOWS_PATHS.get(build["release"], UNMEASURED))
     for platform, row in build["platforms"].items():
         assert list(row["packages"]) == list(wanted.public)
         for package, version in row["packages"].items():
@@ -122,11 +128,25 @@ def check_build(name: str, build: dict[str, Any], wanted: Wanted) -> None:
         assert Version(row["torch_version"]).public == wanted.public["torch"]
 
 
+def check_said_once(builds: Builds) -> None:
+    """The data file has nothing empty, and nothing that is the same in all rows of a build."""
+
+    def empty(value: Any) -> bool:  # noqa: ANN401
+        return value in (None, "", [])
+
+    for build in json.loads(builds.text)["builds"].values():
+        rows = build["platforms"].values()
+        assert not any(empty(value) for part in (build, *rows) for value in part.values())
+        assert not any(key in build for row in rows for key in row)
+        said = ({str(item) for item in row.items() if item[0] != "machine_only"} for row in rows)
+        assert set.intersection(*said) == set()
+
+
 def check_extra_requirements(project: dict[str, Any], builds: Builds) -> None:
     """A requirement with a marker is asked for where there are wheels, and never on macOS."""
     own = set(builds.platforms)
     extra = [row.name for row in map(requirement, project["project"]["dependencies"]) if row.marker]
-    assert builds.build["extra_packages"] == extra
+    assert builds.build.get("extra_packages", []) == extra
     for text in project["project"]["dependencies"]:
         if (marker := requirement(text).marker) is not None:
             holds = holds_on(str(marker))

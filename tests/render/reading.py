@@ -100,14 +100,26 @@ class Requirements:
 
 @dataclass(frozen=True)
 class Builds:
-    """scripts/torch_builds.json: the project's build, and those that a machine can have."""
+    """scripts/torch_builds.json: the project's build, and those that a machine can have.
+
+    Each row of a build has all that is said of its wheels, wherever the file says it.
+    """
 
     data: dict[str, Any]
+    text: str
 
     @classmethod
     def parse(cls, text: str) -> Builds:
         """Read the file's text."""
-        return cls(json.loads(text))
+        data = json.loads(text)
+        everywhere = data.get("in_every_build", {})
+        for build in data["builds"].values():
+            rows = {name: {**build, **row} for name, row in build["platforms"].items()}
+            build["platforms"] = {
+                name: {"torch_version": row["packages"]["torch"], **row}
+                for name, row in {**rows, **everywhere}.items()
+            }
+        return cls(data, text)
 
     @property
     def build(self) -> dict[str, Any]:

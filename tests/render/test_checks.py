@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from matrix.doctored import every_build
-from render.projects import ROOT, copy
+from render.projects import ROOT, copy, git
 from torch_template.matrix.facts import COMPANIONS
 
 MANAGERS = ("uv", "poetry", "pip")
@@ -48,6 +48,26 @@ def test_a_new_project_is_linted_for_its_python(
     project = copy(template, tmp_path / "project", python_version=python)
     run(project, "ruff", "check", "--no-cache")
     run(project, "ruff", "format", "--check", "--no-cache")
+
+
+def test_what_is_the_template_s_is_not_counted_as_the_owner_s(
+    template: Path, tmp_path: Path
+) -> None:
+    project = copy(template, tmp_path / "project")
+    git(project, "init", "--quiet")
+    ours = [project / "scripts/gpu_smoke_test.py", *project.glob("bootstrap.*")]
+    ours += [path for path in (project / "scripts/torch_starter").rglob("*") if path.is_file()]
+    assert len(ours) > 30
+    own = [*project.glob("src/*/*.py"), *project.glob("tests/*.py")]
+    for paths, said in ((ours, "set"), (own, "unspecified")):
+        found = git(project, "check-attr", "linguist-vendored", *map(str, paths)).splitlines()
+        assert len(found) == len(paths)
+        assert all(line.endswith(f": {said}") for line in found)
+    tool = [str(Path(sys.executable).with_name("ruff")), "check", "--show-files"]
+    listed = subprocess.run(tool, cwd=project, capture_output=True, text=True, check=True).stdout
+    linted = {Path(line).relative_to(project).as_posix() for line in listed.splitlines()}
+    expected = {path.relative_to(project).as_posix() for path in own}
+    assert linted == {*expected, "pyproject.toml", "scripts/gpu_smoke_test.py"}
 
 
 def test_the_plain_files_of_the_template_are_linted_and_formatted() -> None:
@@ -122,4 +142,6 @@ def test_the_job_that_updates_has_the_token_only_when_it_publishes(
     assert [line for line in lines if " publish " in line] == with_token
     prepares = [line for line in lines if " prepare " in line]
     assert len(prepares) == 1
-    assert "cp scripts/template_update.py" in "\n".join(lines[: lines.index(prepares[0])])
+    assert "cp scripts/torch_starter/template_update.py" in "\n".join(
+        lines[: lines.index(prepares[0])]
+    )

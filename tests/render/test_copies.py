@@ -31,18 +31,25 @@ LONG = {"project_name": "p" * 50, "package_name": "p" * 50}
 ALWAYS = """
 .copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
 bootstrap.cmd bootstrap.ps1 bootstrap.sh docs/pytorch-build.md pyproject.toml
-scripts/bootstrap.py scripts/gpu_smoke_test.py scripts/template_update.py scripts/torch_builds.json
-scripts/bootstrapping/__init__.py scripts/bootstrapping/choice.py scripts/bootstrapping/command.py
-scripts/bootstrapping/environment.py scripts/bootstrapping/failures.py
-scripts/bootstrapping/fallback.py scripts/bootstrapping/index.py scripts/bootstrapping/locking.py
-scripts/bootstrapping/machine_build.py scripts/bootstrapping/places.py
-scripts/bootstrapping/project.py scripts/bootstrapping/requirements.py
-scripts/bootstrapping/runner.py scripts/bootstrapping/settings.py
-scripts/bootstrapping/system.py scripts/gpu_smoke/__init__.py scripts/gpu_smoke/catalogue.py
-scripts/gpu_smoke/check.py scripts/gpu_smoke/command.py scripts/gpu_smoke/device_checks.py
-scripts/gpu_smoke/driver_checks.py scripts/gpu_smoke/environment_checks.py
-scripts/gpu_smoke/full_checks.py scripts/gpu_smoke/machine.py scripts/gpu_smoke/report.py
-scripts/gpu_smoke/report.schema.json scripts/gpu_smoke/torch_checks.py
+scripts/gpu_smoke_test.py scripts/torch_builds.json
+scripts/torch_starter/README.md scripts/torch_starter/bootstrap.py
+scripts/torch_starter/template_update.py scripts/torch_starter/bootstrapping/__init__.py
+scripts/torch_starter/bootstrapping/choice.py scripts/torch_starter/bootstrapping/command.py
+scripts/torch_starter/bootstrapping/environment.py scripts/torch_starter/bootstrapping/failures.py
+scripts/torch_starter/bootstrapping/fallback.py scripts/torch_starter/bootstrapping/index.py
+scripts/torch_starter/bootstrapping/installation.py scripts/torch_starter/bootstrapping/locking.py
+scripts/torch_starter/bootstrapping/machine_build.py scripts/torch_starter/bootstrapping/places.py
+scripts/torch_starter/bootstrapping/project.py scripts/torch_starter/bootstrapping/requirements.py
+scripts/torch_starter/bootstrapping/runner.py scripts/torch_starter/bootstrapping/settings.py
+scripts/torch_starter/bootstrapping/system.py scripts/torch_starter/bootstrapping/wheelhouse.py
+scripts/torch_starter/gpu_smoke/__init__.py scripts/torch_starter/gpu_smoke/catalogue.py
+scripts/torch_starter/gpu_smoke/check.py scripts/torch_starter/gpu_smoke/command.py
+scripts/torch_starter/gpu_smoke/device_checks.py scripts/torch_starter/gpu_smoke/dlls.py
+scripts/torch_starter/gpu_smoke/driver_checks.py
+scripts/torch_starter/gpu_smoke/environment_checks.py scripts/torch_starter/gpu_smoke/full_checks.py
+scripts/torch_starter/gpu_smoke/machine.py scripts/torch_starter/gpu_smoke/report.py
+scripts/torch_starter/gpu_smoke/report.schema.json scripts/torch_starter/gpu_smoke/speed_checks.py
+scripts/torch_starter/gpu_smoke/torch_checks.py
 src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
 tests/test_device.py
 """
@@ -268,11 +275,11 @@ def test_the_data_file_names_the_pythons_that_keep_the_torch(
         return dict(json.loads((folder / "scripts/torch_builds.json").read_text(encoding="utf-8")))
 
     project = data()
-    release = project["builds"][platform]["release"]
+    release = project["release"]
     kept = [
         minor
         for minor in matrix.policy.python.listed(None)
-        if data(python_version=minor)["builds"][platform]["release"] == release
+        if data(python_version=minor)["release"] == release
     ]
     assert project["pythons"] == kept
     assert ("3.10" in kept) == (platform != "pypi")

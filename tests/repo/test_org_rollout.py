@@ -210,7 +210,13 @@ def test_a_private_template_is_fetched_before_the_update_which_sees_no_token(
             text.replace(str(versions), f"{address}/org/torch-starter.git"), encoding="utf-8"
         )
         commit(project)
-        prepare = [sys.executable, "scripts/template_update.py", "prepare", "--report", "../report"]
+        prepare = [
+            sys.executable,
+            "scripts/torch_starter/template_update.py",
+            "prepare",
+            "--report",
+            "../report",
+        ]
         programs = Path(sys.executable).parent
         refused = subprocess.run(
             [*prepare, "--copier", str(programs / "copier")],

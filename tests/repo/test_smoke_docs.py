@@ -6,7 +6,7 @@ from pathlib import Path
 from scripts.faults import FAULTS
 from smoke_docs import PAGE, load, page
 
-SOURCES = Path(__file__).parents[2] / "template" / "scripts" / "gpu_smoke"
+SOURCES = Path(__file__).parents[2] / "template" / "scripts" / "torch_starter" / "gpu_smoke"
 
 
 def ids() -> set[str]:

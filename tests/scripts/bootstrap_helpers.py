@@ -20,6 +20,7 @@ import pytest
 from machine_settings import environment_before
 
 TEMPLATE = Path(__file__).resolve().parents[2] / "template"
+MACHINERY = TEMPLATE / "scripts" / "torch_starter"
 PYTHON = Path(getattr(sys, "_base_executable", sys.executable))
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 ODD_NAME = 'it\'s a "test" 100% (d\u00e9j\u00e0^vu) & !'  # quotes, not ASCII, what cmd expands
@@ -46,8 +47,8 @@ build_wheel = build_editable
 
 
 def module(name: str) -> ModuleType:
-    """A module of scripts/bootstrapping, imported."""
-    sys.path.insert(0, str(TEMPLATE / "scripts"))
+    """A module of scripts/torch_starter/bootstrapping, imported."""
+    sys.path.insert(0, str(MACHINERY))
     try:
         return importlib.import_module(f"bootstrapping.{name}")
     finally:
@@ -196,12 +197,12 @@ def builds_for(manager: str, minor: str) -> dict[str, Any]:
         "platforms": platforms,
     }
     return {
-        "schema": 1,
+        "schema": 2,
         "package_manager": manager,
         "python": minor,
         "requires_python": f"=={minor}.*",
         "compute_platform": "cpu",
-        "packages": ["torch"],
+        "release": "2.13.0",
         "builds": {"cpu": build},
         "alternatives": {},
     }
@@ -245,14 +246,13 @@ demo-stub = { path = "../wheels/demo_stub-1.0-py3-none-any.whl" }
 def make_demo(folder: Path, manager: str, name: str = "demo", minor: str = MINOR) -> Demo:
     """Write a project, with a PATH that has this Python and its manager."""
     root, wheels = folder / name, folder / "wheels"
-    for part in ("scripts", "src/demo", "backend", "requirements"):
+    for part in ("scripts/torch_starter", "src/demo", "backend", "requirements"):
         (root / part).mkdir(parents=True)
-    for script in ("bootstrap.sh", "scripts/bootstrap.py"):
+    for script in ("bootstrap.sh", "scripts/torch_starter/bootstrap.py"):
         shutil.copy(TEMPLATE / script, root / script)
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(
-        TEMPLATE / "scripts/bootstrapping", root / "scripts/bootstrapping", ignore=ignore
-    )
+    package = "scripts/torch_starter/bootstrapping"
+    shutil.copytree(TEMPLATE / package, root / package, ignore=ignore)
     (root / "pyproject.toml").write_text(pyproject(manager, minor), encoding="utf-8")
     (root / "requirements" / "torch-cpu.txt").write_text("demo-stub==1.0\n", encoding="utf-8")
     (root / "src" / "demo" / "__init__.py").touch()

@@ -31,7 +31,7 @@ AMD += "torch.cuda.get_arch_list = lambda: ['gfx90a', 'gfx1030']"
 FULL = "torch.cuda.mem_get_info = lambda d: (2**29 if str(d)[-1] == '1' else 2**35, 80 * 2**30)"
 SMALL = """
 import sys
-speed = sys.modules["gpu_smoke.full_checks"]
+speed = sys.modules["gpu_smoke.speed_checks"]
 speed.SIZE, speed.COPY, speed.SECONDS = 256, 2**22, 0.01
 """
 WRONG_SUM = """

@@ -17,7 +17,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "template" / "scripts" / "gpu_smoke_test.py"
-PACKAGE = SCRIPT.with_name("gpu_smoke")
+PACKAGE = SCRIPT.with_name("torch_starter") / "gpu_smoke"
 SCHEMA = json.loads((PACKAGE / "report.schema.json").read_text(encoding="utf-8"))
 valid = fastjsonschema.compile(SCHEMA)
 MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -117,7 +117,7 @@ class Project:
         scripts.mkdir(parents=True)
         shutil.copy(SCRIPT, scripts)
         without_caches = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PACKAGE, scripts / PACKAGE.name, ignore=without_caches)
+        shutil.copytree(PACKAGE, scripts / "torch_starter/gpu_smoke", ignore=without_caches)
         version = version_of(self.build)
         own = wheels_of(self.build) | {
             "toolkit": TOOLKITS.get(self.build),
@@ -126,17 +126,19 @@ class Project:
             **self.wheels,
         }
         document = {
-            "schema": 1,
+            "schema": 2,
             "package_manager": "uv",
             "python": MINOR,
             "requires_python": self.python,
             "compute_platform": self.build,
-            "packages": list(own["packages"]),
+            "release": RELEASES.get(self.build, TORCH),
             "builds": {self.build: self._build(self.build, own)},
             "alternatives": {
-                name: self._build(name, wheels_of(name))
-                for name in self.alternatives
-                if name != self.build
+                HERE: {
+                    name: {"release": RELEASES.get(name, TORCH), **wheels_of(name)}
+                    for name in self.alternatives
+                    if name != self.build
+                }
             },
         }
         (scripts / "torch_builds.json").write_text(json.dumps(document), encoding="utf-8")
@@ -162,11 +164,7 @@ class Project:
     @staticmethod
     def _build(name: str, wheels: Mapping[str, Any]) -> dict[str, Any]:
         label = LABELS.get(name, name.upper())
-        return {
-            "label": label,
-            "release": RELEASES.get(name, TORCH),
-            "platforms": {HERE: dict(wheels)},
-        }
+        return {"label": label, "platforms": {HERE: dict(wheels)}}
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""

@@ -26,8 +26,8 @@ def with_index(tmp_path: Path, url: str, manager: str = "uv") -> Demo:
     """A demo project whose build lies on an index, and is on PyPI as well."""
     demo = make_demo(tmp_path, manager)
     shutil.copytree(
-        TEMPLATE / "scripts/gpu_smoke",
-        demo.root / "scripts/gpu_smoke",
+        TEMPLATE / "scripts/torch_starter/gpu_smoke",
+        demo.root / "scripts/torch_starter/gpu_smoke",
         ignore=shutil.ignore_patterns("__pycache__"),
     )
     own = demo.builds["builds"]["cpu"]
@@ -228,6 +228,23 @@ def test_it_is_refused_where_pypi_s_wheel_does_not_do_what_the_build_is_for(
     }
     project = module("project").Project("uv", MINOR, f"=={MINOR}.*", "own", builds, {})
     assert choice.why_no_fallback(project, system) == why
+
+
+def test_a_run_looks_at_the_driver_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    choice, looks = module("choice"), list[float]()
+
+    def nvidia_facts(limit: float) -> dict[str, Any]:
+        looks.append(limit)
+        return {"gpus": [], "ended": "did not answer"}
+
+    monkeypatch.setattr(choice.smoke("driver_checks"), "nvidia_facts", nvidia_facts)
+    choice.look.cache_clear()
+    label = {"label": "CUDA 13.0", "release": "2.14.1", "platforms": {LINUX: CUDA}}
+    builds = {"own": {**label, "index_url": NOBODY}, "pypi": {**label, "index_url": None}}
+    project = module("project").Project("uv", MINOR, f"=={MINOR}.*", "own", builds, {})
+    assert [choice.why_no_fallback(project, LINUX) for _ in range(2)] == ["", ""]
+    choice.look.cache_clear()
+    assert looks == [5]
 
 
 def test_what_pypi_does_not_have_cannot_stand_in() -> None:

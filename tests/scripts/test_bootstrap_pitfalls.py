@@ -211,7 +211,12 @@ def test_git_for_windows_and_a_zip_do_no_harm_to_the_scripts(demo: Demo, tmp_pat
         subprocess.run([*git, *command], cwd=demo.root, check=True, capture_output=True)
     clone = tmp_path / "clone"
     subprocess.run([*git, "clone", "-q", str(demo.root), str(clone)], check=True)
-    for path in ("bootstrap.sh", "scripts/bootstrap.py", "bootstrap.cmd", "bootstrap.ps1"):
+    for path in (
+        "bootstrap.sh",
+        "scripts/torch_starter/bootstrap.py",
+        "bootstrap.cmd",
+        "bootstrap.ps1",
+    ):
         assert (clone / path).read_bytes() == (TEMPLATE / path).read_bytes(), path
     demo.root = clone
     (clone / "bootstrap.sh").chmod(0o644)  # what a zip file keeps of the right to run it

@@ -57,15 +57,18 @@ def project_for(tmp_path: Path, own: str, others: tuple[str, ...] = OTHERS) -> D
     """A project with builds for several compute platforms."""
     demo = make_demo(tmp_path, "uv")
     ignore = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(TEMPLATE / "scripts/gpu_smoke", demo.root / "scripts/gpu_smoke", ignore=ignore)
+    package = "scripts/torch_starter/gpu_smoke"
+    shutil.copytree(TEMPLATE / package, demo.root / package, ignore=ignore)
     shutil.copy(TEMPLATE / "scripts/gpu_smoke_test.py", demo.root / "scripts")
     names = dict.fromkeys((own, *others))
     demo.builds |= {
         "compute_platform": own,
         "builds": {name: build_of(name) for name in names},
         "alternatives": {
-            "cu118": {"label": "CUDA 11.8", "release": "2.7.1", "platforms": {HERE: {}}},
-            "cpu": {"label": "CPU", "release": TORCH, "platforms": {HERE: {}}},
+            HERE: {
+                "cu118": {"release": "2.7.1", "accelerator": "cuda"},
+                "cpu": {"release": TORCH, "accelerator": "cpu"},
+            }
         },
     }
     demo.write_builds()
@@ -202,7 +205,7 @@ def test_the_same_wheels_are_no_other_build(tmp_path: Path) -> None:
 
 def module(name: str) -> Any:  # noqa: ANN401
     """A module of the bootstrap, for machines that no test can have."""
-    sys.path.insert(0, str(TEMPLATE / "scripts"))
+    sys.path.insert(0, str(TEMPLATE / "scripts/torch_starter"))
     try:
         return importlib.import_module(f"bootstrapping.{name}")
     finally:

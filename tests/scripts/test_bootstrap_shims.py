@@ -111,7 +111,7 @@ def test_uv_supplies_the_first_python(demo: Demo, tmp_path: Path) -> None:
 
 
 def test_the_script_is_read_by_an_old_python_as_far_as_its_check() -> None:
-    text = (TEMPLATE / "scripts" / "bootstrap.py").read_text(encoding="utf-8")
+    text = (TEMPLATE / "scripts" / "torch_starter" / "bootstrap.py").read_text(encoding="utf-8")
     tree = ast.parse(text, feature_version=(3, 7))
     before = [
         node for node in tree.body if node.lineno < text[: text.index("sys.exit")].count("\n")
@@ -122,20 +122,24 @@ def test_the_script_is_read_by_an_old_python_as_far_as_its_check() -> None:
 
 @pytest.mark.parametrize("lost", ["", "places.py"])
 def test_a_missing_package_is_told(demo: Demo, lost: str) -> None:
-    package = demo.root / "scripts" / "bootstrapping"
+    package = demo.root / "scripts" / "torch_starter" / "bootstrapping"
     (package / lost).unlink() if lost else shutil.rmtree(package)
     done = demo.run("--dry-run")
     assert done.returncode == 2
     assert done.stderr == (
-        "bootstrap: scripts/bootstrapping is missing or incomplete.\n"
-        "Restore it: git checkout HEAD -- scripts/bootstrapping\n"
+        "bootstrap: scripts/torch_starter is missing or incomplete.\n"
+        "Restore it: git checkout HEAD -- scripts/torch_starter\n"
     )
 
 
 def test_other_files_are_ascii_with_lf() -> None:
-    modules = list((TEMPLATE / "scripts" / "bootstrapping").glob("*.py"))
+    modules = list((TEMPLATE / "scripts" / "torch_starter" / "bootstrapping").glob("*.py"))
     assert modules
-    for path in (TEMPLATE / "bootstrap.sh", TEMPLATE / "scripts" / "bootstrap.py", *modules):
+    for path in (
+        TEMPLATE / "bootstrap.sh",
+        TEMPLATE / "scripts" / "torch_starter" / "bootstrap.py",
+        *modules,
+    ):
         content = path.read_bytes()
         assert content.isascii(), path
         assert b"\r" not in content, path
@@ -151,7 +155,12 @@ def test_git_keeps_the_line_ends_on_windows(demo: Demo, tmp_path: Path) -> None:
     commit_all(demo.root, "start")
     clone = tmp_path / "clone"
     git("clone", "--config", "core.autocrlf=true", str(demo.root), str(clone), cwd=tmp_path)
-    for path in ("bootstrap.sh", "scripts/bootstrap.py", "bootstrap.cmd", "bootstrap.ps1"):
+    for path in (
+        "bootstrap.sh",
+        "scripts/torch_starter/bootstrap.py",
+        "bootstrap.cmd",
+        "bootstrap.ps1",
+    ):
         assert (clone / path).read_bytes() == (demo.root / path).read_bytes()
     assert b"\r\n" in (clone / "bootstrap.cmd").read_bytes()
     assert b"\r" not in (clone / "bootstrap.sh").read_bytes()

@@ -237,9 +237,10 @@ def test_a_named_python_is_used_or_refused(demo: Demo) -> None:
 def test_a_platform_without_wheels_is_told_what_works(demo: Demo) -> None:
     here = demo.builds["builds"]["cpu"]["platforms"]
     demo.builds["builds"]["cpu"]["platforms"] = {"plan9-mips": here["linux-x86_64"]}
+    xpu = {"xpu": {"release": "2.13.0", "accelerator": "xpu"}}
     demo.builds["alternatives"] = {
-        "cu130": {"label": "CUDA 13.0", "release": "2.13.0", "platforms": {"plan9-mips": {}}},
-        "xpu": {"label": "XPU", "release": "2.13.0", "platforms": here},
+        "plan9-mips": {"cu130": {"release": "2.13.0", "accelerator": "cuda"}},
+        **dict.fromkeys(here, xpu),
     }
     demo.write_builds()
     done = demo.run()
@@ -265,7 +266,7 @@ def builds_of_half_a_row() -> dict[str, Any]:
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema": 2},
+        {"schema": 1},
         {"package_manager": "conda"},
         {"compute_platform": "cu999"},
         {"builds": {"cpu": {}}},

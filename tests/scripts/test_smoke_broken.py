@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.smoke_helpers import HERE, MINOR, QUICK, TORCH, Project, wheels_of
+from scripts.smoke_helpers import HERE, MINOR, QUICK, TORCH, Project, version_of, wheels_of
 
 GOOD_START = "from .version import __version__\n"
 NO_LIBRARY = "libcudnn.so.9: cannot open shared object file: No such file or directory"
@@ -105,11 +105,11 @@ def test_it_runs_from_anywhere_in_a_folder_of_any_name(
 
 
 def test_a_missing_package_is_to_be_restored(project: Project) -> None:
-    (project.root / "scripts" / "gpu_smoke" / "__init__.py").unlink()
+    (project.root / "scripts" / "torch_starter" / "gpu_smoke" / "__init__.py").unlink()
     stderr = refuse(project)
     assert stderr == (
-        "scripts/gpu_smoke is missing or incomplete.\n"
-        "-> Type `git checkout HEAD -- scripts/gpu_smoke`.\n"
+        "scripts/torch_starter is missing or incomplete.\n"
+        "-> Type `git checkout HEAD -- scripts/torch_starter`.\n"
     )
 
 
@@ -271,9 +271,9 @@ def refuse(project: Project, *arguments: str) -> str:
         ("<<<<<<< before updating\n", "JSONDecodeError"),
         ("[]", "TypeError"),
         ("{}", "KeyError: 'schema'"),
-        ('{"schema": 2}', "schema 2 is not known here"),
-        ('{"schema": 1, "requires_python": ">=3.11"}', "'>=3.11' is not understood"),
-        ('{"schema": 1, "requires_python": "==3.11.*", "builds": []}', "KeyError"),
+        ('{"schema": 1}', "schema 1 is not known here"),
+        ('{"schema": 2, "requires_python": ">=3.11"}', "'>=3.11' is not understood"),
+        ('{"schema": 2, "requires_python": "==3.11.*", "builds": []}', "KeyError"),
         ("\u00e9".encode("latin-1"), "UnicodeDecodeError"),
     ],
 )
@@ -309,11 +309,13 @@ def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path
     platforms = document["builds"]["xpu"]["platforms"]
     platforms["solaris-sparc"] = platforms.pop(HERE)
     project.add_stub_torch("")
-    cpu = {"label": "CPU", "release": TORCH, "platforms": {HERE: wheels_of("cpu")}}
+    wheels = wheels_of("cpu") | {"packages": {"torch": version_of("cpu")}}
+    cpu = {"label": "CPU", "platforms": {HERE: wheels}}
+    other = {HERE: {"cpu": {"release": TORCH, **wheels_of("cpu")}}}
     move = "or type `copier update --defaults --trust -d compute_platform=cpu`"
     for manager, builds, alternatives, remedy in (
-        ("uv", {}, {"cpu": cpu}, move),
-        ("uv", {"cpu": cpu}, {"cpu": cpu}, move),  # uv.lock has nothing for this system
+        ("uv", {}, other, move),
+        ("uv", {"cpu": cpu}, other, move),  # uv.lock has nothing for this system
         ("pip", {"cpu": cpu}, {}, "or type `./bootstrap.sh --compute-platform cpu`, or for the"),
         ("uv", {}, {}, "Use a machine that torch_builds.json names."),
     ):

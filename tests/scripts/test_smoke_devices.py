@@ -19,7 +19,7 @@ OTHERS = ["DATA-WORKERS", "CKPT"]
 MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `./bootstrap.sh`"
 SMALL = """
 import sys
-speed = sys.modules["gpu_smoke.full_checks"]
+speed = sys.modules["gpu_smoke.speed_checks"]
 speed.SIZE, speed.COPY, speed.SECONDS = 256, 2**22, 0.01
 """
 

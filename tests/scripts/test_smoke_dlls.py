@@ -10,7 +10,7 @@ import pytest
 
 from scripts.smoke_helpers import load_package
 
-dlls = load_package("environment_checks")
+dlls = load_package("dlls")
 BOOTSTRAP = f"Type `{load_package('machine').BOOTSTRAP}`."
 # What Windows itself brings; it does not run here.
 SYSTEM = ("kernel32.dll", "advapi32.dll", "ole32.dll", "oleaut32.dll")

@@ -46,7 +46,7 @@ def made_for_this_machine(root: Path, own: str, stamp: object) -> Project:
 def build_of(name: str, row: dict[str, Any]) -> dict[str, Any]:
     """A build as in torch_builds.json."""
     platforms = {HERE: {**wheels_of(name), **row}}
-    return {"label": "PyPI's own wheels", "release": TORCH, "platforms": platforms}
+    return {"label": "PyPI's own wheels", "platforms": platforms}
 
 
 def edit(project: Project, change: Any) -> None:  # noqa: ANN401

@@ -116,7 +116,12 @@ def test_the_script_of_the_weekly_update_says_how_to_undo_it(
     project = Path(shutil.copytree(made[0], tmp_path / "project"))
     interrupt(project, tmp_path / "tmp", overwritten, signal.SIGKILL)
     left = files(project)
-    script = ["scripts/template_update.py", "prepare", "--report", str(tmp_path / "report")]
+    script = [
+        "scripts/torch_starter/template_update.py",
+        "prepare",
+        "--report",
+        str(tmp_path / "report"),
+    ]
     done = subprocess.run(
         [sys.executable, *script, "--copier", str(Path(sys.executable).with_name("copier"))],
         cwd=project,

@@ -13,7 +13,7 @@ import pytest
 import tomlkit
 from copier import VcsRef
 
-from render.projects import commit, copy, files, git, recorded, start, update
+from render.projects import commit, copy, files, git, recorded, release, start, update
 from render.reading import Builds, pinned, pyproject
 from update.versions import assert_clean
 
@@ -53,6 +53,28 @@ def test_an_untouched_project_becomes_what_a_fresh_one_is(
     assert files(project) == files(copy(history, tmp_path / "fresh", **answers))
     assert torch(project) != "2.13.0"
     assert build(project).data["compute_platform"] == compute_platform
+
+
+def test_the_machinery_moves_into_its_folder_and_leaves_what_is_the_owner_s(
+    repository: Path, tmp_path: Path
+) -> None:
+    """Versions before schema 2 had it in scripts/ itself."""
+    parts = ("bootstrap.py", "bootstrapping", "gpu_smoke", "template_update.py")
+    for part in parts:
+        git(repository, "mv", f"template/scripts/torch_starter/{part}", f"template/scripts/{part}")
+    release(repository, "v1.1.0")
+    project = start(repository, tmp_path / "project", "v1.1.0")
+    assert all((project / "scripts" / part).exists() for part in parts)
+    for part in parts:
+        git(repository, "mv", f"template/scripts/{part}", f"template/scripts/torch_starter/{part}")
+    release(repository, "v2.0.0")
+    own = project / "scripts/bootstrapping.md"
+    own.write_text("mine\n", encoding="utf-8")
+    commit(project)
+    update(project)
+    assert_clean(project)
+    fresh = files(copy(repository, tmp_path / "fresh"))  # of the newest version
+    assert files(project) == {**fresh, "scripts/bootstrapping.md": b"mine\n"}
 
 
 @pytest.mark.few(2)

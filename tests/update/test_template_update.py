@@ -1,4 +1,4 @@
-"""scripts/template_update.py of a project, in a real git repository with a bare remote."""
+"""The script of the weekly update, in a real git repository with a bare remote."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ class Repository:
         git(project, "remote", "add", "origin", str(self.remote))
         git(project, "push", "--quiet", "origin", "main")
         # As the workflow does: the script as it was before the update.
-        self.script = Path(shutil.copy(project / "scripts/template_update.py", folder))
+        self.script = Path(
+            shutil.copy(project / "scripts/torch_starter/template_update.py", folder)
+        )
         self._fake_gh()
 
     def _fake_gh(self, state: str = "") -> None:
@@ -396,7 +398,7 @@ def test_where_git_does_not_commit_everything_is_as_before(
 def test_what_is_ignored_stays_where_git_does_not_commit(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.2.0")
     script = "open('.gitignore', 'w').close()\nopen('new.txt', 'w').close()\nraise SystemExit(1)\n"
-    (project / "scripts/bootstrap.py").write_text(script, encoding="utf-8")
+    (project / "scripts/torch_starter/bootstrap.py").write_text(script, encoding="utf-8")
     commit(project)
     own = project / ".venv/own.txt"
     own.parent.mkdir()
@@ -431,7 +433,7 @@ def test_a_failing_installation_makes_a_draft_with_its_output(
 ) -> None:
     project = start(history, tmp_path / "project", "v1.2.0")
     script = f'import sys\nprint("no room", file=sys.stderr)\nsys.exit({status})\n'
-    (project / "scripts/bootstrap.py").write_text(script, encoding="utf-8")
+    (project / "scripts/torch_starter/bootstrap.py").write_text(script, encoding="utf-8")
     commit(project)
     repository = Repository(project, tmp_path)
     text = repository.done("prepare")

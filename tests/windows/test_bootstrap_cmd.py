@@ -37,9 +37,10 @@ sys.exit(subprocess.run(["C:\\\\python\\\\python.exe", *rest]).returncode)
 def project(windows: Windows, name: str) -> str:
     """A folder with bootstrap.cmd and the recorder."""
     folder = f"{CASES}\\{name}"
-    (windows.path(folder) / "scripts").mkdir(parents=True, exist_ok=True)
+    machinery = windows.path(folder) / "scripts" / "torch_starter"
+    machinery.mkdir(parents=True, exist_ok=True)
     shutil.copy(TEMPLATE / "bootstrap.cmd", windows.path(folder))
-    (windows.path(folder) / "scripts" / "bootstrap.py").write_text(RECORDER, encoding="utf-8")
+    (machinery / "bootstrap.py").write_text(RECORDER, encoding="utf-8")
     return folder
 
 
@@ -66,7 +67,7 @@ def test_it_works_in_any_folder(windows: Windows, name: str) -> None:
 
     record = recorded(windows.bootstrap(folder))
 
-    assert record["file"] == f"{folder}\\scripts\\bootstrap.py"
+    assert record["file"] == f"{folder}\\scripts\\torch_starter\\bootstrap.py"
     assert record["python"] == PYTHON
     assert record["flags"] == [1, 1]
 

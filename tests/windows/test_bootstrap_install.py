@@ -69,9 +69,7 @@ def project(windows: Windows, tools: Tools, real_pip: None) -> str:
 def wanted(windows: Windows, folder: str) -> str:
     """The torch that a project asks for on Windows."""
     builds = windows.path(f"{folder}\\scripts\\torch_builds.json").read_text(encoding="utf-8")
-    return str(
-        json.loads(builds)["builds"]["cpu"]["platforms"]["windows-amd64"]["packages"]["torch"]
-    )
+    return str(json.loads(builds)["builds"]["cpu"]["packages"]["torch"])
 
 
 def venv_python(folder: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from .choice import choose
-from .environment import read_stamp, set_up, up_to_date, why_rebuild
+from .environment import named_python, read_stamp, set_up, up_to_date, why_rebuild
 from .failures import SPACE, IndexStopError
 from .fallback import fall_back, trouble_ahead
 from .machine_build import constraints
@@ -32,16 +32,16 @@ from .places import (
     say,
     venv_python,
 )
-from .project import FALLBACK, Project, check_system, load_project, named_wheelhouse
+from .project import FALLBACK, Project, check_system, load_project
 from .runner import Runner, guarded
 from .system import (
     Python,
     activation,
-    named_python,
     parent_process,
     prepare_for_place,
     shell_in_use,
 )
+from .wheelhouse import named_wheelhouse
 
 
 def smoke_test(runner: Runner) -> None:

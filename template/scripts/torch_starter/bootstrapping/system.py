@@ -9,12 +9,9 @@ import subprocess
 import sys
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from .places import ROOT, VENV, WINDOWS, StopError, say, update_command
-
-if TYPE_CHECKING:
-    from .runner import Runner
 
 OS_RELEASE = Path("/etc/os-release")
 UV = "Install uv, which gets the Python (https://docs.astral.sh/uv), and run this again."
@@ -135,7 +132,7 @@ def locale_encoding() -> str:
     return locale.nl_langinfo(locale.CODESET).upper()
 
 
-# --- What a Python says about itself, and which one makes .venv
+# --- What a Python says about itself
 
 # Run by every candidate. `odd`: why no wheel of PyTorch fits it.
 PROBE = """
@@ -188,34 +185,6 @@ def satisfies(version: list[int], specifier: str) -> bool:
         if match[1] not in (true if have <= bound else ("!=", ">", ">=")):
             return False
     return True
-
-
-def find_python(runner: Runner, running: Python, uv: list[str]) -> Python | None:
-    """A Python for .venv: the running one, else from PATH, else pyenv's or uv's."""
-    minor = runner.project.python
-    if not runner.project.misfit(running):
-        return running
-    commands = [["py", f"-{minor}"]] if WINDOWS else []
-    commands += [[runner.which(name)] for name in (f"python{minor}", "python3", "python")]
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    for folder in sorted(pyenv.glob(f"{minor}.*")):
-        commands.append([str(folder / ("python.exe" if WINDOWS else "bin/python"))])
-    if uv:
-        wanted = runner.project.requires_python
-        commands.append([runner.ask([*uv, "python", "find", "--no-project", wanted]) or ""])
-    found = (python for python in map(runner.probe, commands) if python)
-    return next((python for python in found if not runner.project.misfit(python)), None)
-
-
-def named_python(runner: Runner, name: str) -> Python:
-    """The Python of --python."""
-    path = Path(name)
-    python = runner.probe([str(path.absolute()) if path.exists() else runner.which(name)])
-    misfit = runner.project.misfit(python) if python else "does not run"
-    if not python or misfit:
-        todo = "Give the path of another one, or leave it out."
-        raise StopError(3, f"--python {name} {misfit}.", todo)
-    return python
 
 
 # --- Where the project lies, and what is active there, that can get in the way

@@ -34,8 +34,8 @@ def main() -> None:
 
         from bootstrapping.command import main as run
     except (FileNotFoundError, ImportError):
-        remedy = "Restore it: git checkout HEAD -- scripts/bootstrapping"
-        sys.stderr.write(f"bootstrap: scripts/bootstrapping is missing or incomplete.\n{remedy}\n")
+        remedy = "Restore it: git checkout HEAD -- scripts/torch_starter"
+        sys.stderr.write(f"bootstrap: scripts/torch_starter is missing or incomplete.\n{remedy}\n")
         sys.exit(2)
 
     sys.exit(run(str(__doc__)))

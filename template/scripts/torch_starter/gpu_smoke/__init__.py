@@ -6,8 +6,9 @@ search this folder for its id; to add one, write such a function beside its like
     environment_checks  this Python, its packages, settings, memory  \\ without torch:
     driver_checks       drivers and their GPUs                       /  a function of a Machine
     device_checks       whether torch can use the device             \\
-    torch_checks        numbers, training, libraries                  > in a child process, with
-    full_checks         what only `--level full` looks at            /  torch: a function of a Job
+    torch_checks        numbers, training, libraries                  \\ in a child process, with
+    full_checks         what only `--level full` looks at             /  torch: a function of a Job
+    speed_checks        how fast it is, for `--level full` as well   /
 
 Its id, with symptom, cause and remedy, belongs into catalogue.py. The checks are carried out in the
 order of their files, and the files in the order that command.py names. What they come to is a

@@ -118,15 +118,32 @@ def uv_settings(env: Mapping[str, str]) -> Iterator[Setting]:
     yield from variables("UV_", env)
 
 
+def poetry_folder(env: Mapping[str, str]) -> Path:
+    """Where Poetry keeps its own settings, and its passwords."""
+    if env.get("POETRY_CONFIG_DIR"):
+        return Path(env["POETRY_CONFIG_DIR"])
+    if WINDOWS:
+        return Path(env.get("APPDATA") or os.devnull, "pypoetry")
+    home = Path(env.get("HOME") or os.devnull)
+    if sys.platform == "darwin":
+        return home / "Library/Application Support/pypoetry"
+    return Path(env.get("XDG_CONFIG_HOME") or home / ".config", "pypoetry")
+
+
+def kept_passwords(manager: str, env: Mapping[str, str]) -> Path | None:
+    """Where a manager itself keeps passwords: `uv auth login`, `poetry config http-basic`."""
+    if manager == "poetry":
+        return poetry_folder(env) / "auth.toml"
+    if manager == "uv":
+        data = env.get("XDG_DATA_HOME") or Path(env.get("HOME") or os.devnull, ".local/share")
+        folder = env.get("UV_CREDENTIALS_DIR") or Path(data, "uv", "credentials")
+        return Path(folder, "credentials.toml")
+    return None
+
+
 def poetry_settings(env: Mapping[str, str]) -> Iterator[Setting]:
     """What Poetry's own file and variables say."""
-    home = Path(env.get("HOME") or os.devnull)
-    folder = Path(env.get("XDG_CONFIG_HOME") or home / ".config", "pypoetry")
-    if sys.platform == "darwin":
-        folder = home / "Library/Application Support/pypoetry"
-    if WINDOWS:
-        folder = Path(env.get("APPDATA") or os.devnull, "pypoetry")
-    file = Path(env.get("POETRY_CONFIG_DIR") or folder, "config.toml")
+    file = poetry_folder(env) / "config.toml"
     try:
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

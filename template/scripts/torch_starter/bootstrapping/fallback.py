@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from .choice import why_no_fallback
 from .environment import read_stamp
@@ -12,9 +11,7 @@ from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble
 from .places import step
 from .project import FALLBACK
 from .requirements import one_index
-
-if TYPE_CHECKING:
-    from .runner import Runner
+from .runner import Runner
 
 # Where an index does not answer as it should, the managers need not insist.
 IMPATIENT = ("PIP_RETRIES", "UV_HTTP_RETRIES", "POETRY_REQUESTS_MAX_RETRIES")

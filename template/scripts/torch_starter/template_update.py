@@ -44,11 +44,7 @@ def run(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a command in the project; its output is returned, not shown."""
     try:
         return subprocess.run(
-            command,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
+            command, capture_output=True, encoding="utf-8", errors="replace", check=False
         )
     except OSError as error:
         raise StopError(f"{command[0]} cannot be run: {error.strerror}. Install it.") from error
@@ -168,13 +164,9 @@ def update(copier: str) -> str:
     return "\n".join(lines[begin + 1 :]).strip()
 
 
-def conflicts() -> list[str]:
-    """The files in which Copier left markers, since the project and the template changed them."""
-    return must("git", "diff", "--name-only", "--diff-filter=U").splitlines()
-
-
-def unmerged(files: list[str]) -> str | None:
-    """What to tell about conflicts; None if there are none."""
+def conflicts() -> str | None:
+    """What to tell about the files in which Copier left markers; None if there are none."""
+    files = must("git", "diff", "--name-only", "--diff-filter=U").splitlines()
     if not files:
         return None
     names = "\n".join(f"- `{name}`" for name in files)
@@ -187,10 +179,15 @@ def unmerged(files: list[str]) -> str | None:
 def check() -> str | None:
     """Lock, install and test; return what failed, with the end of what it printed."""
     # A runner without a GPU installs the build for the CPU; what is locked is the project's.
-    bootstrap = [sys.executable, "scripts/bootstrap.py", "--no-smoke", "--compute-platform=auto"]
+    # By its name for people, which stays; the version just updated to may have its parts elsewhere.
+    windows = os.name == "nt"
+    shim = [r".\bootstrap.cmd"] if windows else ["sh", "bootstrap.sh"]
+    python = r".venv\Scripts\python.exe" if windows else ".venv/bin/python"
+    os.environ["BOOTSTRAP_PYTHON"] = sys.executable
+    bootstrap = [*shim, "--no-smoke", "--compute-platform", "auto"]
     steps = [
         ("Locking and installing", bootstrap, [0]),
-        ("Testing", [venv_python(), "-m", "pytest"], [0, NO_TESTS]),
+        ("Testing", [python, "-m", "pytest"], [0, NO_TESTS]),
     ]
     for title, command, fine in steps:
         done = run(*command)
@@ -198,11 +195,6 @@ def check() -> str | None:
             tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
             return f"{title} failed:\n\n{fenced(tail)}"
     return None
-
-
-def venv_python() -> str:
-    """The Python of .venv."""
-    return ".venv\\Scripts\\python.exe" if os.name == "nt" else ".venv/bin/python"
 
 
 def fenced(text: str) -> str:
@@ -243,7 +235,7 @@ def prepare(copier: str, report: Path, base: str | None) -> None:
     refuse_taken(branch)
     with all_or_nothing():
         message = update(copier)
-        problem = unmerged(conflicts()) or check()
+        problem = conflicts() or check()
         commit(version, branch)
     body = f"{fenced(message)}\n\n{problem or 'Locked, installed and tested.'}\n"
     ready = {
@@ -303,13 +295,11 @@ class GitLab:
         self, query: str = "", data: dict[str, str] | None = None
     ) -> dict[str, Any] | list[dict[str, Any]]:
         project = f"{os.environ['CI_API_V4_URL']}/projects/{os.environ['CI_PROJECT_ID']}"
+        token = {"PRIVATE-TOKEN": os.environ[self.variable]}
         request = urllib.request.Request(
             f"{project}/merge_requests{query}",
             data=json.dumps(data).encode() if data else None,
-            headers={
-                "PRIVATE-TOKEN": os.environ[self.variable],
-                "Content-Type": "application/json",
-            },
+            headers={**token, "Content-Type": "application/json"},
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as answer:
@@ -388,9 +378,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("step", choices=["prepare", "publish"])
     parser.add_argument("--report", type=Path, required=True, help="a folder outside the project")
-    parser.add_argument(
-        "--base", metavar="BRANCH", help="the branch to update (default: the one checked out)"
-    )
+    parser.add_argument("--base", metavar="BRANCH", help="what to update (default: this branch)")
     parser.add_argument("--copier", default="copier", help="the copier command (default: copier)")
     options = parser.parse_args()
     try:

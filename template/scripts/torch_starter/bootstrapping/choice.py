@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import importlib.util
 import os
@@ -12,7 +13,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .places import SMOKE_TEST, StopError, say, update_command
+from .places import MACHINERY, StopError, say, update_command
 from .project import FALLBACK, Project, check_system
 from .requirements import one_index
 
@@ -64,7 +65,7 @@ def refusal(project: Project, name: str, platform: str) -> StopError:
 
 def propose(project: Project, platform: str) -> str:
     """The build that suits this machine; says what was seen, and why."""
-    facts = {} if platform.startswith("macos") else look(smoke("driver_checks"))
+    facts = {} if platform.startswith("macos") else look()
     say(f"  this machine: {seen(facts, platform)}")
     name, why = pick(project, platform, facts)
     say(f"  {OPTION} auto takes {name}: {why}")
@@ -73,7 +74,7 @@ def propose(project: Project, platform: str) -> str:
 
 def smoke(module: str) -> ModuleType:
     """A module of the smoke test, which knows drivers and GPUs."""
-    package = SMOKE_TEST.with_name("gpu_smoke") / "__init__.py"
+    package = MACHINERY / "gpu_smoke" / "__init__.py"
     try:
         if "gpu_smoke" not in sys.modules:
             spec = importlib.util.spec_from_file_location("gpu_smoke", package)
@@ -82,15 +83,17 @@ def smoke(module: str) -> ModuleType:
                 spec.loader.exec_module(sys.modules["gpu_smoke"])
         return importlib.import_module(f"gpu_smoke.{module}")
     except (FileNotFoundError, ImportError):
-        todo = "Restore it: git checkout HEAD -- scripts/gpu_smoke"
-        raise StopError(2, "scripts/gpu_smoke is missing or incomplete.", todo) from None
+        todo = "Restore it: git checkout HEAD -- scripts/torch_starter"
+        raise StopError(2, "scripts/torch_starter is missing or incomplete.", todo) from None
 
 
-def look(driver: ModuleType, limit: float = 30) -> dict[str, Any]:
+@functools.cache  # a run looks once
+def look(limit: float = 30) -> dict[str, Any]:
     """The GPUs and drivers here: what the driver's libraries say, else `nvidia-smi`.
 
     `limit`: seconds for either.
     """
+    driver = smoke("driver_checks")
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # .venv is for the machine, not for this shell
     facts = {**driver.nvidia_facts(limit), **driver.amd_facts()}
     if not facts.get("gpus") and not facts["ended"] and facts.get("init", 0) in (0, 100):
@@ -199,5 +202,5 @@ def why_no_fallback(project: Project, platform: str) -> str:
     if row["accelerator"] != kind:
         what = {"cpu": "the CPU"}.get(row["accelerator"], row["accelerator"].upper())
         return f"for {platform} they compute on {what}, and {build['label']} is for a GPU"
-    facts = look(smoke("driver_checks"), limit=5)
+    facts = look(limit=5)
     return misfit(row, facts) if facts.get("gpus") and not facts["ended"] else ""

@@ -7,13 +7,14 @@ Whatever the manager: exact pins of the build's wheels, and lines for the rest, 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 from urllib.parse import quote, urlsplit
 
 from .places import ROOT, TOOLS, VENV, StopError, say, venv_python
-from .project import Project, no_index, pins
+from .project import Project
 from .requirements import (
     Table,
     asked,
@@ -21,12 +22,26 @@ from .requirements import (
     own_packages,
     poetry_asked,
     poetry_lines,
-    read_toml,
     uv_asked,
 )
+from .runner import Runner
+from .wheelhouse import no_index, pins
 
-if TYPE_CHECKING:
-    from .runner import Runner
+# Run by .venv's own Python: another one may be too old for tomllib.
+READ_TOML = """
+import json, sys
+try:
+    import tomllib
+except ImportError:
+    import ensurepip, pathlib  # uv puts no pip into .venv
+    sys.path += map(str, pathlib.Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
+    from pip._vendor import tomli as tomllib
+found = []
+for name in sys.argv[1:]:
+    with open(name, "rb") as file:
+        found.append(tomllib.load(file))
+print(json.dumps(found, default=str))
+"""
 
 
 def install_machine_build(runner: Runner, manager: list[str], title: str, lock: str = "") -> None:
@@ -102,6 +117,18 @@ def install_for_poetry(runner: Runner, install: list[str], title: str, resolve: 
             raise
         say(f"  again, without the versions of {lock.name}, which pyproject.toml rules out")
         runner.run(title, [*install, "-r", name], venv=True)
+
+
+def read_toml(runner: Runner, *names: str) -> list[dict[str, Any]]:
+    """The data of TOML files of the project; none in a dry run, which has no .venv to read them."""
+    if runner.options.dry_run:
+        return []
+    paths = [str(ROOT / name) for name in names]
+    answer = runner.ask([venv_python(VENV), "-I", "-c", READ_TOML, *paths])
+    if answer is None:
+        todo = "Mend it, or restore it with git, then run this again."
+        raise StopError(5, f"{' or '.join(names)} cannot be read.", todo)
+    return list(json.loads(answer))
 
 
 def logged_in(runner: Runner, lines: list[str], *pyproject: Table) -> list[str]:

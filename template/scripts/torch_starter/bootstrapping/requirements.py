@@ -6,35 +6,15 @@ those that only its own torch needs; where the lock file does not do, what pypro
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .places import ROOT, VENV, StopError, update_command, venv_python
+from .places import ROOT, StopError, update_command
 from .project import Project, normal
 
-if TYPE_CHECKING:
-    from .runner import Runner
-
 Table = dict[str, Any]
-
-# Run by .venv's own Python: another one may be too old for tomllib.
-READ_TOML = """
-import json, sys
-try:
-    import tomllib
-except ImportError:
-    import ensurepip, pathlib  # uv puts no pip into .venv
-    sys.path += map(str, pathlib.Path(ensurepip.__file__).parent.glob("_bundled/pip-*.whl"))
-    from pip._vendor import tomli as tomllib
-found = []
-for name in sys.argv[1:]:
-    with open(name, "rb") as file:
-        found.append(tomllib.load(file))
-print(json.dumps(found, default=str))
-"""
 
 
 def own_packages(project: Project) -> set[str]:
@@ -74,18 +54,6 @@ def one_index(project: Project) -> str:
         )
         raise StopError(2, f"{what} for this machine alone can be installed.", todo)
     return found[0] if found and project.manager == "poetry" else ""
-
-
-def read_toml(runner: Runner, *names: str) -> list[dict[str, Any]]:
-    """The data of TOML files of the project; none in a dry run, which has no .venv to read them."""
-    if runner.options.dry_run:
-        return []
-    paths = [str(ROOT / name) for name in names]
-    answer = runner.ask([venv_python(VENV), "-I", "-c", READ_TOML, *paths])
-    if answer is None:
-        todo = "Mend it, or restore it with git, then run this again."
-        raise StopError(5, f"{' or '.join(names)} cannot be read.", todo)
-    return list(json.loads(answer))
 
 
 def poetry_lines(project: Project, lock: dict[str, Any], pyproject: dict[str, Any]) -> list[str]:

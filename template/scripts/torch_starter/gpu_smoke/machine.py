@@ -14,10 +14,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).resolve().parent
-ENTRY = FOLDER.parent / "gpu_smoke_test.py"
-BUILDS = FOLDER.parent / "torch_builds.json"
-ROOT = FOLDER.parent.parent
+ROOT = Path(__file__).resolve().parents[3]
+ENTRY = ROOT / "scripts" / "gpu_smoke_test.py"
+BUILDS = ROOT / "scripts" / "torch_builds.json"
 
 WINDOWS = os.name == "nt"
 BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "./bootstrap.sh"
@@ -266,37 +265,59 @@ def repair() -> str:
     return f"Type `{there if (ROOT / '.venv').is_dir() else BOOTSTRAP}`."
 
 
+# What torch_builds.json leaves out of the wheels for a platform.
+NO_WHEELS: dict[str, Any] = {
+    "toolkit": None,
+    "minimum_driver": None,
+    "gpu_architectures": [],
+    "ptx": None,
+}
+
+
+def wheels_for(here: str, build: dict[str, Any], project: dict[str, Any]) -> dict[str, Any]:
+    """What torch_builds.json says of a build's wheels for a platform; {} if there are none."""
+    everywhere = project.get("in_every_build", {})
+    if here in everywhere:
+        row = {**NO_WHEELS, **everywhere[here]}
+    elif here in build["platforms"]:
+        row = {**NO_WHEELS, **build, **build["platforms"][here]}
+    else:
+        return {}
+    keys = ("accelerator", "packages", *NO_WHEELS)
+    torch = row.get("torch_version", row["packages"]["torch"])
+    return {**{key: row[key] for key in keys}, "torch_version": torch}
+
+
 def read_machine(builds_file: Path) -> Machine:
     """Read torch_builds.json; a broken one raises ValueError, KeyError or the like."""
     project = json.loads(builds_file.read_text(encoding="utf-8"))
-    if project["schema"] != 1:
+    if project["schema"] != 2:
         raise ValueError(f"schema {project['schema']} is not known here")
     system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
     here = f"{system}-{platform.machine().lower()}"
     python_fits(project["requires_python"])
     own, builds = project["compute_platform"], project["builds"]
     mine = MADE_FOR if in_venv() and MADE_FOR in builds else own
-    build = builds[mine]
-    others = {
-        name: {**other["platforms"][here], "release": other["release"]}
-        for name, other in sorted({**project["alternatives"], **builds}.items())
-        if here in other["platforms"] and name != mine
-    }
+    rows = {name: wheels_for(here, build, project) for name, build in builds.items()}
+    beyond = project.get("alternatives", {}).get(here, {})
+    others = {name: {**NO_WHEELS, **row} for name, row in beyond.items() if name not in builds}
+    others |= {name: {**row, "release": project["release"]} for name, row in rows.items() if row}
+    others = {name: others[name] for name in sorted(others) if name != mine}
 
     # uv.lock has nothing for a system that the project's own build has no wheels for.
-    locked_out = project["package_manager"] == "uv" and here not in builds[own]["platforms"]
+    locked_out = project["package_manager"] == "uv" and not rows[own]
     ready = [] if locked_out else [name for name in others if name in builds and name != own]
 
     def nearness(name: str) -> tuple[bool, list[int], list[int]]:
         release, driver = others[name]["release"], others[name]["minimum_driver"] or ""
-        return release == build["release"], numbers(release), numbers(driver)
+        return release == project["release"], numbers(release), numbers(driver)
 
     return Machine(
         python=project["requires_python"],
-        label=build["label"],
-        release=build["release"],
-        windows_path=build.get("windows_path") or {},
-        wheels=build["platforms"].get(here, {}),
+        label=builds[mine]["label"],
+        release=project["release"],
+        windows_path=project.get("windows_path", {}),
+        wheels=rows[mine],
         name=mine,
         own="" if mine == own else own,
         stands_in="" if mine == own else STANDS_IN,

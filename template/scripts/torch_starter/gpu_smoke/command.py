@@ -13,7 +13,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from . import device_checks, driver_checks, environment_checks, full_checks, torch_checks
+from . import (
+    device_checks,
+    driver_checks,
+    environment_checks,
+    full_checks,
+    speed_checks,
+    torch_checks,
+)
 from .catalogue import CATALOGUE
 from .check import DEVICE_IDS, Check, CheckFunction, Job, Result, carry_out, run_child, tell
 from .device_checks import ONLY_FOR
@@ -40,10 +47,11 @@ MACHINE_CHECKS: dict[str, CheckFunction] = {
 }
 
 
+FULL_CHECKS: dict[str, CheckFunction] = {**full_checks.CHECKS, **speed_checks.CHECKS}
 TORCH_CHECKS: dict[str, CheckFunction] = {
     **device_checks.CHECKS,
     **torch_checks.CHECKS,
-    **full_checks.CHECKS,
+    **FULL_CHECKS,
 }
 # Without these, no check with torch has a sense.
 NEEDED = ("PY-SHADOW", "TORCH-FOUND", "DRV-LIBCUDA", "TORCH-IMPORT", "DEV-OPEN")
@@ -53,7 +61,7 @@ def choose(level: str, only: Collection[str]) -> list[str]:
     """The ids of the checks to carry out, in order."""
     if not only:
         every = [*MACHINE_CHECKS, *TORCH_CHECKS]
-        return [name for name in every if level == "full" or name not in full_checks.CHECKS]
+        return [name for name in every if level == "full" or name not in FULL_CHECKS]
     needed = NEEDED if any(name in TORCH_CHECKS for name in only) else ()
     return [name for name in [*MACHINE_CHECKS, *TORCH_CHECKS] if name in (*needed, *only)]
 
@@ -62,7 +70,7 @@ def listing() -> str:
     """Every check: its id, its level, and what it asks."""
     rows = []
     for name, function in {**MACHINE_CHECKS, **TORCH_CHECKS}.items():
-        level = "full" if name in full_checks.CHECKS else "quick"
+        level = "full" if name in FULL_CHECKS else "quick"
         rows.append(f"{name:<13}  {level:<5}  {str(function.__doc__).strip()}")
     return "\n".join(rows)
 

@@ -30,8 +30,9 @@ from .places import (
     step,
     venv_python,
 )
-from .project import Project, offline_settings, what_it_lacks
+from .project import Project
 from .system import PROBE, Python
+from .wheelhouse import offline_settings, what_it_lacks
 
 # These send packages elsewhere, or make a Python load another one's modules. Index settings stay.
 REDIRECTIONS = (

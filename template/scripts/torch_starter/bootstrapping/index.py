@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import html
 import netrc
-import os
 import queue
 import re
 import socket
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
-from .settings import pip_setting, uv_settings
+from .settings import kept_passwords, pip_setting, uv_settings
 
 if TYPE_CHECKING:  # they take 0.1 s to load, and only a run that installs needs them
     import ssl
@@ -258,20 +257,8 @@ class Visit:
         """Whether the manager may have a password for this index."""
         named = [self.env.get(name, "") for name in ("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER")]
         keyring = any(name in ("subprocess", "import") for name in named)
-        return bool(self.login()) or keyring or any(one.exists() for one in self.kept_passwords())
-
-    def kept_passwords(self) -> list[Path]:
-        """Where the manager itself keeps passwords: `uv auth login`, `poetry config http-basic`."""
-        home = Path(self.env.get("HOME") or os.devnull)
-        if self.manager == "uv":
-            data = self.env.get("XDG_DATA_HOME") or home / ".local/share"
-            folder = self.env.get("UV_CREDENTIALS_DIR") or Path(data, "uv", "credentials")
-            return [Path(folder, "credentials.toml")]
-        if self.manager == "poetry":
-            config = self.env.get("XDG_CONFIG_HOME") or home / ".config"
-            folder = self.env.get("POETRY_CONFIG_DIR") or Path(config, "pypoetry")
-            return [Path(folder, "auth.toml")]
-        return []
+        kept = kept_passwords(self.manager, self.env)
+        return bool(self.login()) or keyring or bool(kept and kept.exists())
 
     def trouble(self, error: Exception) -> Trouble | None:
         """What an exception of urllib's says of the index; None if it says nothing."""

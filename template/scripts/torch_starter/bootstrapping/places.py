@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(os.path.abspath(__file__)).parents[2]  # a mapped drive stays one
+ROOT = Path(os.path.abspath(__file__)).parents[3]  # a mapped drive stays one
 VENV = ROOT / ".venv"
 STAMP = VENV / "bootstrap-stamp.json"  # written last: what .venv was made from
 TOOLS = ROOT / ".tools"
@@ -20,6 +20,7 @@ UNFINISHED = TOOLS / "bootstrap.unfinished"  # exists while .venv is being chang
 LOCK_BEFORE = TOOLS / "lock.before"  # exists while a manager writes its lock file
 GUARD = TOOLS / "bootstrap.lock"  # held by the one run that may change anything
 LOG = TOOLS / "bootstrap.log"
+MACHINERY = ROOT / "scripts" / "torch_starter"
 BUILDS = ROOT / "scripts" / "torch_builds.json"
 SMOKE_TEST = ROOT / "scripts" / "gpu_smoke_test.py"
 WINDOWS = os.name == "nt"

@@ -1,0 +1,21 @@
+"""The bootstrap: from a bare machine to a passing smoke test.
+
+    command        the command line, and the order of the steps
+    fallback       --fallback: PyPI's own wheels in the place of a build whose index does not answer
+    environment    .venv: whether it is what it should be, how it is made, its stamp; the managers
+    installation   fills .venv, with a network and without
+    machine_build  --compute-platform: installs a build for one machine alone
+    locking        the lock file: whether it does, and how it is made
+    runner         runs the children, one bootstrap at a time
+    failures       what a failure of a child means, and what to do about it
+    choice         --compute-platform: which build .venv gets, and why
+    index          whether the index of a build answers
+    settings       settings of this machine that decide what a manager may install
+    requirements   what is installed beside torch, as lines of a requirements file
+    wheelhouse     no network: what the managers are told and lack, how to fill a wheelhouse
+    project        what scripts/torch_builds.json asks for
+    system         what to type here, what a Python says about itself, what can get in the way
+    places         places of this project, and what a run says
+
+Each uses only those below it, and only the standard library of Python 3.10.
+"""

@@ -1,0 +1,152 @@
+"""How .venv is filled with what the lock file, or for pip the requirements file, says."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from .locking import bring_lock, check_lock, lock_packages, why_no_lock
+from .machine_build import install_machine_build
+from .places import LOG, ROOT, TOOLS, VENV, StopError, say, venv_python
+from .runner import Runner
+from .wheelhouse import no_index, pins
+
+
+def install(runner: Runner, manager: list[str]) -> None:
+    """Install what the lock file, or for pip the requirements file, says."""
+    project, lock = runner.project, runner.project.lock
+    title = "installing (the first time can take long)"
+    before = lock.read_bytes() if lock.exists() else b""
+    pip = [venv_python(VENV), "-m", "pip", "install"]
+    if project.manager == "pip":
+        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)  # the first with --group
+    elif not project.machine_build:
+        bring_lock(runner, manager)
+    if project.machine_build:
+        install_machine_build(runner, manager, title, why_no_lock(runner, manager))
+    elif project.manager == "uv":
+        runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
+    elif project.manager == "poetry":
+        sync_with_poetry(runner, title, [*manager, "sync", "--no-interaction"])
+    else:
+        pins = str(lock.relative_to(ROOT))
+        runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
+    if lock.exists() and lock.read_bytes() != before:
+        news = "was out of date and has been made again" if before else "is new"
+        say(f"  {lock.name} {news}: commit it")
+
+
+def sync_with_poetry(runner: Runner, title: str, command: list[str]) -> None:
+    """Install what poetry.lock says, if need be past Poetry's cache.
+
+    There a damaged download, or a login page in its place, stays until somebody removes it by hand.
+    """
+    try:
+        runner.run(title, command, venv=True)
+    except StopError:
+        if "not found in known hashes" not in LOG.read_text(encoding="utf-8", errors="replace"):
+            raise
+        cache = TOOLS / "poetry-cache"
+        runner.env["POETRY_CACHE_DIR"] = str(cache)
+        say("  Poetry's cache has a damaged file: again, with an empty cache")
+        try:
+            runner.run(title, command, venv=True)
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
+
+
+# --- Without a network: from a folder of wheels, or from what a manager has kept
+
+LOCKED = TOOLS / "locked.txt"  # what the lock file says, in pip's words
+PINS = TOOLS / "pins.txt"  # the requirements file without its links to an index
+OPERATION = re.compile(
+    r"^\s*- (?:Installing|Updating|Downgrading) (\S+) \((?:\S+ -> )?([^\s)]+)\)$", re.MULTILINE
+)
+
+
+def install_offline(runner: Runner, manager: list[str]) -> None:
+    """Install what the lock file, or for pip the requirements file, says, and ask no network."""
+    project, python = runner.project, ["--python", runner.project.python]
+    if project.manager == "uv" and not runner.options.wheelhouse:
+        lock_packages(runner, [*manager, "lock", "--offline", *python])
+    elif project.manager != "pip":
+        check_lock(runner, manager)
+    else:
+        pip = [venv_python(VENV), "-m", "pip", "install", *no_index(runner.options.wheelhouse)]
+        runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)
+    if project.machine_build:
+        install_machine_build(runner, manager, "installing")
+    elif project.manager == "uv":
+        install_by_uv(runner, manager)
+    elif project.manager == "poetry":
+        install_by_poetry(runner, manager)
+    else:
+        install_by_pip(runner)
+
+
+def install_by_pip(runner: Runner) -> None:
+    """pip: the requirements file without its links, which pip would ask even so."""
+    project, pip = runner.project, [venv_python(VENV), "-m", "pip", "install"]
+    if not runner.options.dry_run:
+        lines = project.lock.read_text(encoding="utf-8").splitlines()
+        PINS.write_text("\n".join([*pins(project, lines), ""]), encoding="utf-8")
+    into = ["-c", str(PINS.relative_to(ROOT)), "--group", "dev", "-e", "."]
+    runner.run("installing", [*pip, *no_index(runner.options.wheelhouse), *into], venv=True)
+
+
+def install_by_uv(runner: Runner, manager: list[str]) -> None:
+    """uv: from its cache, or with the lock's versions and hashes from the folder of wheels."""
+    python = ["--python", runner.project.python]
+    if not runner.options.wheelhouse:
+        runner.run("installing", [*manager, "sync", "--offline", *python], venv=True)
+        return
+    export = [*manager, "export", "--frozen", "--no-emit-project", "--quiet"]
+    runner.run("reading uv.lock", [*export, "--output-file", str(LOCKED.relative_to(ROOT))])
+    wheels = ["--offline", *no_index(runner.options.wheelhouse)]
+    exactly = ["--no-deps", "--python", venv_python(VENV), "-r", str(LOCKED.relative_to(ROOT))]
+    runner.run("installing", [*manager, "pip", "install", *wheels, *exactly], venv=True)
+    # All is there but the project itself, for which it finds the build requirements.
+    sync = [*manager, "sync", "--frozen", *wheels, *python]
+    runner.run("installing the project", sync, venv=True)
+
+
+def install_by_poetry(runner: Runner, manager: list[str]) -> None:
+    """Poetry, which always asks an index: pip installs for it, from the wheels that it has kept."""
+    if not runner.options.dry_run:
+        LOCKED.write_text(locked_by_poetry(runner, manager), encoding="utf-8")
+    pip = [venv_python(VENV), "-m", "pip", "install", "--no-deps"]
+    pip += no_index(runner.options.wheelhouse)
+    runner.run("installing", [*pip, "-r", str(LOCKED.relative_to(ROOT))], venv=True)
+    # Nothing is left to be fetched: it removes what is too much, and installs the project itself.
+    sync = [*manager, "sync", "--no-interaction"]
+    runner.run("installing the project", sync, venv=True)
+
+
+def locked_by_poetry(runner: Runner, manager: list[str]) -> str:
+    """What Poetry would install here, as requirements with the hashes of poetry.lock."""
+    plan = runner.ask([*manager, "sync", "--dry-run", "--no-interaction", "--no-ansi"]) or ""
+    hashes: dict[tuple[str, str], list[str]] = {}
+    for package in runner.project.lock.read_text(encoding="utf-8").split("[[package]]")[1:]:
+        name = re.search(r'^name = "(.+)"', package, re.MULTILINE)
+        version = re.search(r'^version = "(.+)"', package, re.MULTILINE)
+        if name and version:
+            hashes[name[1], version[1]] = re.findall(r'hash = "(\w+:\w+)"', package)
+    lines = kept_by_poetry(runner, manager)
+    for name, version in OPERATION.findall(plan):
+        words = [f"{name}=={version}", *(f"--hash={text}" for text in hashes[name, version])]
+        lines.append(" ".join(words))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def kept_by_poetry(runner: Runner, manager: list[str]) -> list[str]:
+    """Options of pip for the folders of Poetry's cache, where no other folder is named."""
+    if runner.options.wheelhouse:
+        return []
+    cache = Path(runner.ask([*manager, "config", "cache-dir"]) or TOOLS)
+    return [f"--find-links {folder.as_uri()}" for folder in wheel_folders(cache / "artifacts")]
+
+
+def wheel_folders(top: Path) -> list[Path]:
+    """The folders at any depth that have wheels."""
+    return sorted({wheel.parent for wheel in top.rglob("*.whl")})

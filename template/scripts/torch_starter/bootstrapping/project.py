@@ -1,0 +1,164 @@
+"""What scripts/torch_builds.json asks for, and whether this system can have it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, update_command
+from .system import Python, locale_encoding, satisfies
+
+# What a manager must be, and the key in pyproject.toml that may narrow it.
+MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
+
+FALLBACK = "pypi"  # the build that needs no index but the usual one
+
+# What torch_builds.json leaves out of a build, and of its wheels for a platform.
+NO_BUILD: dict[str, Any] = {"index_url": None, "extra_packages": []}
+NO_WHEELS: dict[str, Any] = {
+    "toolkit": None,
+    "minimum_driver": None,
+    "gpu_architectures": [],
+    "ptx": None,
+}
+WHEELS = {"packages", "accelerator", *NO_WHEELS}  # all that is read of it here
+
+
+class Project(NamedTuple):
+    """What scripts/torch_builds.json says about this project."""
+
+    manager: str
+    python: str
+    requires_python: str
+    compute_platform: str
+    builds: dict[str, Any]
+    alternatives: dict[str, Any]
+    pythons: tuple[str, ...] = ()  # for which the template would give it the same torch
+    machine_build: str = ""  # what .venv is for, where it is not the project's own build
+    fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
+
+    @property
+    def build(self) -> dict[str, Any]:
+        """What .venv is to get."""
+        return dict(self.builds[self.machine_build or self.compute_platform])
+
+    @property
+    def lock(self) -> Path:
+        """The file that pins the packages."""
+        pins = f"requirements/torch-{self.compute_platform}.txt"
+        return ROOT / (pins if self.manager == "pip" else f"{self.manager}.lock")
+
+    @property
+    def installer(self) -> str:
+        """What fills .venv: Poetry knows no build but the project's own."""
+        return "pip" if self.manager == "poetry" and self.machine_build else self.manager
+
+    def other_than(self, made_for: str) -> str:
+        """Why a .venv that was made for a machine build, or for none (""), does not do."""
+        if made_for == self.machine_build:
+            return ""
+        if not self.machine_build:
+            return f"it was made for {made_for}, the project's own is {self.compute_platform}"
+        return f"it was made for {made_for or self.compute_platform}"
+
+    def fingerprint(self, python: Python) -> str:
+        """A hash of everything that .venv is made from."""
+        digest = hashlib.sha256(repr((python.version, python.base_prefix)).encode())
+        digest.update(self.machine_build.encode())
+        for path in (ROOT / "pyproject.toml", self.lock, BUILDS):
+            digest.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
+        return digest.hexdigest()
+
+    def misfit(self, python: Python) -> str:
+        """Why the project cannot use this Python; empty if it can."""
+        if not satisfies(python.version, self.requires_python):
+            return f"is {python.name}, not {self.requires_python}"
+        if python.platform not in self.build["platforms"]:
+            return f"is for {python.platform}"
+        return python.odd
+
+
+def load_project() -> Project:
+    """Read scripts/torch_builds.json."""
+    todo = "Restore it: git checkout HEAD -- scripts/torch_builds.json"
+    try:
+        data = json.loads(BUILDS.read_text(encoding="utf-8"))
+        name = data["compute_platform"]
+        answers = [data[key] for key in ("package_manager", "python", "requires_python")]
+        if data["schema"] != 2 or answers[0] not in ("uv", "poetry", "pip"):
+            raise ValueError("unknown schema or package_manager")
+        builds = {key: whole(build, data) for key, build in data["builds"].items()}
+        others = alternatives(data, builds)
+        pythons = tuple(data.get("pythons", ()))
+        project = Project(answers[0], answers[1], answers[2], name, builds, others, pythons)
+        for other, build in builds.items():
+            if "label" not in build:
+                raise ValueError(f"the build {other} is incomplete")
+            if any(not wheels.keys() >= WHEELS for wheels in build["platforms"].values()):
+                raise ValueError(f"a platform of the build {other} is incomplete")
+        if name not in builds:
+            raise ValueError(f"there is no build {name}")
+    except FileNotFoundError:
+        raise StopError(2, f"{BUILDS} is missing.", todo) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StopError(2, f"{BUILDS} cannot be used: {error!r}.", todo) from None
+    return project
+
+
+def whole(build: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """A build of torch_builds.json, with what that says once for several builds or platforms."""
+    same = {key: build[key] for key in WHEELS & build.keys()}
+    platforms = {key: {**NO_WHEELS, **same, **row} for key, row in build["platforms"].items()}
+    everywhere = data.get("in_every_build", {})
+    platforms |= {key: {**NO_WHEELS, **row} for key, row in everywhere.items()}
+    of_all = {"release": data["release"], "windows_path": data.get("windows_path")}
+    return {**NO_BUILD, **of_all, **build, "platforms": platforms}
+
+
+def alternatives(data: dict[str, Any], builds: dict[str, Any]) -> dict[str, Any]:
+    """What the project would get if it moved: other builds of its release, or of another one."""
+    found: dict[str, Any] = {}
+    for name, build in builds.items():
+        rows = build["platforms"].items()
+        moves = {key: row for key, row in rows if not row.get("machine_only")}
+        if name != data["compute_platform"]:
+            found[name] = {"release": build["release"], "platforms": moves}
+    for platform, others in data.get("alternatives", {}).items():
+        for name, row in others.items():
+            known = found.setdefault(name, {"release": row["release"], "platforms": {}})
+            known["platforms"][platform] = row
+    return found
+
+
+def check_system(project: Project, platform: str) -> None:
+    """Stop where this project can have no .venv."""
+    if not WINDOWS and ":" in str(ROOT):
+        raise StopError(
+            4, f"No .venv can be in {ROOT}: the path has a colon.", "Rename the folder."
+        )
+    if not WINDOWS and not str(ROOT).isascii() and locale_encoding() != "UTF-8":
+        what = f"No .venv works in {ROOT} with this locale: Python reads no UTF-8 in it."
+        raise StopError(4, what, "Type: export LC_ALL=C.UTF-8\nThen run this again.")
+    if platform in project.build["platforms"]:
+        return
+    have = ", ".join(project.build["platforms"])
+    others = [k for k, other in project.alternatives.items() if platform in other["platforms"]]
+    todo = "No other compute platform of this project has them: use another machine."
+    if others:
+        best = next((name for name in ("cpu", "pypi") if name in others), others[0])
+        move = update_command(f"compute_platform={best}")
+        todo = f"Here work {', '.join(others)}: {move}"
+    alone = [k for k, build in project.builds.items() if platform in build["platforms"]]
+    if alone and project.manager != "uv":  # whose lock file has nothing for this system
+        name = "cpu" if "cpu" in alone else alone[0]
+        todo += f"\nOr, for this machine alone: {SHIM} --compute-platform {name}"
+    label = project.build["label"]
+    raise StopError(2, f"{label} has PyTorch wheels for {have}, not for {platform}.", todo)
+
+
+def normal(name: str) -> str:
+    """A package's name in the one spelling that PEP 503 compares."""
+    return re.sub(r"[-_.]+", "-", name).lower()
