@@ -87,7 +87,8 @@ def git_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Pa
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All but the first few cases of some tests are slow, too: this must be known before -m counts.
 
-    The slow ones first, so that none is left alone at the end; Wine needs time to get ready.
+    The long ones first, so that none is left alone at the end: what one process has to do alone,
+    such as all that needs Wine, then the slow ones.
     """
     seen: Counter[str] = Counter()
     for item in items:
@@ -96,7 +97,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         few = item.get_closest_marker("few")
         if few and seen[test] > few.args[0]:
             item.add_marker("slow")
-    items.sort(key=lambda item: 0 if item.get_closest_marker("slow") else 1)
+    order = ("xdist_group", "slow")
+    items.sort(key=lambda item: [not item.get_closest_marker(name) for name in order])
 
 
 @pytest.hookimpl(wrapper=True)

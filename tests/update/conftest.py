@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from render.projects import release
-from update.versions import clone, release_as_of
+from update.versions import clone, cloned_once, release_as_of
 
 
 @pytest.fixture(scope="session")
-def history(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Path:
+def history(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Iterator[Path]:
     """Versions as of torch 2.11.0 (v1.1.0), 2.13.0 (v1.2.0), 2.14.0 (v1.3.0), now (v2.0.0)."""
     repository = clone(git_template, tmp_path_factory.mktemp("history") / "torch-starter")
     now = (repository / "extensions" / "version_matrix.yml").read_bytes()
@@ -20,7 +21,8 @@ def history(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Pat
     release_as_of(repository, "2.14.0", "v1.3.0")
     (repository / "extensions" / "version_matrix.yml").write_bytes(now)
     release(repository, "v2.0.0")
-    return repository
+    with cloned_once(repository):
+        yield repository
 
 
 @pytest.fixture

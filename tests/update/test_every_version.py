@@ -7,6 +7,7 @@ name, and are retired by policy.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from itertools import combinations, cycle, pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from matrix.doctored import MANAGERS, data_as_of, usable
 from matrix_model import Matrix
 from render.projects import commit, copy, files, recorded, release, start, update
 from update.test_edits import INSERTED
-from update.versions import Change, assert_clean, clone, forget, write_matrix
+from update.versions import Change, assert_clean, clone, cloned_once, forget, write_matrix
 from version_matrix import Asked, compute_platform_choices
 
 PYTHON = "3.11"  # has the most compute platforms
@@ -84,8 +85,10 @@ class Versions:
 
 
 @pytest.fixture(scope="session")
-def versions(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Versions:
-    return Versions(git_template, tmp_path_factory.mktemp("versions"))
+def versions(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Iterator[Versions]:
+    versions = Versions(git_template, tmp_path_factory.mktemp("versions"))
+    with cloned_once(versions.repository):
+        yield versions
 
 
 def without_origin(project: Path) -> dict[str, Any]:
