@@ -29,6 +29,8 @@ FOLDER = ROOT / ".cache" / "wheels"
 NEEDS = FOLDER / f"needed-by-torch-{TORCH}-on-{PYTHON}"
 # In its folder, a wheel that says of itself that it is for the CPU, and is PyPI's.
 STAND_IN = "is-a-build-for-cuda.txt"
+# For pip: to compile all files of torch takes it longer than all the rest.
+NOT_COMPILED = {"PIP_NO_COMPILE": "0"}  # the value is that of `compile`
 
 needs_real_torch = pytest.mark.skipif(
     sys.platform != "linux", reason="the build for the CPU has a name of its own on Linux"

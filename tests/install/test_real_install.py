@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from install.loopback_index import LoopbackIndex
-from install.real_torch import TORCH, cpu_wheel, needs_real_torch
+from install.real_torch import NOT_COMPILED, TORCH, cpu_wheel, needs_real_torch
 from install.rendered import render
 
 # One process of the test run has the project and the download to itself.
@@ -24,7 +24,7 @@ pytestmark = [
 
 def run(*command: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a user would; both outputs in one."""
-    env = {**os.environ, **changes}
+    env = {**os.environ, **NOT_COMPILED, **changes}
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,

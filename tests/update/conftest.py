@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from render.projects import release
+from render.projects import commit, release, start
 from update.versions import clone, cloned_once, release_as_of
+from update.weekly_update import WeeklyUpdate
 
 
 @pytest.fixture(scope="session")
@@ -29,3 +30,37 @@ def history(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Ite
 def repository(tmp_path: Path, git_template: Path) -> Path:
     """A repository of the template for one test to change; it has the version v1.0.0."""
     return clone(git_template, tmp_path / "torch-starter")
+
+
+@pytest.fixture(scope="module")
+def conflicting(history: Path, tmp_path_factory: pytest.TempPathFactory) -> WeeklyUpdate:
+    """A project of torch 2.13 whose torch its owner changed: an update conflicts."""
+    folder = tmp_path_factory.mktemp("conflicting")
+    project = start(history, folder / "project", "v1.2.0")
+    path = project / "pyproject.toml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"torch==2.13.0"', '"torch>=2.13"'), encoding="utf-8")
+    commit(project)
+    return WeeklyUpdate(project, folder)
+
+
+@pytest.fixture
+def weekly(conflicting: WeeklyUpdate, tmp_path: Path) -> WeeklyUpdate:
+    """That project, for one test."""
+    return conflicting.copy_to(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def prepared_once(
+    conflicting: WeeklyUpdate, tmp_path_factory: pytest.TempPathFactory
+) -> WeeklyUpdate:
+    """It with its update prepared: nobody changes it."""
+    weekly = conflicting.copy_to(tmp_path_factory.mktemp("prepared"))
+    weekly.done("prepare")
+    return weekly
+
+
+@pytest.fixture
+def prepared(prepared_once: WeeklyUpdate, tmp_path: Path) -> WeeklyUpdate:
+    """That, for one test."""
+    return prepared_once.copy_to(tmp_path)
