@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from install.loopback_index import Request
+from install.index_server import Request
 from install.managers import ToolFailedError, Tools
 from install.rendered import render
 

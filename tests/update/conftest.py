@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -64,3 +65,24 @@ def prepared_once(
 def prepared(prepared_once: WeeklyUpdate, tmp_path: Path) -> WeeklyUpdate:
     """That, for one test."""
     return prepared_once.copy_to(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def checkouts(tmp_path_factory: pytest.TempPathFactory, history: Path) -> dict[str, Path]:
+    """A committed project of three versions of the template; nobody changes them."""
+    folder = tmp_path_factory.mktemp("fleet-projects")
+    return {
+        "old": start(history, folder / "old", "v1.2.0"),
+        "ended": start(history, folder / "ended", "v1.1.0", compute_platform="cu128"),
+        "new": start(history, folder / "new", "v2.0.0"),
+    }
+
+
+@pytest.fixture
+def project(checkouts: dict[str, Path], tmp_path: Path) -> Callable[..., Path]:
+    """Makes a checkout in tmp_path/clones."""
+
+    def make(name: str, kind: str = "old") -> Path:
+        return Path(shutil.copytree(checkouts[kind], tmp_path / "clones" / name))
+
+    return make

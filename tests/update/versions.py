@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import copier._template
 import pytest
 import yaml
+from copier._vcs import clone as really_clone
 
 from matrix.doctored import data_as_of
 from render.projects import files, git, release
@@ -33,7 +33,6 @@ def cloned_once(repository: Path) -> Iterator[None]:
     It clones the template three times in each update, and does not change what it has cloned.
     """
     kept: dict[str, str] = {}
-    really_clone = copier._template.clone
 
     def clone(url: str, ref: str = "HEAD", location: str | None = None) -> str:
         if url != str(repository):
@@ -43,7 +42,7 @@ def cloned_once(repository: Path) -> Iterator[None]:
         return kept[ref]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(copier._template, "clone", clone)
+        patch.setattr("copier._template.clone", clone)
         yield
     for checkout in kept.values():
         shutil.rmtree(checkout)
