@@ -18,9 +18,7 @@ from copier._main import Worker  # which has no public name
 
 import ran
 from matrix_model import Matrix, load_matrix
-from render.projects import DONE, ROOT, release, working_tree
-
-NOT_OF_THE_TEMPLATE = ("benchmarks", "docs", "tests", "tools")
+from render.projects import DONE, ROOT, release, template_copy
 
 pytest.register_assert_rewrite("render.agreement", "update.versions")
 
@@ -62,16 +60,9 @@ def matrix() -> Matrix:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template() -> Path:
     """A copy of the template without its history, which Copier renders without cloning it."""
-    copy = tmp_path_factory.mktemp("template") / "torch-starter"
-    for file in working_tree():
-        if file.parts[0] in NOT_OF_THE_TEMPLATE:
-            continue
-        target = copy / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / file, target)
-    return copy
+    return template_copy()
 
 
 @pytest.fixture(scope="session")

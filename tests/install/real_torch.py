@@ -18,11 +18,10 @@ from pathlib import Path
 import pytest
 
 from install.loopback_index import LoopbackIndex
-from install.rendered import ROOT
 from machine_settings import environment_before
+from render.projects import PYTHON, ROOT
 
 TORCH = "2.13.0"
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = "download.pytorch.org"
 CPU_INDEX = f"https://{HOST}/whl/cpu"
 FOLDER = ROOT / ".cache" / "wheels"

@@ -18,7 +18,7 @@ from bootstrap import SMOKE_TEST, Bench
 
 from install.managers import Tools
 from install.real_torch import NOT_COMPILED, is_stand_in, needs_real_torch, real_index
-from install.rendered import render
+from render.projects import render
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),

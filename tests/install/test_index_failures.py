@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from bootstrap import SMOKE_TEST, Bench
 
+from install.checkouts import MANAGERS, installed, rendered
 from install.failing_servers import garbage, inspecting_proxy, login_proxy, make_certificate
 from install.managers import Tools
 from install.real_torch import needs_real_torch, real_index
-from install.rendered import render
+from render.projects import render
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
@@ -23,7 +24,6 @@ pytestmark = [
     pytest.mark.network,
     pytest.mark.slow,
 ]
-MANAGERS = ("uv", "poetry", "pip")
 # So that nobody waits for the managers' own patience, which is over two minutes in pip's case.
 IMPATIENT = {"PIP_RETRIES": "1", "UV_HTTP_RETRIES": "0", "POETRY_REQUESTS_MAX_RETRIES": "0"}
 # The setting that the advice names for each manager.
@@ -31,23 +31,13 @@ SETTING = {"uv": "SSL_CERT_FILE", "poetry": "REQUESTS_CA_BUNDLE", "pip": "PIP_CE
 CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
 SEED = 20261121
 Record = Callable[[str, object], None]
-INSTALLED = "import importlib.metadata as m; print(m.version('torch'))"
 
 
-def bootstrap(tools: Tools, project: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the bootstrap without its smoke test."""
-    return subprocess.run(
-        ["sh", "bootstrap.sh", "--no-smoke"],
-        cwd=project,
-        env={**tools.environment, **IMPATIENT, **env},
-        capture_output=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+def bootstrap(tools: Tools, project: Path, **env: str) -> CompletedProcess[str]:
+    return tools.try_bootstrap(project, env={**IMPATIENT, **env})
 
 
-def told(done: subprocess.CompletedProcess[str]) -> list[str]:
+def told(done: CompletedProcess[str]) -> list[str]:
     """What a failed run says at its end: exit code 5, and no traceback of anybody."""
     assert done.returncode == 5, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -59,8 +49,7 @@ def repaired(tools: Tools, project: Path, **env: str) -> bool:
     """Whether the next run installs torch."""
     done = bootstrap(tools, project, **env)
     assert done.returncode == 0, done.stdout + done.stderr
-    installed = tools.run(project / ".venv/bin/python", "-c", INSTALLED, cwd=project)
-    return installed.strip().endswith("+cpu")
+    return installed(tools, project)["torch"].endswith("+cpu")
 
 
 def point_at(project: Path, old: str, new: str) -> None:
@@ -76,7 +65,7 @@ def test_an_index_that_refuses_is_named_with_its_answer(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", manager)
 
     for status, said in (403, "answered 403 Forbidden"), (500, "answered 500 Internal Server"):
         with tools.index.failing("/whl/", status):
@@ -94,8 +83,7 @@ def test_an_index_that_refuses_is_named_with_its_answer(
 def test_a_version_that_nobody_has_is_not_laid_to_the_index(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", manager)
     pyproject = project / "pyproject.toml"
     text = pyproject.read_text(encoding="utf-8")
     pyproject.write_text(text.replace('"ruff>=', '"ruff>=99'), encoding="utf-8")
@@ -113,8 +101,7 @@ def test_a_version_that_nobody_has_is_not_laid_to_the_index(
 def test_another_index_that_fails_is_not_laid_to_this_one(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", manager)
 
     with tools.index.failing("/simple/", 500), tools.index.failing("/pypi/", 500):
         what, *_ = told(bootstrap(tools, project, PIP_NO_CACHE_DIR="1", UV_NO_CACHE="1"))
@@ -130,7 +117,7 @@ def test_something_else_in_the_index_s_place_is_told(
     with garbage() as something:
         nobody = "http://127.0.0.1:9"
         url = f"{something}/whl"
-        project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+        project = rendered(tools, tmp_path / "demo", manager)
         what, todo, *_ = told(bootstrap(tools, project))
     assert what.startswith(f"bootstrap: {url}/cpu answered, but not with a page that lists torch-")
     assert todo == "To go on with PyPI's own wheels, on this machine alone:"
@@ -170,8 +157,7 @@ def test_tls_inspection_is_told_and_the_advice_works(
 def test_a_proxy_that_wants_a_login_is_told_and_the_advice_works(
     tools: Tools, tmp_path: Path
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo")
     none = {"NO_PROXY": "", "UV_NO_CACHE": "1"}
     with login_proxy() as proxy:
         what, todo, setting, *_ = told(
@@ -211,8 +197,7 @@ def runs_while_it_fails_at_random(tools: Tools, project: Path, **caches: str) ->
 def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
     tools: Tools, tmp_path: Path, record_property: Record, manager: str
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", manager)
     caches = {name: str(tmp_path / name) for name in CACHES}
     runs = runs_while_it_fails_at_random(tools, project, **caches)
     record_property(f"runs of a {manager} bootstrap until a failing index let it end", runs)
@@ -234,8 +219,7 @@ def test_with_the_real_torch_it_ends_in_a_passing_smoke_test(
 def test_a_damaged_file_in_poetry_s_cache_does_not_stay_in_the_way(
     tools: Tools, tmp_path: Path
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager="poetry", pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", "poetry")
     caches = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}
     assert repaired(tools, project, **caches)
     wheels = list((tmp_path / "cache").rglob("torch-*.whl"))

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from install.managers import PYTHON, Tools, reported
+from install.managers import Tools, reported
 from install.resolution import Locked, from_poetry, from_pylock, from_requirements, of, only
 from install.shapes import EVERYWHERE, MAC, MARKERS, NOT_MAC, poetry_project, uv_project
+from render.projects import PYTHON
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,10 @@ import pytest
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from install.catalog import files
-from install.managers import PYTHON, ToolFailedError, Tools, reported
-from install.rendered import render
+from install.managers import ToolFailedError, Tools, reported
 from install.resolution import PLATFORMS, Locked, from_poetry, from_pylock, from_requirements, only
 from matrix_model import load_matrix
+from render.projects import PYTHON, render
 from version_matrix import Asked, Build, resolve
 
 MATRIX = load_matrix()

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
+from render.projects import ROOT
 
 SCRIPTS = ".ci/run template/bootstrap.sh"
 

@@ -12,9 +12,9 @@ import yaml
 
 import readme_tables
 from matrix_model import load_matrix
+from render.projects import ROOT
 from version_matrix import Asked, compute_platform_choices
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 
