@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
+
+import pytest
 
 from install.index_server import Request
 from install.managers import ToolFailedError, Tools
 from render.projects import git, render, under_git
 
 MANAGERS = ("uv", "poetry", "pip")
+# The marks of a test that runs bootstrap.sh with each of them.
+BOOTSTRAPS = [
+    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
+    pytest.mark.usefixtures("real_pip"),
+    pytest.mark.network,
+]
 INSTALLED = """
 import importlib.metadata as m, json
 print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in m.distributions()}))

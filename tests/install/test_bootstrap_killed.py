@@ -16,16 +16,12 @@ from pathlib import Path
 import pytest
 from bootstrap import SMOKE_TEST, Bench
 
+from install.checkouts import BOOTSTRAPS
 from install.managers import Tools
 from install.real_torch import NOT_COMPILED, is_stand_in, needs_real_torch, real_index
 from render.projects import render
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-    pytest.mark.slow,
-]
+pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 SEED = 20261121
 MANAGERS = ("uv", "pip", "poetry")
 Record = Callable[[str, object], None]

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import tomlkit
 
-from install.checkouts import MANAGERS, build_check, changes, committed, installed, started
+from install.checkouts import (
+    BOOTSTRAPS,
+    MANAGERS,
+    build_check,
+    changes,
+    committed,
+    installed,
+    started,
+)
 from install.managers import ToolFailedError, Tools
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-]
+pytestmark = BOOTSTRAPS
 
 
 @pytest.mark.few(1)

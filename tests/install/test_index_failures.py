@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -12,18 +11,13 @@ from subprocess import CompletedProcess
 import pytest
 from bootstrap import SMOKE_TEST, Bench
 
-from install.checkouts import MANAGERS, installed, rendered
+from install.checkouts import BOOTSTRAPS, MANAGERS, installed, rendered
 from install.failing_servers import garbage, inspecting_proxy, login_proxy, make_certificate
 from install.managers import Tools
 from install.real_torch import needs_real_torch, real_index
 from render.projects import render
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-    pytest.mark.slow,
-]
+pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 # So that nobody waits for the managers' own patience, which is over two minutes in pip's case.
 IMPATIENT = {"PIP_RETRIES": "1", "UV_HTTP_RETRIES": "0", "POETRY_REQUESTS_MAX_RETRIES": "0"}
 # The setting that the advice names for each manager.

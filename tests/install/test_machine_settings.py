@@ -7,14 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from install.checkouts import MANAGERS, installed, started
+from install.checkouts import BOOTSTRAPS, MANAGERS, installed, started
 from install.managers import ToolFailedError, Tools
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-]
+pytestmark = BOOTSTRAPS
 
 
 @pytest.mark.few(1)

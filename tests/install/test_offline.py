@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -13,17 +12,12 @@ from subprocess import CompletedProcess
 
 import pytest
 
-from install.checkouts import MANAGERS, rendered
+from install.checkouts import BOOTSTRAPS, MANAGERS, rendered
 from install.managers import Tools
 from render.projects import render
 from scripts.bootstrap_helpers import make_wheel
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-    pytest.mark.slow,
-]
+pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
 FILL = "Fill a wheelhouse on such a machine with a network, in this project:"
 INSTALLED = "import importlib.metadata as m; print({d.name: d.version for d in m.distributions()})"
