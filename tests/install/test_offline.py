@@ -19,6 +19,11 @@ from scripts.bootstrap_helpers import make_wheel
 
 pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
+# One process fills the wheelhouse of each.
+OF = {
+    name: pytest.param(name, marks=pytest.mark.xdist_group(f"wheelhouse of {name}"))
+    for name in MANAGERS
+}
 FILL = "Fill a wheelhouse on such a machine with a network, in this project:"
 INSTALLED = "import importlib.metadata as m; print({d.name: d.version for d in m.distributions()})"
 
@@ -67,7 +72,7 @@ def fill(tools: Tools, project: Path) -> Path:
     return project / "wheelhouse"
 
 
-@pytest.fixture(scope="module", params=MANAGERS)
+@pytest.fixture(scope="module", params=OF.values())
 def filled(
     request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
@@ -134,7 +139,9 @@ def test_a_wheelhouse_filled_as_the_readme_says_is_all_that_is_needed(
         assert "\n".join(said) in (project / "README.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("filled", ["uv", "poetry"], indirect=True)  # pip's file has no hashes
+@pytest.mark.parametrize(
+    "filled", [OF["uv"], OF["poetry"]], indirect=True
+)  # pip's file has no hashes
 def test_hashes_of_the_lock_hold_for_a_wheelhouse(
     filled: tuple[str, Path], machine: Machine
 ) -> None:
@@ -177,7 +184,7 @@ def test_offline_takes_what_the_manager_has_kept(
     assert todo.startswith(f"Type `{manager} lock` where there is one")
 
 
-@pytest.mark.parametrize("filled", ["pip"], indirect=True)
+@pytest.mark.parametrize("filled", [OF["pip"]], indirect=True)
 def test_pypi_s_own_build_is_not_mistaken_for_another(
     filled: tuple[str, Path], tools: Tools, machine: Machine
 ) -> None:
