@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from install.loopback_index import LoopbackIndex
 from install.managers import Tools
 from install.real_torch import real_index
-from install.rendered import render
+from render.projects import render
 
 AIM_COLD, AIM_NOTHING = 1.1, 1.0  # times the commands by hand; seconds
 CUDA = re.compile(r"/(nvidia|cuda|triton|torch-[^/]*cu\d)[^/]*\.whl$", re.IGNORECASE)

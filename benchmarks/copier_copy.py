@@ -8,7 +8,6 @@ slows all of them, and the ratios of the medians are what to read.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from two_versions import bare_template, data_options, peer, peer_options
+from two_versions import bare_template, data_options, parse_options, peer
 
 from snapshot import commit_all, git, snapshot
 
@@ -42,11 +41,7 @@ def measure(commands: dict[str, list[str]], runs: int, folder: Path) -> dict[str
 
 def main() -> int:
     """Command line: see the top of this file. Exits 1 if the aim is missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], parents=[peer_options()]
-    )
-    parser.add_argument("--runs", type=int, default=15)
-    options = parser.parse_args()
+    options = parse_options(__doc__, 15)
     runs = options.runs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

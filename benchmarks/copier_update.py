@@ -13,7 +13,6 @@ interleaved, so that a busy machine slows all of them, and the ratio of the medi
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import statistics
 import subprocess
@@ -24,7 +23,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 
-from two_versions import bare_versions, our_versions, peer, peer_options, started
+from two_versions import bare_versions, our_versions, parse_options, peer, started
 
 from snapshot import tracked_files
 
@@ -50,11 +49,7 @@ def sizes(repository: Path) -> list[int]:
 
 def main() -> int:
     """Command line: see the top of this file. Exits 1 if the aim is missed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.partition("\n")[0], parents=[peer_options()]
-    )
-    parser.add_argument("--runs", type=int, default=11)
-    options = parser.parse_args()
+    options = parse_options(__doc__, 11)
     runs = options.runs
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

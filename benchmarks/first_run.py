@@ -25,6 +25,7 @@ from typing import NamedTuple
 sys.path.insert(0, str(Path(__file__).parents[1] / "extensions"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
+import commands
 from install.real_torch import TORCH, real_index
 
 ROOT = Path(__file__).parents[1]
@@ -71,16 +72,7 @@ def first_run(typed: str, loopback: bool) -> Run:
         before, started = received(loopback), time.monotonic()
         clone = ["git", "clone", "--quiet", str(ROOT), str(folder / "torch-starter")]
         subprocess.run(clone, check=True, env=env)
-        done = subprocess.run(
-            ["sh", "-c", typed],
-            cwd=folder / "torch-starter",
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = commands.run(typed, folder / "torch-starter", env)
         seconds, bytes_ = time.monotonic() - started, received(loopback) - before
         shutil.rmtree(folder, ignore_errors=True)  # of gigabytes, which is no part of it
         folder.mkdir()

@@ -78,16 +78,17 @@ def our_versions(folder: Path) -> Path:
     return folder
 
 
-def peer_options() -> argparse.ArgumentParser:
-    """The options that name another template to measure in the same run."""
-    options = argparse.ArgumentParser(add_help=False)
+def parse_options(doc: str, runs: int) -> argparse.Namespace:
+    """How often to measure, and another template to measure in the same run."""
+    options = argparse.ArgumentParser(description=doc.partition("\n")[0])
+    options.add_argument("--runs", type=int, default=runs)
     options.add_argument(
         "--peer", metavar="REPOSITORY", help="another template to measure, whose code is run"
     )
     options.add_argument(
         "--peer-data", metavar="NAME=VALUE", action="append", default=[], help="an answer it needs"
     )
-    return options
+    return options.parse_args()
 
 
 def peer(repository: str, folder: Path) -> Path:

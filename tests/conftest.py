@@ -17,11 +17,9 @@ import pytest
 from copier._main import Worker  # which has no public name
 
 import ran
-from render.projects import DONE, ROOT, release, working_tree
+from render.projects import DONE, ROOT, release, template_copy
 from torch_template.matrix.loading import load_matrix
 from torch_template.matrix.model import Matrix
-
-NOT_OF_THE_TEMPLATE = ("benchmarks", "docs", "tests", "tools")
 
 pytest.register_assert_rewrite("render.agreement", "update.versions")
 
@@ -63,16 +61,9 @@ def matrix() -> Matrix:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def template() -> Path:
     """A copy of the template without its history, which Copier renders without cloning it."""
-    copy = tmp_path_factory.mktemp("template") / "torch-starter"
-    for file in working_tree():
-        if file.parts[0] in NOT_OF_THE_TEMPLATE:
-            continue
-        target = copy / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / file, target)
-    return copy
+    return template_copy()
 
 
 @pytest.fixture(scope="session")
@@ -88,7 +79,8 @@ def git_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Pa
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """All but the first few cases of some tests are slow, too: this must be known before -m counts.
 
-    The slow ones first, so that none is left alone at the end; Wine needs time to get ready.
+    The long ones first, so that none is left alone at the end: what one process has to do alone,
+    such as all that needs Wine, then the slow ones.
     """
     seen: Counter[str] = Counter()
     for item in items:
@@ -97,7 +89,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         few = item.get_closest_marker("few")
         if few and seen[test] > few.args[0]:
             item.add_marker("slow")
-    items.sort(key=lambda item: 0 if item.get_closest_marker("slow") else 1)
+    order = ("xdist_group", "slow")
+    items.sort(key=lambda item: [not item.get_closest_marker(name) for name in order])
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import base64
 import ssl
-import sys
 import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -20,14 +19,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
+from install.index_server import QuietServer
 
-class _Quiet(ThreadingHTTPServer):
-    daemon_threads = True
 
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore a client that hung up, as one does that does not trust the certificate."""
-        if not isinstance(sys.exc_info()[1], OSError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
+class _Server(QuietServer):
+    hung_up = OSError  # as one does that does not trust the certificate
 
 
 class _Garbage(BaseHTTPRequestHandler):
@@ -103,7 +99,7 @@ def login_proxy() -> Iterator[str]:
 def _serving(
     handler: type[BaseHTTPRequestHandler], context: ssl.SSLContext | None
 ) -> Iterator[int]:
-    server = _Quiet(("127.0.0.1", 0), handler)
+    server = _Server(("127.0.0.1", 0), handler)
     if context:
         server.socket = context.wrap_socket(
             server.socket, server_side=True, do_handshake_on_connect=False

@@ -16,14 +16,13 @@ import hashlib
 import html
 import json
 import random
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
@@ -32,32 +31,11 @@ from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel
 from packaging.version import Version
 
 from install.catalog import PYPI, catalog
+from install.index_server import Handler, QuietServer, Reply, Request
 from install.wheels import Distribution, RealWheel, fits_here, stubs
 
 HTML = "text/html; charset=utf-8"
 PEP691 = "application/vnd.pypi.simple.v1+json"
-
-
-@dataclass(frozen=True)
-class Request:
-    """One request that the index answered: `host` is "index" or "files"."""
-
-    host: str
-    method: str
-    path: str
-    status: int
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer: a status, and a page or a file."""
-
-    status: int
-    body: bytes = b""
-    content_type: str = "text/plain"
-    headers: tuple[tuple[str, str], ...] = ()
-    file: Distribution | None = None
-    cut: bool = False  # hang up in the middle
 
 
 def version_of(filename: str) -> str:
@@ -85,8 +63,8 @@ class LoopbackIndex:
         self.simple_url = f"{self.url}/simple/"
 
     def _start(self, host: str) -> ThreadingHTTPServer:
-        handler = type("Handler", (_Handler,), {"index": self, "host": host})
-        server = _Server(("127.0.0.1", 0), handler)
+        handler = type("Handler", (Handler,), {"index": self, "host": host})
+        server = QuietServer(("127.0.0.1", 0), handler)
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         return server
 
@@ -338,73 +316,3 @@ def parse_metadata(metadata: bytes) -> dict[str, Any]:
 def has_metadata_file(index: str, filename: str) -> bool:
     """Say whether the index serves `<wheel>.metadata` (for the ROCm builds it does not)."""
     return filename.endswith(".whl") and not index.startswith("rocm")
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Ignore a client that hung up; show a fault of the index itself."""
-        if not isinstance(sys.exc_info()[1], ConnectionError):
-            super().handle_error(request, client_address)  # type: ignore[arg-type]
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1
-    index: LoopbackIndex
-    host: str
-
-    def do_GET(self) -> None:
-        """Answer with headers and body."""
-        accept = self.headers.get("Accept", "")
-        reply = self.index.answer(
-            self.host, self.path, accept, self.headers.get("Authorization", "")
-        )
-        size = reply.file.size if reply.file else len(reply.body)
-        status, headers, span = reply.status, list(reply.headers), range(size)
-        if reply.file:
-            headers.append(("Accept-Ranges", "bytes"))
-            if asked := self._asked_range(size):
-                status, span = 206, asked
-                headers.append(("Content-Range", f"bytes {span[0]}-{span[-1]}/{size}"))
-        self.index.requests.append(Request(self.host, self.command, self.path, status))
-        self.send_response(status)
-        self.send_header("Content-Type", reply.content_type)
-        self.send_header("Content-Length", str(len(span)))
-        for name, value in headers:
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command == "HEAD":
-            return
-        if reply.cut:
-            self.close_connection = True
-            span = span[: len(span) // 2]
-        if reply.file:
-            self._send_file(reply.file, span)
-        else:
-            self.wfile.write(reply.body[: len(span)])
-
-    def _send_file(self, distribution: Distribution, span: range) -> None:
-        left = len(span)
-        with distribution.open() as file:
-            file.seek(span.start)
-            while left and (block := file.read(min(left, 1 << 20))):
-                self.wfile.write(block)
-                left -= len(block)
-
-    do_HEAD = do_GET  # noqa: N815 - the name that http.server asks for
-
-    def _asked_range(self, size: int) -> range | None:
-        """Return the single byte range that the client asked for, if it lies in the file."""
-        unit, _, span = self.headers.get("Range", "").partition("=")
-        first, _, last = span.partition("-")
-        if unit != "bytes" or "," in span or not (first or last):
-            return None
-        start = int(first) if first else max(size - int(last), 0)
-        end = min(int(last), size - 1) if first and last else size - 1
-        return range(start, end + 1) or None
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the requests are in `LoopbackIndex.requests`."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
+import commands
 from install.loopback_index import LoopbackIndex
 
 if sys.version_info >= (3, 11):
@@ -17,7 +18,6 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 WINDOWS = os.name == "nt"
 # All that a tool may see of the caller's environment.
 KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "TMPDIR", "TEMP", "TMP", "LANG")
@@ -105,21 +105,27 @@ class Tools:
         timeout: float = 120,
     ) -> str:
         """Run a command in the clean environment and return all that it printed."""
-        done = subprocess.run(
-            [str(part) for part in command],
-            cwd=cwd or self.home,
-            env={**self.environment, **(env or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            text=True,
-            encoding="utf-8",
-            timeout=timeout,
-            check=False,
-        )
+        known = {**self.environment, **(env or {})}
+        done = commands.run(command, cwd or self.home, known, timeout=timeout)
         if done.returncode:
             raise ToolFailedError(done.stdout)
         return done.stdout
+
+    def try_bootstrap(
+        self,
+        project: Path,
+        *options: str,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> CompletedProcess[str]:
+        """Run a project's bootstrap without its smoke test, and keep its outputs apart."""
+        command = ["sh", str(project / "bootstrap.sh"), "--no-smoke", *options]
+        known = {**self.environment, **(env or {})}
+        return commands.run(command, cwd or project, known, apart=True)
+
+    def bootstrap(self, project: Path, *options: str, **env: str) -> str:
+        """Run it, and return all that it printed; it must end well."""
+        return self.run("sh", "bootstrap.sh", "--no-smoke", *options, cwd=project, env=env)
 
     def uv(self, *arguments: str | Path, cwd: Path | None = None) -> str:
         """Run uv."""

@@ -18,17 +18,18 @@ from pathlib import Path
 import pytest
 
 from install.loopback_index import LoopbackIndex
-from install.rendered import ROOT
 from machine_settings import environment_before
+from render.projects import PYTHON, ROOT
 
 TORCH = "2.13.0"
-PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 HOST = "download.pytorch.org"
 CPU_INDEX = f"https://{HOST}/whl/cpu"
 FOLDER = ROOT / ".cache" / "wheels"
 NEEDS = FOLDER / f"needed-by-torch-{TORCH}-on-{PYTHON}"
 # In its folder, a wheel that says of itself that it is for the CPU, and is PyPI's.
 STAND_IN = "is-a-build-for-cuda.txt"
+# For pip: to compile all files of torch takes it longer than all the rest.
+NOT_COMPILED = {"PIP_NO_COMPILE": "0"}  # the value is that of `compile`
 
 needs_real_torch = pytest.mark.skipif(
     sys.platform != "linux", reason="the build for the CPU has a name of its own on Linux"

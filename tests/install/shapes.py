@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from install.managers import PYTHON
+from render.projects import PYTHON
 
 NOT_MAC = "sys_platform != 'darwin'"
 MAC = "sys_platform == 'darwin'"

@@ -16,16 +16,12 @@ from pathlib import Path
 import pytest
 from bootstrap import SMOKE_TEST, Bench
 
+from install.checkouts import BOOTSTRAPS
 from install.managers import Tools
-from install.real_torch import is_stand_in, needs_real_torch, real_index
-from install.rendered import render
+from install.real_torch import NOT_COMPILED, is_stand_in, needs_real_torch, real_index
+from render.projects import render
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-    pytest.mark.slow,
-]
+pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 SEED = 20261121
 MANAGERS = ("uv", "pip", "poetry")
 Record = Callable[[str, object], None]
@@ -94,7 +90,7 @@ class Kills:
 
     def __call__(self, times: int) -> Iterator[str]:
         """Kill it this often; the output of each next run, which must end well."""
-        seconds = self.usual_seconds(2 if times > 1 else 1)
+        seconds = self.usual_seconds(2 if times > 4 else 1)
         chance = random.Random(SEED)
         for _ in range(times):
             remove_what_it_makes(self.project)
@@ -133,6 +129,7 @@ def test_a_run_after_a_kill_ends_in_a_passing_smoke_test(
         few = 1 if manager != "uv" or is_stand_in() else 3
         times = int(os.environ.get("KILLS", few))
         bench = Bench(manager, index, tmp_path)
+        bench.tools.environment |= NOT_COMPILED
         kills = Kills(bench.tools, bench.project, "--verbose")
         for output in kills(times):
             assert "\nPASS  torch 2" in output or "Nothing to do" in output, output

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 import tomlkit
 
+from install.checkouts import (
+    BOOTSTRAPS,
+    MANAGERS,
+    build_check,
+    changes,
+    committed,
+    installed,
+    started,
+)
 from install.managers import ToolFailedError, Tools
-from install.rendered import render
-from install.test_machine_build import build_check, changes, committed, installed
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-]
-MANAGERS = ("uv", "poetry", "pip")
-
-
-def started(tools: Tools, folder: Path, manager: str, compute_platform: str = "cpu") -> Path:
-    """A fresh project under git, as somebody has just made it: without a lock file."""
-    project = render(
-        folder / "a project",
-        package_manager=manager,
-        compute_platform=compute_platform,
-        pytorch_index_url=tools.index.pytorch_url,
-    )
-    me = ("-c", "user.name=me", "-c", "user.email=me@example.com")
-    for command in (("init",), ("add", "--all"), (*me, "commit", "--message", "Start")):
-        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
-    return project
-
-
-def bootstrap(tools: Tools, project: Path, *options: str, **env: str) -> str:
-    return tools.run("sh", "bootstrap.sh", "--no-smoke", *options, cwd=project, env=env)
+pytestmark = BOOTSTRAPS
 
 
 @pytest.mark.few(1)
@@ -46,10 +28,10 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
 ) -> None:
     project = started(tools, tmp_path, manager)
     with tools.index.failing("/whl/", 403):
-        said = bootstrap(tools, project, "--fallback", "pypi")
+        said = tools.bootstrap(project, "--fallback", "pypi")
         assert "PyPI's own wheels stand in for CPU, on this machine alone." in said
         have = installed(tools, project)
-        again = bootstrap(tools, project, "--fallback", "pypi")
+        again = tools.bootstrap(project, "--fallback", "pypi")
         judged = build_check(tools, project)
     torch = have["torch"]
     assert "+" not in torch
@@ -61,10 +43,10 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
     assert "PyPI's own wheels stand in for the project's own build, cpu" in judged
     assert "/whl/cpu answered 403 Forbidden" in judged
 
-    back = bootstrap(tools, project, "--fallback", "pypi")
+    back = tools.bootstrap(project, "--fallback", "pypi")
     assert "removing .venv: it was made for pypi, the project's own is cpu" in back
     assert installed(tools, project)["torch"] == f"{torch}+cpu"
-    assert "Nothing to do" in bootstrap(tools, project)
+    assert "Nothing to do" in tools.bootstrap(project)
 
 
 @pytest.mark.few(1)
@@ -77,10 +59,10 @@ def test_an_index_of_which_a_page_or_the_files_are_blocked_is_blocked(
     env = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1", "POETRY_CACHE_DIR": str(tmp_path / "cache")}
     with tools.index.failing(f"/whl/cpu/{blocked}", 403):
         with pytest.raises(ToolFailedError) as stopped:
-            bootstrap(tools, project, **env)
+            tools.bootstrap(project, **env)
         assert "  ./bootstrap.sh --fallback pypi\n" in str(stopped.value)
         assert "unset" not in str(stopped.value)
-        said = bootstrap(tools, project, "--fallback", "pypi", **env)
+        said = tools.bootstrap(project, "--fallback", "pypi", **env)
     assert "PyPI's own wheels stand in for CPU, on this machine alone." in said
     assert "+" not in installed(tools, project)["torch"]
 
@@ -92,7 +74,7 @@ def test_another_index_that_this_machine_has_set_does_not_mix_with_pypi_s_wheels
     project = started(tools, tmp_path, "pip")
     env = {"PIP_EXTRA_INDEX_URL": f"{tools.index.pytorch_url}/cu130"}
     with tools.index.failing("/whl/cpu", 403):
-        bootstrap(tools, project, "--fallback", "pypi", **env)
+        tools.bootstrap(project, "--fallback", "pypi", **env)
     assert "+" not in installed(tools, project)["torch"]
 
 
@@ -107,7 +89,7 @@ def test_a_primary_mirror_of_poetry_keeps_its_login(tools: Tools, tmp_path: Path
         tools.index.login_required("me", "s3cret", "/simple/"),
         tools.index.failing("/whl/", 403),
     ):
-        bootstrap(tools, project, "--fallback", "pypi", **login)
+        tools.bootstrap(project, "--fallback", "pypi", **login)
     assert "+" not in installed(tools, project)["torch"]
     written = [path.read_text(errors="replace") for path in (project / ".tools").glob("*.*")]
     assert [text for text in written if "s3cret" in text] == []
@@ -122,7 +104,7 @@ def test_the_locked_versions_are_used_beside_pypi_s_wheels(
     lock = project / f"{manager}.lock"
     before = lock.read_bytes()
     with tools.index.failing("/whl/", 403):
-        said = bootstrap(tools, project, "--fallback", "pypi")
+        said = tools.bootstrap(project, "--fallback", "pypi")
     have = installed(tools, project)
     assert "resolved for this machine" not in said
     assert "+" not in have["torch"]
@@ -139,8 +121,8 @@ def test_another_build_is_installed_where_the_project_s_own_cannot_be_locked(
 ) -> None:
     project = started(tools, tmp_path, manager, "cu130")
     with tools.index.failing("/whl/cu130", 403):
-        said = bootstrap(tools, project, "--compute-platform", "cpu")
-        assert "Nothing to do" in bootstrap(tools, project, "--compute-platform", "cpu")
+        said = tools.bootstrap(project, "--compute-platform", "cpu")
+        assert "Nothing to do" in tools.bootstrap(project, "--compute-platform", "cpu")
     have = installed(tools, project)
     assert have["torch"].endswith("+cpu")
     assert {"numpy", "pytest", "ruff", "mypy", "my-torch-project"} <= have.keys()
@@ -164,7 +146,7 @@ def test_of_a_lock_file_that_is_out_of_date_what_fits_is_used(
     file.write_text(text.replace('"numpy",', '"numpy",\n    "requests",'), encoding="utf-8")
     before = lock.read_bytes()
     with tools.index.failing("/whl/cu130", 403):
-        said = bootstrap(tools, project, "--compute-platform", "cpu")
+        said = tools.bootstrap(project, "--compute-platform", "cpu")
     have = installed(tools, project)
     state = f"{manager}.lock does not fit pyproject.toml and cannot be made here"
     assert state in said
@@ -194,14 +176,14 @@ def test_a_package_with_a_place_of_its_own_is_taken_from_there_alone(
     source = text.replace("[tool.uv.sources]\n", '[tool.uv.sources]\nnear = { path = "../near" }\n')
     file.write_text(source, encoding="utf-8")
     with tools.index.failing("/whl/cu130", 403):
-        bootstrap(tools, project, "--compute-platform", "cpu")
+        tools.bootstrap(project, "--compute-platform", "cpu")
     assert installed(tools, project)["near"] == "7.0"
 
     elsewhere = '[[tool.uv.index]]\nname = "corp"\nurl = "https://corp.example/simple"\n'
     row = text.replace("[tool.uv.sources]\n", '[tool.uv.sources]\nnear = { index = "corp" }\n')
     file.write_text(f"{row}\n{elsewhere}explicit = true\n", encoding="utf-8")
     with tools.index.failing("/whl/cu130", 403), pytest.raises(ToolFailedError) as stopped:
-        bootstrap(tools, project, "--compute-platform", "cpu", "--recreate")
+        tools.bootstrap(project, "--compute-platform", "cpu", "--recreate")
     said = str(stopped.value)
     assert "uv.lock cannot be made here, and near comes from a place of its own." in said
     assert "Type `uv lock` where " in said

@@ -6,12 +6,13 @@ import json
 import os
 import re
 import shutil
-import subprocess
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
-from install.rendered import ROOT
+import commands
+from render.projects import ROOT
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
@@ -19,20 +20,11 @@ pytestmark = [
 ]
 
 
-def pasted(folder: Path, command: str, home: Path) -> subprocess.CompletedProcess[str]:
-    """A line typed in a folder, with an empty home and no terminal; both outputs in one."""
+def pasted(folder: Path, command: str, home: Path) -> CompletedProcess[str]:
+    """A line typed in a folder, with an empty home."""
     # uv's downloads are kept for the next time: several gigabytes on a network with PyPI alone.
     env = {**os.environ, "HOME": str(home), "UV_CACHE_DIR": str(ROOT / ".cache" / "uv")}
-    return subprocess.run(
-        ["sh", "-c", command],
-        cwd=folder,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    return commands.run(command, folder, env)
 
 
 def test_the_readme_s_command_ends_in_pass_wherever_pypi_can_be_reached(

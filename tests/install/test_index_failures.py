@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 from bootstrap import SMOKE_TEST, Bench
 
+from install.checkouts import BOOTSTRAPS, MANAGERS, installed, rendered
 from install.failing_servers import garbage, inspecting_proxy, login_proxy, make_certificate
 from install.managers import Tools
 from install.real_torch import needs_real_torch, real_index
-from install.rendered import render
+from render.projects import render
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-    pytest.mark.slow,
-]
-MANAGERS = ("uv", "poetry", "pip")
+pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 # So that nobody waits for the managers' own patience, which is over two minutes in pip's case.
 IMPATIENT = {"PIP_RETRIES": "1", "UV_HTTP_RETRIES": "0", "POETRY_REQUESTS_MAX_RETRIES": "0"}
 # The setting that the advice names for each manager.
@@ -32,23 +25,13 @@ SETTING = {"uv": "SSL_CERT_FILE", "poetry": "REQUESTS_CA_BUNDLE", "pip": "PIP_CE
 CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
 SEED = 20261121
 Record = Callable[[str, object], None]
-INSTALLED = "import importlib.metadata as m; print(m.version('torch'))"
 
 
-def bootstrap(tools: Tools, project: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    """Run the bootstrap without its smoke test."""
-    return subprocess.run(
-        ["sh", "bootstrap.sh", "--no-smoke"],
-        cwd=project,
-        env={**tools.environment, **IMPATIENT, **env},
-        capture_output=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+def bootstrap(tools: Tools, project: Path, **env: str) -> CompletedProcess[str]:
+    return tools.try_bootstrap(project, env={**IMPATIENT, **env})
 
 
-def told(done: subprocess.CompletedProcess[str]) -> list[str]:
+def told(done: CompletedProcess[str]) -> list[str]:
     """What a failed run says at its end: exit code 5, and no traceback of anybody."""
     assert done.returncode == 5, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
@@ -60,8 +43,7 @@ def repaired(tools: Tools, project: Path, **env: str) -> bool:
     """Whether the next run installs torch."""
     done = bootstrap(tools, project, **env)
     assert done.returncode == 0, done.stdout + done.stderr
-    installed = tools.run(project / ".venv/bin/python", "-c", INSTALLED, cwd=project)
-    return installed.strip().endswith("+cpu")
+    return installed(tools, project)["torch"].endswith("+cpu")
 
 
 def point_at(project: Path, old: str, new: str) -> None:
@@ -73,23 +55,21 @@ def point_at(project: Path, old: str, new: str) -> None:
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
-@pytest.mark.parametrize(
-    ("status", "said"), [(403, "answered 403 Forbidden"), (500, "answered 500 Internal Server")]
-)
 def test_an_index_that_refuses_is_named_with_its_answer(
-    tools: Tools, tmp_path: Path, manager: str, status: int, said: str
+    tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", manager)
 
-    with tools.index.failing("/whl/", status):
-        what, todo, *more = told(bootstrap(tools, project))
+    for status, said in (403, "answered 403 Forbidden"), (500, "answered 500 Internal Server"):
+        with tools.index.failing("/whl/", status):
+            what, todo, *more = told(bootstrap(tools, project))
 
-    assert what.startswith(f"bootstrap: {url}/cpu {said}")
-    assert todo == "To go on with PyPI's own wheels, on this machine alone:"
-    assert more[0] == "  ./bootstrap.sh --fallback pypi"
-    assert any("pytorch_index_url=https://mirror.example/whl" in line for line in more)
-    assert any("Check the network and the proxy, certificate and index" in line for line in more)
+        assert what.startswith(f"bootstrap: {url}/cpu {said}")
+        assert todo == "To go on with PyPI's own wheels, on this machine alone:"
+        assert more[0] == "  ./bootstrap.sh --fallback pypi"
+        assert any("pytorch_index_url=https://mirror.example/whl" in line for line in more)
+        assert any("Check the network and the proxy, certificate and" in line for line in more)
     assert repaired(tools, project)
 
 
@@ -97,8 +77,7 @@ def test_an_index_that_refuses_is_named_with_its_answer(
 def test_a_version_that_nobody_has_is_not_laid_to_the_index(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", manager)
     pyproject = project / "pyproject.toml"
     text = pyproject.read_text(encoding="utf-8")
     pyproject.write_text(text.replace('"ruff>=', '"ruff>=99'), encoding="utf-8")
@@ -116,8 +95,7 @@ def test_a_version_that_nobody_has_is_not_laid_to_the_index(
 def test_another_index_that_fails_is_not_laid_to_this_one(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", manager)
 
     with tools.index.failing("/simple/", 500), tools.index.failing("/pypi/", 500):
         what, *_ = told(bootstrap(tools, project, PIP_NO_CACHE_DIR="1", UV_NO_CACHE="1"))
@@ -127,20 +105,23 @@ def test_another_index_that_fails_is_not_laid_to_this_one(
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
-@pytest.mark.parametrize("kind", ["garbage", "nobody"])
 def test_something_else_in_the_index_s_place_is_told(
-    tools: Tools, tmp_path: Path, manager: str, kind: str
+    tools: Tools, tmp_path: Path, manager: str
 ) -> None:
-    with ExitStack() as stack:
+    with garbage() as something:
         nobody = "http://127.0.0.1:9"
-        url = nobody if kind == "nobody" else stack.enter_context(garbage())
-        project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=f"{url}/whl")
+        url = f"{something}/whl"
+        project = rendered(tools, tmp_path / "demo", manager)
         what, todo, *_ = told(bootstrap(tools, project))
-
-    said = {"garbage": "answered, but not with a page that lists torch-", "nobody": "cannot be"}
-    assert what.startswith(f"bootstrap: {url}/whl/cpu {said[kind]}")
+    assert what.startswith(f"bootstrap: {url}/cpu answered, but not with a page that lists torch-")
     assert todo == "To go on with PyPI's own wheels, on this machine alone:"
-    point_at(project, f"{url}/whl", tools.index.pytorch_url)
+
+    point_at(project, something, nobody)
+    what, todo, *_ = told(bootstrap(tools, project))
+    assert what.startswith(f"bootstrap: {nobody}/whl/cpu cannot be")
+    assert todo == "To go on with PyPI's own wheels, on this machine alone:"
+
+    point_at(project, f"{nobody}/whl", tools.index.pytorch_url)
     assert repaired(tools, project)
 
 
@@ -170,8 +151,7 @@ def test_tls_inspection_is_told_and_the_advice_works(
 def test_a_proxy_that_wants_a_login_is_told_and_the_advice_works(
     tools: Tools, tmp_path: Path
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo")
     none = {"NO_PROXY": "", "UV_NO_CACHE": "1"}
     with login_proxy() as proxy:
         what, todo, setting, *_ = told(
@@ -211,8 +191,7 @@ def runs_while_it_fails_at_random(tools: Tools, project: Path, **caches: str) ->
 def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
     tools: Tools, tmp_path: Path, record_property: Record, manager: str
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", manager)
     caches = {name: str(tmp_path / name) for name in CACHES}
     runs = runs_while_it_fails_at_random(tools, project, **caches)
     record_property(f"runs of a {manager} bootstrap until a failing index let it end", runs)
@@ -234,8 +213,7 @@ def test_with_the_real_torch_it_ends_in_a_passing_smoke_test(
 def test_a_damaged_file_in_poetry_s_cache_does_not_stay_in_the_way(
     tools: Tools, tmp_path: Path
 ) -> None:
-    url = tools.index.pytorch_url
-    project = render(tmp_path / "demo", package_manager="poetry", pytorch_index_url=url)
+    project = rendered(tools, tmp_path / "demo", "poetry")
     caches = {"POETRY_CACHE_DIR": str(tmp_path / "cache")}
     assert repaired(tools, project, **caches)
     wheels = list((tmp_path / "cache").rglob("torch-*.whl"))

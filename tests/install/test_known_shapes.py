@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
 
-from install.managers import PYTHON, Tools, reported
+from install.managers import Tools, reported
 from install.resolution import Locked, from_poetry, from_pylock, from_requirements, of, only
 from install.shapes import EVERYWHERE, MAC, MARKERS, NOT_MAC, poetry_project, uv_project
+from render.projects import PYTHON
 
 pytestmark = pytest.mark.slow
 
@@ -209,17 +210,24 @@ def test_poetry_takes_rocm_with_its_triton_as_a_direct_dependency(
     check(lock, {LINUX: build, AARCH64: (), WINDOWS: (), MACOS: ("2.14.1", "0.29.1")})
 
 
+def with_local_versions(
+    folder: Path, tools: Tools, build: str, versions: Mapping[str, str]
+) -> Path:
+    """A project for Poetry whose rows name versions such as 2.5.1+cu124, on x86_64 alone."""
+    rows = {
+        project: [(f"{version}+{build}", "pytorch", ON_X86), (version, "PyPI", MAC)]
+        for project, version in versions.items()
+    }
+    url = f"{tools.index.pytorch_url}/{build}"
+    dependencies = [f"{project} (=={version})" for project, version in versions.items()]
+    return poetry_project(folder, url, dependencies, rows, python="3.12")
+
+
 def test_poetry_takes_old_builds_for_x86_if_each_row_names_the_local_version(
     tools: Tools, tmp_path: Path
 ) -> None:
-    versions = (("torch", "2.5.1"), ("torchvision", "0.20.1"))
-    rows = {
-        project: [(f"{version}+cu124", "pytorch", ON_X86), (version, "PyPI", MAC)]
-        for project, version in versions
-    }
-    url = f"{tools.index.pytorch_url}/cu124"
-    dependencies = [f"{project} (=={version})" for project, version in versions]
-    project = poetry_project(tmp_path, url, dependencies, rows, python="3.12")
+    versions = {"torch": "2.5.1", "torchvision": "0.20.1"}
+    project = with_local_versions(tmp_path, tools, "cu124", versions)
 
     expected = everywhere("2.5.1", "0.20.1", "+cu124") | {AARCH64: ()}
     check(poetry_lock(tools, project, "3.12"), expected)
@@ -228,14 +236,8 @@ def test_poetry_takes_old_builds_for_x86_if_each_row_names_the_local_version(
 def test_poetry_takes_the_odd_release_right_if_its_rows_name_the_local_version(
     tools: Tools, tmp_path: Path
 ) -> None:
-    versions = (("torch", "2.9.0"), ("torchvision", "0.24.0"))
-    rows = {
-        project: [(f"{version}+cpu", "pytorch", ON_X86), (version, "PyPI", MAC)]
-        for project, version in versions
-    }
-    url = f"{tools.index.pytorch_url}/cpu"
-    dependencies = [f"{project} (=={version})" for project, version in versions]
-    project = poetry_project(tmp_path, url, dependencies, rows, python="3.12")
+    versions = {"torch": "2.9.0", "torchvision": "0.24.0"}
+    project = with_local_versions(tmp_path, tools, "cpu", versions)
 
     lock = poetry_lock(tools, project, "3.12")
 

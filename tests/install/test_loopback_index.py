@@ -22,10 +22,11 @@ from packaging.version import Version
 
 from install.catalog import PYPI, TORCH_PROJECTS, catalog, files, sections
 from install.loopback_index import LoopbackIndex
-from install.managers import PYTHON, ToolFailedError, Tools
+from install.managers import ToolFailedError, Tools
 from install.resolution import best_wheel
 from install.shapes import poetry_project, uv_project
 from install.wheels import stubs
+from render.projects import PYTHON
 
 LISTINGS = sections("index_listing.txt")
 TORCH_LINK = re.compile(

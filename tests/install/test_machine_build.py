@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from install.loopback_index import Request
+from install.checkouts import build_check, changes, committed, installed, wheels
 from install.managers import ToolFailedError, Tools
-from install.rendered import render
 from render.reading import Builds
 
 pytestmark = [
@@ -21,65 +18,14 @@ pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
 ]
 
-INSTALLED = """
-import importlib.metadata as m, json
-print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in m.distributions()}))
-"""
 OF_CUDA = re.compile(r"nvidia|cuda|triton|cu\d\d\d")
-
-
-def committed(tools: Tools, folder: Path, manager: str, compute_platform: str) -> Path:
-    """A rendered project with its lock file, all of it committed."""
-    project = render(
-        folder / "a project",
-        package_manager=manager,
-        compute_platform=compute_platform,
-        pytorch_index_url=tools.index.pytorch_url,
-    )
-    if manager == "uv":
-        tools.uv_lock(project)
-    elif manager == "poetry":
-        tools.poetry_lock(project)
-    me = ("-c", "user.name=me", "-c", "user.email=me@example.com")
-    for command in (("init",), ("add", "--all"), (*me, "commit", "--message", "Start")):
-        subprocess.run(["git", *command], cwd=project, check=True, capture_output=True)
-    return project
 
 
 def bootstrap(tools: Tools, project: Path, *arguments: str) -> str:
     # As the README of a pip project says; no other manager looks at it.
     pins = {"PIP_CONSTRAINT": "requirements/torch-cu130.txt"}
     env = pins if (project / pins["PIP_CONSTRAINT"]).exists() else {}
-    return tools.run("sh", "bootstrap.sh", "--no-smoke", *arguments, cwd=project, env=env)
-
-
-def changes(project: Path) -> str:
-    command = ["git", "status", "--porcelain"]
-    done = subprocess.run(command, cwd=project, check=True, capture_output=True, text=True)
-    return done.stdout
-
-
-def installed(tools: Tools, project: Path) -> dict[str, str]:
-    found: dict[str, str] = json.loads(
-        tools.run(project / ".venv/bin/python", "-c", INSTALLED, cwd=project)
-    )
-    return found
-
-
-def wheels(requests: list[Request]) -> list[str]:
-    """The wheels that were downloaded, whole or in part."""
-    names = [request.path.rpartition("/")[2] for request in requests]
-    return sorted({name.replace("%2B", "+") for name in names if name.endswith(".whl")})
-
-
-def build_check(tools: Tools, project: Path) -> str:
-    """What the smoke test says of the build; the stub torch cannot do more."""
-    command = ("scripts/gpu_smoke_test.py", "--only", "TORCH-BUILD")
-    try:
-        said = tools.run(project / ".venv/bin/python", *command, cwd=project)
-    except ToolFailedError as error:
-        said = str(error)
-    return " ".join(said.split())
+    return tools.bootstrap(project, *arguments, **env)
 
 
 @pytest.mark.usefixtures("real_pip")

@@ -7,15 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from install.checkouts import BOOTSTRAPS, MANAGERS, installed, started
 from install.managers import ToolFailedError, Tools
-from install.test_fallback import MANAGERS, bootstrap, started
-from install.test_machine_build import installed
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-]
+pytestmark = BOOTSTRAPS
 
 
 @pytest.mark.few(1)
@@ -32,7 +27,7 @@ def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
     options = ("--compute-platform", "cu130")  # by pip, also for Poetry, and by `uv pip`
     settings = env.get(manager, env["pip"])
     with pytest.raises(ToolFailedError) as stopped:
-        bootstrap(tools, project, *options, **settings)
+        tools.bootstrap(project, *options, **settings)
     said = str(stopped.value)
     assert (
         "bootstrap: A setting of this machine forbids what the project asks for: torch<=2.4" in said
@@ -41,7 +36,7 @@ def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
     assert f"= {limits} (in {where})" in said
     away = {"PIP_CONSTRAINT": os.devnull} if manager != "uv" else {"UV_CONSTRAINT": ""}
     assert ("unset UV_CONSTRAINT" if manager == "uv" else "PIP_CONSTRAINT=/dev/null") in said
-    bootstrap(tools, project, *options, **{**settings, **away})
+    tools.bootstrap(project, *options, **{**settings, **away})
     assert installed(tools, project)["torch"].endswith("+cu130")
 
 
@@ -77,7 +72,7 @@ def test_a_setting_that_may_be_the_reason_is_named_with_its_place(
     where = {"pip": "PIP_CONFIG_FILE", "uv": "UV_CONFIG_FILE"}[manager]
     env = {**variables, **({where: str(file)} if text else {})}
     with pytest.raises(ToolFailedError) as stopped:
-        bootstrap(tools, project, **env)
+        tools.bootstrap(project, **env)
     said = str(stopped.value)
     assert "These settings of this machine can be the reason:" in said
     assert named.format(file=file) in said
@@ -95,7 +90,7 @@ def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(
     (project / "poetry.lock").unlink()
     with tools.index.failing("/pypi/", 404):
         with pytest.raises(ToolFailedError) as stopped:
-            bootstrap(tools, project, POETRY_CACHE_DIR=str(tmp_path / "empty cache"))
+            tools.bootstrap(project, POETRY_CACHE_DIR=str(tmp_path / "empty cache"))
         said = str(stopped.value)
         assert (
             "bootstrap: What answers as PyPI here has no JSON interface, which Poetry asks" in said
@@ -113,5 +108,5 @@ def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(
             file.write_text(
                 text.replace('source = "PyPI",', 'source = "mirror",'), encoding="utf-8"
             )
-        bootstrap(tools, project)
+        tools.bootstrap(project)
     assert installed(tools, project)["torch"].endswith("+cpu") == (compute_platform == "cpu")

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+from install.checkouts import BOOTSTRAPS, MANAGERS, rendered
 from install.managers import Tools
-from install.rendered import render
+from render.projects import render
 from scripts.bootstrap_helpers import make_wheel
 
-pytestmark = [
-    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
-    pytest.mark.usefixtures("real_pip"),
-    pytest.mark.network,
-    pytest.mark.slow,
-]
+pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
-MANAGERS = ("uv", "poetry", "pip")
+# One process fills the wheelhouse of each.
+OF = {
+    name: pytest.param(name, marks=pytest.mark.xdist_group(f"wheelhouse of {name}"))
+    for name in MANAGERS
+}
 PAGE = "docs/pytorch-build.md"
 FILL = "Fill a wheelhouse on such a machine with a network, in this project:"
 INSTALLED = "import importlib.metadata as m; print({d.name: d.version for d in m.distributions()})"
@@ -37,21 +36,11 @@ class Machine:
     tools: Tools
     folder: Path
 
-    def bootstrap(
-        self, project: Path, *arguments: str, **env: str
-    ) -> subprocess.CompletedProcess[str]:
+    def bootstrap(self, project: Path, *arguments: str, **env: str) -> CompletedProcess[str]:
         """Run the bootstrap, which asks nobody for anything."""
         caches = {name: str(self.folder / name) for name in CACHES}
         with self.tools.index.recorded() as requests:
-            done = subprocess.run(
-                ["sh", str(project / "bootstrap.sh"), "--no-smoke", *arguments],
-                cwd=self.folder,
-                env={**self.tools.environment, **caches, **env},
-                capture_output=True,
-                encoding="utf-8",
-                stdin=subprocess.DEVNULL,
-                check=False,
-            )
+            done = self.tools.try_bootstrap(project, *arguments, cwd=self.folder, env=caches | env)
         assert requests == []
         assert "Traceback" not in done.stdout + done.stderr
         return done
@@ -64,11 +53,9 @@ def machine(tools: Tools, tmp_path: Path) -> Machine:
     return Machine(tools, folder)
 
 
-def locked(tools: Tools, project: Path, manager: str, **answers: str) -> Path:
+def locked(tools: Tools, project: Path, manager: str, compute_platform: str = "cpu") -> Path:
     """A project with its lock file, from a machine with a network."""
-    if answers.get("compute_platform") != "pypi":
-        answers["pytorch_index_url"] = tools.index.pytorch_url
-    render(project, package_manager=manager, **answers)
+    rendered(tools, project, manager, compute_platform)
     if manager == "uv":
         tools.uv_lock(project)
     elif manager == "poetry":
@@ -86,7 +73,7 @@ def fill(tools: Tools, project: Path) -> Path:
     return project / "wheelhouse"
 
 
-@pytest.fixture(scope="module", params=MANAGERS)
+@pytest.fixture(scope="module", params=OF.values())
 def filled(
     request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
@@ -98,7 +85,7 @@ def filled(
     tools.index.add_wheels(stubs, "pypi")
     project = locked(tools, folder / "demo", manager)
     if manager != "pip":  # Poetry says what it installed, uv keeps it
-        tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
+        tools.bootstrap(project)
     else:  # it only has to run
         (project / ".venv").symlink_to(sys.prefix)
     fill(tools, project)
@@ -111,7 +98,7 @@ def carried(project: Path, machine: Machine) -> Path:
     return Path(shutil.copytree(project, machine.folder / "a project", ignore=left))
 
 
-def refused(done: subprocess.CompletedProcess[str]) -> list[str]:
+def refused(done: CompletedProcess[str]) -> list[str]:
     """What a failed run says at its end: exit code 5."""
     assert done.returncode == 5, done.stdout + done.stderr
     return done.stderr.splitlines()
@@ -153,7 +140,9 @@ def test_a_wheelhouse_filled_as_the_page_says_is_all_that_is_needed(
         assert "\n".join(said) in (project / PAGE).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("filled", ["uv", "poetry"], indirect=True)  # pip's file has no hashes
+@pytest.mark.parametrize(
+    "filled", [OF["uv"], OF["poetry"]], indirect=True
+)  # pip's file has no hashes
 def test_hashes_of_the_lock_hold_for_a_wheelhouse(
     filled: tuple[str, Path], machine: Machine
 ) -> None:
@@ -196,11 +185,11 @@ def test_offline_takes_what_the_manager_has_kept(
     assert todo.startswith(f"Type `{manager} lock` where there is one")
 
 
-@pytest.mark.parametrize("filled", ["pip"], indirect=True)
+@pytest.mark.parametrize("filled", [OF["pip"]], indirect=True)
 def test_pypi_s_own_build_is_not_mistaken_for_another(
     filled: tuple[str, Path], tools: Tools, machine: Machine
 ) -> None:
-    project = locked(tools, machine.folder / "demo", "pip", compute_platform="pypi")
+    project = locked(tools, machine.folder / "demo", "pip", "pypi")
     wheels = Path(shutil.copytree(filled[1] / "wheelhouse", machine.folder / "wheels"))
     make_wheel(wheels, "torch", "2.15.0+cpu")
 
@@ -221,7 +210,7 @@ def test_a_build_for_one_machine_alone_comes_from_a_wheelhouse_too(
         machine.bootstrap(project, *build, "--wheelhouse", str(wheels))
     )
     # What it says is done on the other machine, which has the same build.
-    tools.run("sh", "bootstrap.sh", "--no-smoke", *build, cwd=origin)
+    tools.bootstrap(origin, *build)
     tools.run("sh", "-euc", f"{first}\n{second}\n{third}", cwd=origin)
     for wheel in (origin / "wheelhouse").iterdir():
         shutil.copy(wheel, wheels)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+import commands
 from install.loopback_index import LoopbackIndex
-from install.real_torch import TORCH, cpu_wheel, needs_real_torch
-from install.rendered import render
+from install.real_torch import NOT_COMPILED, TORCH, cpu_wheel, needs_real_torch
+from render.projects import render
 
 # One process of the test run has the project and the download to itself.
 pytestmark = [
@@ -22,17 +23,9 @@ pytestmark = [
 ]
 
 
-def run(*command: str | Path, cwd: Path, **changes: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a user would; both outputs in one."""
-    env = {**os.environ, **changes}
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env=env,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def run(*command: str | Path, cwd: Path) -> CompletedProcess[str]:
+    """Run a command as a user would."""
+    return commands.run(command, cwd, {**os.environ, **NOT_COMPILED})
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +48,7 @@ def project(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> P
     return project
 
 
-def venv(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def venv(project: Path, *arguments: str) -> CompletedProcess[str]:
     """Run the project's own Python."""
     return run(project / ".venv/bin/python", *arguments, cwd=project)
 

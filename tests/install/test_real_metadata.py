@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from install.rendered import render
 from machine_settings import simple_index
+from render.projects import render
 
 pytestmark = [
     pytest.mark.slow,

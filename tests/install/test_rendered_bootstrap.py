@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from install.managers import Tools
-from install.rendered import render
+from render.projects import render
 from render.reading import Builds
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
@@ -33,8 +33,8 @@ def test_bootstrap_installs_exactly_the_build_and_then_has_nothing_to_do(
     data = Builds.parse((project / "scripts/torch_builds.json").read_text()).data
     wanted = data["builds"][compute_platform]["platforms"]["linux-x86_64"]["packages"]
 
-    tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
-    again = tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
+    tools.bootstrap(project)
+    again = tools.bootstrap(project)
 
     python = project / ".venv/bin/python"
     installed = tools.run(python, "-c", VERSIONS.format(list(wanted)), cwd=project)

@@ -10,9 +10,9 @@ import pytest
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from install.catalog import files
-from install.managers import PYTHON, ToolFailedError, Tools, reported
-from install.rendered import render
+from install.managers import ToolFailedError, Tools, reported
 from install.resolution import PLATFORMS, Locked, from_poetry, from_pylock, from_requirements, only
+from render.projects import PYTHON, render
 from render.reading import Builds
 from torch_template.build import Asked, Build
 from torch_template.matrix.loading import load_matrix

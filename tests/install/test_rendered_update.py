@@ -12,8 +12,7 @@ import pytest
 import yaml
 
 from install.managers import ToolFailedError, Tools
-from install.rendered import PYTHON
-from render.projects import MATRIX_YML, commit, git, start, update
+from render.projects import MATRIX_YML, PYTHON, commit, git, start, update
 from update.versions import clone, release_as_of
 
 pytestmark = [
@@ -76,7 +75,7 @@ def test_an_update_is_locked_installed_and_tested(
     project = start(template, tmp_path / "project", "v1.1.0", **answers)
     # The index on loopback has a stub of pytest, which cannot run: this stands in for it.
     (project / "pytest.py").write_text('print("no tests")\n', encoding="utf-8")
-    tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
+    tools.bootstrap(project)
     commit(project)
     python = project / ".venv/bin/python"
     assert tools.run(python, "-c", VERSION, cwd=project).strip() == "2.13.0+cpu"
@@ -91,11 +90,11 @@ def test_an_update_is_locked_installed_and_tested(
     said = " ".join(str(failed.value).split())
     assert "torch 2.13.0+cpu (CPU) is installed, but the project asks for 2.14.1+cpu (CPU)" in said
     assert "./bootstrap.sh" in said
-    plan = tools.run("sh", "bootstrap.sh", "--dry-run", "--no-smoke", cwd=project)
+    plan = tools.bootstrap(project, "--dry-run")
     assert "Nothing to do" not in plan
     assert {"uv": " lock ", "poetry": " lock ", "pip": "torch-cpu.txt"}[manager] in plan
     git(project, "reset", "--quiet", "--hard")
-    assert "Nothing to do" in tools.run("sh", "bootstrap.sh", "--no-smoke", cwd=project)
+    assert "Nothing to do" in tools.bootstrap(project)
 
     report = tmp_path / "report"
     if manager == "uv":

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from install.managers import PYTHON, ToolFailedError, Tools, reported
+from install.managers import ToolFailedError, Tools, reported
 from install.resolution import Locked, from_poetry, from_pylock, of, only
 from install.shapes import MAC, MARKERS, NOT_MAC, poetry_project, uv_project, write
+from render.projects import PYTHON
 
 pytestmark = pytest.mark.slow
 

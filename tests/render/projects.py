@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
 import subprocess
 import sys
+import tempfile
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +17,8 @@ from copier import VcsRef, run_copy, run_update
 
 ROOT = Path(__file__).parents[2]
 MATRIX_YML = "extensions/torch_template/matrix/version_matrix.yml"  # in a template
+PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
+NOT_OF_THE_TEMPLATE = ("benchmarks", "docs", "tests", "tools")
 # How much was done so far; conftest.py prints it.
 DONE: Counter[str] = Counter()
 
@@ -22,6 +28,21 @@ def working_tree() -> list[Path]:
     listed = git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
     names = {name for name in listed.split("\0") if name}
     return sorted(Path(name) for name in names if (ROOT / name).is_file())
+
+
+@cache
+def template_copy() -> Path:
+    """A copy of the template without its history, which Copier renders without cloning it."""
+    folder = Path(tempfile.mkdtemp(prefix="torch-starter-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    copied = folder / "torch-starter"
+    for file in working_tree():
+        if file.parts[0] in NOT_OF_THE_TEMPLATE:
+            continue
+        target = copied / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / file, target)
+    return copied
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -38,21 +59,29 @@ def release(repository: Path, tag: str) -> None:
     git(repository, "tag", tag)
 
 
-def copy(template: Path, project: Path, **answers: Any) -> Path:  # noqa: ANN401
-    """Make a project with the default answers and these.
+def render(project: Path, **answers: Any) -> Path:  # noqa: ANN401
+    """Make a project for the running Python from the template as it lies here."""
+    return copy(template_copy(), project, **{"python_version": PYTHON, "ci": "none"} | answers)
+
+
+def copy(template: Path, project: Path, tag: str | None = None, **answers: Any) -> Path:  # noqa: ANN401
+    """Make a project from a template, or one version of it, with the default answers and these.
 
     Raises:
         UserMessageError: if the template refuses an answer.
     """
     DONE["copies"] += 1
-    run_copy(str(template), project, answers, defaults=True, unsafe=True, quiet=True)
+    run_copy(str(template), project, answers, defaults=True, unsafe=True, quiet=True, vcs_ref=tag)
     return project
 
 
 def start(template: Path, project: Path, tag: str = "v1.0.0", **answers: Any) -> Path:  # noqa: ANN401
     """Make a project from one version of the template, and commit it."""
-    DONE["copies"] += 1
-    run_copy(str(template), project, answers, defaults=True, unsafe=True, quiet=True, vcs_ref=tag)
+    return under_git(copy(template, project, tag, **answers))
+
+
+def under_git(project: Path) -> Path:
+    """Make a project a repository with one commit."""
     git(project, "init", "--quiet")
     commit(project)
     return project

@@ -18,7 +18,7 @@ import yaml
 
 from matrix.doctored import MANAGERS, offered
 from render.projects import copy, files, git, recorded, working_tree
-from render.shortcut import answers_for, shortcut
+from render.shortcut import ANSWERS, answers_for, shortcut
 from torch_template.build import Asked
 from torch_template.matrix.loading import load_matrix
 from torch_template.matrix.model import Matrix
@@ -176,19 +176,12 @@ def test_the_defaults_are_a_cpu_build_with_uv(template: Path, tmp_path: Path) ->
     answers = recorded(copy(template, tmp_path / "project"))
     del answers["_src_path"]
     assert answers == {
-        "project_name": "my-torch-project",
-        "package_name": "my_torch_project",
-        "project_description": "A PyTorch project",
-        "user_name": "",
-        "user_email": "",
-        "license": "MIT",
+        **ANSWERS,
         "package_manager": "uv",
         "python_version": "3.12",
         "compute_platform": "cpu",
         "torch_version": "latest",
         "torch_packages": ["torchvision"],
-        "pytorch_index_url": "https://download.pytorch.org/whl",
-        "ci": "github",
     }
 
 

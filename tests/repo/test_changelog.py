@@ -1,13 +1,12 @@
 """CHANGELOG.md follows Keep a Changelog, and the tags are what Copier can compare."""
 
 import re
-from pathlib import Path
 
 from packaging.version import Version
 
+from render.projects import ROOT
 from snapshot import git
 
-ROOT = Path(__file__).parents[2]
 LINES = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").splitlines()
 KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
 

@@ -2,13 +2,13 @@
 
 import json
 import re
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import pytest
 
+from render.projects import ROOT
 from snapshot import git, tracked_files
 
-ROOT = Path(__file__).parents[2]
 FILES = tracked_files()
 # Written in pieces, so that this file does not name what it forbids.
 REGISTRIES = re.compile(

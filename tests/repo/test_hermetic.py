@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
+import commands
 import machine_settings
 from render.projects import ROOT
 
@@ -164,20 +165,10 @@ def poisoned(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {**own, **poison, **mirror, "PATH": path}
 
 
-def run(
-    environment: dict[str, str], folder: Path, command: str
-) -> subprocess.CompletedProcess[str]:
+def run(environment: dict[str, str], folder: Path, command: str) -> CompletedProcess[str]:
     """Run a line of a shell there."""
-    return subprocess.run(
-        ["/bin/sh", "-c", command.replace("PYTHON ", f"{shlex.quote(sys.executable)} ")],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        check=False,
-    )
+    line = command.replace("PYTHON ", f"{shlex.quote(sys.executable)} ")
+    return commands.run(line, folder, environment)
 
 
 SETTINGS = "from copier._settings import load_settings as s; print(s().defaults['project_name'])"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-
+from render.projects import ROOT
 
 SCRIPTS = ".ci/run template/bootstrap.sh"
 MACHINERY = ROOT / "template" / "scripts" / "torch_starter"

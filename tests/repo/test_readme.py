@@ -11,11 +11,11 @@ import pytest
 import yaml
 
 import readme_tables
+from render.projects import ROOT
 from torch_template.build import Asked
 from torch_template.matrix.loading import load_matrix
 from torch_template.menus import compute_platform_choices
 
-ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 WORKFLOW = ROOT / ".github" / "workflows" / "ci.yml"
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from render.projects import ROOT
 from repo.linting import zizmor
 from snapshot import tracked_files
 
-ROOT = Path(__file__).parents[2]
 WORKFLOWS = [ROOT / path for path in tracked_files() if "/workflows/" in path]
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 

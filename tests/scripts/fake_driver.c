@@ -2,7 +2,11 @@
  *
  * FAKE_INIT, FAKE_NVML: what cuInit and nvmlInit return. FAKE_CUDA: what the driver supports, e.g.
  * 12000. FAKE_DRIVER: its version. FAKE_GPUS: compute capabilities, e.g. "61 120". FAKE_SEEN: how
- * many GPUs NVML counts. FAKE_MIG: 1 if they are split. FAKE_TROUBLE: crash or hang in cuInit. */
+ * many GPUs NVML counts. FAKE_MIG: 1 if they are split. FAKE_TROUBLE: crash or hang in cuInit.
+ *
+ * To let it show one more fact: add the function of NVIDIA's that is asked, with its name as the
+ * library exports it, and answer with text("FAKE_...", what a healthy machine says). Name the new
+ * variable here; a row of faults_*.py sets it. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from scripts.injections import (
     DRIVER,
     MOVE,
-    NO_CUDA,
     UNSET,
     Injection,
     device,
+    hanging_driver,
+    hidden_gpu,
 )
-from scripts.smoke_helpers import TORCH
 from scripts.worlds import world
-
-VISION = {"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"}
-CUDNN = "libcudnn.so.9: cannot open shared object file: No such file or directory"
 
 FAULTS: list[Injection] = [
     # --- drivers: what this machine shows
@@ -51,29 +50,13 @@ FAULTS: list[Injection] = [
         before=world("dxg"),
         driver=False,
     ),
-    Injection(
-        "a driver that crashes in cuInit",
-        "DRV-LIBCUDA",
-        "Reboot",
-        "crashed (Aborted)",
-        4,
-        build="cu130",
-        torch=NO_CUDA,
-        driver=True,
+    replace(
+        hanging_driver("a driver that crashes in cuInit", "cu130"),
+        said="crashed (Aborted)",
         env={"FAKE_TROUBLE": "crash"},
+        arguments=(),
     ),
-    Injection(
-        "a driver that hangs in cuInit",
-        "DRV-LIBCUDA",
-        "Reboot",
-        "did not answer within 2 s",
-        4,
-        build="cu130",
-        torch=NO_CUDA,
-        driver=True,
-        env={"FAKE_TROUBLE": "hang"},
-        arguments=("--timeout", "2"),
-    ),
+    hanging_driver("a driver that hangs in cuInit", "cu130"),
     # --- drivers: what they return
     device(
         "a driver for CUDA 12.0 and torch for 13.0",
@@ -181,22 +164,8 @@ FAULTS: list[Injection] = [
         "has compute capability 3.5, but",
         FAKE_GPUS="35",
     ),
-    device(
-        "CUDA_VISIBLE_DEVICES=-1",
-        "CUDA-NODEVICE",
-        f"{UNSET}, or test with `--device cpu`.",
-        "hides the 1 NVIDIA GPU",
-        FAKE_INIT="100",
-        CUDA_VISIBLE_DEVICES="-1",
-    ),
-    device(
-        "CUDA_VISIBLE_DEVICES, empty",
-        "CUDA-NODEVICE",
-        f"{UNSET}, or test with `--device cpu`.",
-        "hides the 1 NVIDIA GPU",
-        FAKE_INIT="100",
-        CUDA_VISIBLE_DEVICES="",
-    ),
+    hidden_gpu("CUDA_VISIBLE_DEVICES=-1", "-1", "cu130"),
+    hidden_gpu("CUDA_VISIBLE_DEVICES, empty", "", "cu130"),
     device(
         "cuInit returns 100, and NVML shows a GPU",
         "CUDA-NODEVICE",

@@ -16,7 +16,6 @@ from scripts.smoke_helpers import TORCH
 from scripts.worlds import world
 
 VISION = {"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"}
-CUDNN = "libcudnn.so.9: cannot open shared object file: No such file or directory"
 
 FAULTS: list[Injection] = [
     # --- this Python and its packages

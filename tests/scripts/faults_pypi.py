@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from scripts.injections import (
     DRIVER,
-    NO_CUDA,
-    UNSET,
     Injection,
     cpu_wheels,
     device,
+    hanging_driver,
+    hidden_gpu,
     instead,
     only_nvml,
 )
@@ -30,102 +30,97 @@ def pypi(
     return replace(device(what, name, remedy, said, "pypi", before), env=env)
 
 
+def no_driver(
+    what: str,
+    said: str,
+    remedy: str = f"If this machine has an NVIDIA GPU, install {DRIVER}{INSISTS}",
+    before: str = world(),
+    arguments: tuple[str, ...] = (),
+) -> Injection:
+    """Nothing of NVIDIA's driver: the CPU does."""
+    return instead(what, "DRV-LIBCUDA", remedy, said + CPU, before=before, arguments=arguments)
+
+
+def no_gpu(
+    what: str,
+    remedy: str = f"type `nvidia-smi` to see why{INSISTS}",
+    before: str = world(),
+    **env: str,
+) -> Injection:
+    """A driver that finds no GPU: the CPU does."""
+    said = f"it finds no GPU{CPU}"
+    fault = instead(what, "CUDA-NODEVICE", remedy, said, before=before, driver=True)
+    return replace(fault, env=env)
+
+
+def no_libcuda(what: str, remedy: str, before: str, **env: str) -> Injection:
+    """NVML without libcuda, where there is a GPU."""
+    fault = pypi(what, "DRV-LIBCUDA", remedy, "it has no libcuda", before=before, **env)
+    return replace(fault, change=only_nvml, driver=False)
+
+
 FAULTS: list[Injection] = [
     # --- no GPU: the CPU does
-    instead(
-        "neither a driver nor a card",
-        "DRV-LIBCUDA",
-        f"If this machine has an NVIDIA GPU, install {DRIVER}{INSISTS}",
-        f"There is no NVIDIA driver, and no sign of an NVIDIA GPU{CPU}",
-        before=world(),
+    no_driver(
+        "neither a driver nor a card", "There is no NVIDIA driver, and no sign of an NVIDIA GPU"
     ),
-    instead(
+    no_driver(
         "neither a driver nor a card, and --device auto",
-        "DRV-LIBCUDA",
-        f"If this machine has an NVIDIA GPU, install {DRIVER}{INSISTS}",
-        f"There is no NVIDIA driver, and no sign of an NVIDIA GPU{CPU}",
-        before=world(),
+        "There is no NVIDIA driver, and no sign of an NVIDIA GPU",
         arguments=("--device", "auto"),
     ),
-    instead(
+    no_driver(
         "an NVIDIA card without a driver",
-        "DRV-LIBCUDA",
+        "There is an NVIDIA GPU, but no NVIDIA driver",
         f"Install {DRIVER}{INSISTS}",
-        f"There is an NVIDIA GPU, but no NVIDIA driver{CPU}",
         before=world(card=True),
     ),
-    instead(
+    no_driver(
         "a container that was not given the GPU",
-        "DRV-LIBCUDA",
+        "This container was started without an NVIDIA GPU",
         f"start this container with `docker run --gpus all`{INSISTS}",
-        f"This container was started without an NVIDIA GPU{CPU}",
         before=world(card=True, container=True),
     ),
-    instead(
+    no_driver(
         "WSL without a driver on Windows",
-        "DRV-LIBCUDA",
+        "WSL offers no NVIDIA driver",
         f"If Windows has an NVIDIA GPU, install {DRIVER} on Windows, not inside WSL",
-        f"WSL offers no NVIDIA driver{CPU}",
         before=world("dxg"),
     ),
-    instead(
-        "NVML of a driver that is not there, as a monitor brings it",
-        "DRV-LIBCUDA",
-        f"If this machine has an NVIDIA GPU, install {DRIVER}{INSISTS}",
-        f"no sign of an NVIDIA GPU{CPU}",
-        before=world(),
+    replace(
+        no_driver(
+            "NVML of a driver that is not there, as a monitor brings it",
+            "no sign of an NVIDIA GPU",
+        ),
         change=only_nvml,
-        FAKE_NVML="9",
+        env={"FAKE_NVML": "9"},
     ),
-    instead(
-        "a driver, and no GPU",
-        "CUDA-NODEVICE",
-        f"If this machine has an NVIDIA GPU, type `nvidia-smi` to see why{INSISTS}",
-        f"There is an NVIDIA driver, but it finds no GPU{CPU}",
-        before=world(),
-        driver=True,
-        FAKE_INIT="100",
-        FAKE_SEEN="0",
+    replace(
+        no_gpu(
+            "a driver, and no GPU",
+            f"If this machine has an NVIDIA GPU, type `nvidia-smi` to see why{INSISTS}",
+            FAKE_INIT="100",
+            FAKE_SEEN="0",
+        ),
+        said=f"There is an NVIDIA driver, but it finds no GPU{CPU}",
     ),
-    instead(
+    no_gpu(
         "a driver that is too old, and no GPU",
-        "CUDA-NODEVICE",
-        f"type `nvidia-smi` to see why{INSISTS}",
-        f"it finds no GPU{CPU}",
-        before=world(),
-        driver=True,
         FAKE_INIT="100",
         FAKE_SEEN="0",
         FAKE_CUDA="11040",
         FAKE_DRIVER="470.57.02",
     ),
-    instead(
-        "a driver without its kernel module, and no GPU",
-        "CUDA-NODEVICE",
-        f"type `nvidia-smi` to see why{INSISTS}",
-        f"it finds no GPU{CPU}",
-        before=world(),
-        driver=True,
-        FAKE_INIT="100",
-        FAKE_NVML="9",
-    ),
-    instead(
+    no_gpu("a driver without its kernel module, and no GPU", FAKE_INIT="100", FAKE_NVML="9"),
+    no_gpu(
         "a container with a driver, and no GPU",
-        "CUDA-NODEVICE",
         f"start this container with `docker run --gpus all`{INSISTS}",
-        f"it finds no GPU{CPU}",
         before=world(container=True),
-        driver=True,
         FAKE_INIT="100",
         FAKE_NVML="9",
     ),
-    instead(
+    no_gpu(
         "a driver that counts no GPU, with CUDA_VISIBLE_DEVICES=0",
-        "CUDA-NODEVICE",
-        f"type `nvidia-smi` to see why{INSISTS}",
-        f"it finds no GPU{CPU}",
-        before=world(),
-        driver=True,
         FAKE_GPUS="",
         FAKE_SEEN="0",
         CUDA_VISIBLE_DEVICES="0",
@@ -190,39 +185,21 @@ FAULTS: list[Injection] = [
         ),
         also=("CUDA-NODEVICE", "DEV-OPEN"),
     ),
-    replace(
-        pypi(
-            "half a driver: NVML shows a GPU, and there is no libcuda",
-            "DRV-LIBCUDA",
-            f"Install {DRIVER}, and reboot.",
-            "it has no libcuda",
-            before=world(),
-        ),
-        change=only_nvml,
-        driver=False,
+    no_libcuda(
+        "half a driver: NVML shows a GPU, and there is no libcuda",
+        f"Install {DRIVER}, and reboot.",
+        before=world(),
     ),
-    replace(
-        pypi(
-            "half a driver: NVML without its kernel module beside a card, and no libcuda",
-            "DRV-LIBCUDA",
-            f"Install {DRIVER}, and reboot.",
-            "it has no libcuda",
-            before=world(card=True),
-            FAKE_NVML="9",
-        ),
-        change=only_nvml,
-        driver=False,
+    no_libcuda(
+        "half a driver: NVML without its kernel module beside a card, and no libcuda",
+        f"Install {DRIVER}, and reboot.",
+        before=world(card=True),
+        FAKE_NVML="9",
     ),
-    replace(
-        pypi(
-            "a container that was given NVML, and not CUDA",
-            "DRV-LIBCUDA",
-            "Start it with `-e NVIDIA_DRIVER_CAPABILITIES=compute,utility`.",
-            "it has no libcuda",
-            before=world(container=True),
-        ),
-        change=only_nvml,
-        driver=False,
+    no_libcuda(
+        "a container that was given NVML, and not CUDA",
+        "Start it with `-e NVIDIA_DRIVER_CAPABILITIES=compute,utility`.",
+        before=world(container=True),
     ),
     pypi(
         "nvmlInit that returns 9 beside a card",
@@ -257,14 +234,7 @@ FAULTS: list[Injection] = [
         FAKE_INIT="100",
         FAKE_SEEN="0",
     ),
-    pypi(
-        "CUDA_VISIBLE_DEVICES=-1",
-        "CUDA-NODEVICE",
-        f"{UNSET}, or test with `--device cpu`.",
-        "hides the 1 NVIDIA GPU",
-        FAKE_INIT="100",
-        CUDA_VISIBLE_DEVICES="-1",
-    ),
+    hidden_gpu("PyPI's wheels: CUDA_VISIBLE_DEVICES=-1", "-1", "pypi"),
     pypi(
         "a GPU of compute capability 6.1",
         "DRV-ARCH",
@@ -290,16 +260,5 @@ FAULTS: list[Injection] = [
         )
         for none in ({"FAKE_SEEN": "0"},)
     ),
-    Injection(
-        "PyPI's wheels: a driver that hangs in cuInit",
-        "DRV-LIBCUDA",
-        "Reboot",
-        "did not answer within 2 s",
-        4,
-        build="pypi",
-        torch=NO_CUDA,
-        driver=True,
-        env={"FAKE_TROUBLE": "hang"},
-        arguments=("--timeout", "2"),
-    ),
+    hanging_driver("PyPI's wheels: a driver that hangs in cuInit", "pypi"),
 ]

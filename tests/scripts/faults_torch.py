@@ -12,11 +12,11 @@ from scripts.injections import (
     NOT_A_NUMBER,
     RECREATE,
     Injection,
+    bad_nms,
     dies,
     foreign_cudnn,
     numbers,
     product,
-    torchvision,
 )
 from scripts.smoke_helpers import TORCH
 from scripts.torch_helpers import pretend_gpus
@@ -251,25 +251,17 @@ FAULTS: list[Injection] = [
         torch="real",
         change=foreign_cudnn,
     ),
-    Injection(
+    bad_nms(
         "torchvision was built for another torch",
-        "VISION-NMS",
         RECREATE,
         "operator torchvision::nms does not exist",
-        1,
-        torch="real",
-        arguments=("--only", "VISION-NMS"),
-        change=torchvision("raise RuntimeError('operator torchvision::nms does not exist')"),
+        "raise RuntimeError('operator torchvision::nms does not exist')",
     ),
-    Injection(
+    bad_nms(
         "torchvision's nms keeps the wrong boxes",
-        "VISION-NMS",
         FAULTY,
         "[1, 2] is right",
-        1,
-        torch="real",
-        arguments=("--only", "VISION-NMS"),
-        change=torchvision("return boxes[:2, 0].new_tensor([0, 1])"),
+        "return boxes[:2, 0].new_tensor([0, 1])",
     ),
     Injection(
         "DataLoader workers with 1 MiB of /dev/shm",

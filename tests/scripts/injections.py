@@ -1,7 +1,11 @@
 """What the smoke test is tried with: what is broken, and what it has to say about that.
 
-To add a fault, add a row: test_smoke_diagnoses.py injects it, pytest prints it, and
-tools/smoke_docs.py writes it into docs/smoke-test.md.
+To add a fault, add a row to the FAULTS of a faults_*.py: of faults_project.py (its Python, packages
+and settings), faults_driver.py (drivers and GPUs), faults_pypi.py (the same for PyPI's wheels) or
+faults_torch.py (what the real torch computes). A row is one call of a function below, which says
+what its words mean, or an `Injection`. `before=world(...)` gives it another machine, `driver=True`
+with FAKE_ variables another NVIDIA driver. test_smoke_diagnoses.py injects it, pytest prints it,
+and `python tools/smoke_docs.py` writes it into docs/smoke-test.md.
 """
 
 from __future__ import annotations
@@ -103,6 +107,35 @@ def device(
         arguments=arguments,
         driver=driver,
         env=env,
+    )
+
+
+def hidden_gpu(what: str, visible: str, build: str) -> Injection:
+    """A GPU that CUDA_VISIBLE_DEVICES hides."""
+    return device(
+        what,
+        "CUDA-NODEVICE",
+        f"{UNSET}, or test with `--device cpu`.",
+        "hides the 1 NVIDIA GPU",
+        build,
+        FAKE_INIT="100",
+        CUDA_VISIBLE_DEVICES=visible,
+    )
+
+
+def hanging_driver(what: str, build: str) -> Injection:
+    """A driver that never comes back, so that nobody can open a device."""
+    return Injection(
+        what,
+        "DRV-LIBCUDA",
+        "Reboot",
+        "did not answer within 2 s",
+        4,
+        build=build,
+        torch=NO_CUDA,
+        driver=True,
+        env={"FAKE_TROUBLE": "hang"},
+        arguments=("--timeout", "2"),
     )
 
 
@@ -262,6 +295,15 @@ def torchvision(nms: str) -> Callable[[Project], object]:
         project.env["PYTHONPATH"] = str(project.root / "site")
 
     return write
+
+
+def bad_nms(what: str, remedy: str, said: str, nms: str) -> Injection:
+    """A torchvision whose nms does this instead, beside the real torch."""
+    only = ("--only", "VISION-NMS")
+    change = torchvision(nms)
+    return Injection(
+        what, "VISION-NMS", remedy, said, 1, torch="real", arguments=only, change=change
+    )
 
 
 def product(change: str) -> str:

@@ -1,12 +1,9 @@
 """What the bootstrap makes of the .venv that it finds, and of what it cannot use."""
 
-import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
@@ -16,7 +13,6 @@ from scripts.bootstrap_helpers import (
     ODD_NAME,
     PYTHON,
     Demo,
-    builds_for,
     make_demo,
     make_wheel,
     module,
@@ -232,107 +228,6 @@ def test_a_named_python_is_used_or_refused(demo: Demo) -> None:
     done = demo.run("--python", str(PYTHON))
     assert done.returncode == 3
     assert "not ==3.99.*" in done.stderr
-
-
-def test_a_platform_without_wheels_is_told_what_works(demo: Demo) -> None:
-    here = demo.builds["builds"]["cpu"]["platforms"]
-    demo.builds["builds"]["cpu"]["platforms"] = {"plan9-mips": here["linux-x86_64"]}
-    xpu = {"xpu": {"release": "2.13.0", "accelerator": "xpu"}}
-    demo.builds["alternatives"] = {
-        "plan9-mips": {"cu130": {"release": "2.13.0", "accelerator": "cuda"}},
-        **dict.fromkeys(here, xpu),
-    }
-    demo.write_builds()
-    done = demo.run()
-    assert done.returncode == 2
-    assert "CPU has PyTorch wheels for plan9-mips, not for " in done.stderr
-    assert "Here work xpu: git init && " in done.stderr
-    assert " && copier update --defaults --trust -d compute_platform=xpu" in done.stderr
-    demo.builds["alternatives"] = {}
-    demo.write_builds()
-    done = demo.run()
-    assert done.returncode == 2
-    assert "No other compute platform" in done.stderr
-    assert not (demo.root / ".tools").exists()
-
-
-def builds_of_half_a_row() -> dict[str, Any]:
-    """The builds of a data file from which somebody has cut something."""
-    builds: dict[str, Any] = builds_for("uv", "3.12")["builds"]
-    del builds["cpu"]["platforms"]["linux-x86_64"]["packages"]
-    return builds
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"schema": 1},
-        {"package_manager": "conda"},
-        {"compute_platform": "cu999"},
-        {"builds": {"cpu": {}}},
-        {"builds": builds_of_half_a_row()},
-        {"requires_python": "about 3.12"},
-    ],
-    ids=str,
-)
-def test_a_broken_data_file_is_told(demo: Demo, change: dict[str, Any]) -> None:
-    demo.builds |= change
-    demo.write_builds()
-    done = demo.run()
-    assert done.returncode == 2
-    assert done.stderr.startswith("bootstrap: ")
-    assert "Traceback" not in done.stderr
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{", json.dumps("a")])
-def test_an_unreadable_data_file_is_told(demo: Demo, text: str) -> None:
-    (demo.root / "scripts" / "torch_builds.json").write_text(text)
-    done = demo.run()
-    assert done.returncode == 2
-    assert "torch_builds.json cannot be used" in done.stderr
-    assert "git checkout HEAD -- scripts/torch_builds.json" in done.stderr
-
-
-def test_a_missing_data_file_is_told(demo: Demo) -> None:
-    (demo.root / "scripts" / "torch_builds.json").unlink()
-    done = demo.run()
-    assert done.returncode == 2
-    assert "torch_builds.json is missing." in done.stderr
-
-
-def test_a_colon_in_the_path_is_told_before_venv_stumbles(tmp_path: Path) -> None:
-    demo = make_demo(tmp_path, "uv", "a:b")
-    done = demo.run()
-    assert done.returncode == 4
-    assert "the path has a colon.\nRename the folder." in done.stderr
-    assert not (demo.root / ".tools").exists()
-
-
-def test_a_locale_in_which_python_cannot_read_the_path_is_told(demo: Demo) -> None:
-    """It would take .venv for broken, and make it anew in each run."""
-    if sys.platform != "linux":
-        pytest.skip("C is UTF-8 elsewhere")
-    for name in ("C", "en_US.UTF-8-which-nobody-has"):
-        done = demo.run(LC_ALL=name)
-        assert done.returncode == 4
-        assert "with this locale: Python reads no UTF-8 in it.\nType: export LC_ALL=" in done.stderr
-    assert not (demo.root / ".venv").exists()
-    assert demo.run("--dry-run", LC_ALL="C.UTF-8").returncode == 0
-
-
-@pytest.mark.slow
-def test_nobody_reads_on_and_nothing_is_wrong(demo: Demo) -> None:
-    command = ["sh", "-c", "sh bootstrap.sh --dry-run | true; sh bootstrap.sh --help | head -1"]
-    done = subprocess.run(command, cwd=demo.root, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
-
-
-def test_a_file_in_the_place_of_tools_is_told(demo: Demo) -> None:
-    (demo.root / ".tools").touch()
-    done = demo.run()
-    assert done.returncode == 4
-    assert ".tools" in done.stderr
-    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.few(1)

@@ -1,4 +1,8 @@
-"""Machines that this one is not: other devices, another PCI bus, in a container or not."""
+"""Machines that this one is not: other devices, another PCI bus, in a container or not.
+
+A machine is the arguments of `world`. To show one more thing of a machine, add a keyword to it, and
+to its commands the line of a shell that puts this thing below /mnt, the root that the test sees.
+"""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ name, and are retired by policy.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from itertools import combinations, cycle, pairwise
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch_template.build import Asked
 from torch_template.matrix.model import Matrix
 from torch_template.menus import compute_platform_choices
 from update.test_edits import INSERTED
-from update.versions import Change, assert_clean, clone, forget, write_matrix
+from update.versions import Change, assert_clean, clone, cloned_once, forget, write_matrix
 
 PYTHON = "3.11"  # has the most compute platforms
 AS_OF = {"v1.1.0": "2.5.1", "v1.2.0": "2.8.0", "v1.3.0": "2.11.0", "v2.0.0": "2.15.0"}
@@ -85,8 +86,10 @@ class Versions:
 
 
 @pytest.fixture(scope="session")
-def versions(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Versions:
-    return Versions(git_template, tmp_path_factory.mktemp("versions"))
+def versions(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> Iterator[Versions]:
+    versions = Versions(git_template, tmp_path_factory.mktemp("versions"))
+    with cloned_once(versions.repository):
+        yield versions
 
 
 def without_origin(project: Path) -> dict[str, Any]:

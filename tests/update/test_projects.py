@@ -13,12 +13,11 @@ import pytest
 import tomlkit
 from copier import VcsRef
 
-from render.projects import commit, copy, files, git, recorded, release, start, update
+from render.projects import PYTHON, commit, copy, files, git, recorded, release, start, update
 from render.reading import Builds, pinned, pyproject
 from update.versions import assert_clean
 
 MANAGERS = ("uv", "poetry", "pip")
-RUNNING = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def torch(project: Path) -> str:
@@ -168,7 +167,7 @@ def test_what_the_owner_wrote_survives_a_new_torch(
 def test_what_uv_added_survives_a_new_torch(
     history: Path, tmp_path: Path, commands: list[str]
 ) -> None:
-    project = start(history, tmp_path / "project", "v1.2.0", python_version=RUNNING)
+    project = start(history, tmp_path / "project", "v1.2.0", python_version=PYTHON)
     uv = str(Path(sys.executable).with_name("uv"))
     for command in commands:
         options = ["--frozen", "--offline", "--python", sys.executable]

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
+from copier._vcs import clone as really_clone
 
 from matrix.doctored import data_as_of
 from render.projects import MATRIX_YML, files, git, release
@@ -19,6 +23,28 @@ def clone(source: Path, repository: Path) -> Path:
     """A copy of a template's repository, with its tags."""
     git(source, "clone", "--quiet", ".", str(repository))
     return repository
+
+
+@contextmanager
+def cloned_once(repository: Path) -> Iterator[None]:
+    """Let Copier keep its clones of a repository whose versions stay as they are.
+
+    It clones the template three times in each update, and does not change what it has cloned.
+    """
+    kept: dict[str, str] = {}
+
+    def clone(url: str, ref: str = "HEAD", location: str | None = None) -> str:
+        if url != str(repository):
+            return really_clone(url, ref, location)
+        if ref not in kept:
+            kept[ref] = really_clone(url, ref)
+        return kept[ref]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("copier._template.clone", clone)
+        yield
+    for checkout in kept.values():
+        shutil.rmtree(checkout)
 
 
 def write_matrix(repository: Path, facts: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from install.loopback_index import LoopbackIndex
 from install.managers import Tools
-from install.rendered import ROOT, render
+from render.projects import ROOT, render
 from windows.session import CASES, PYTHON, Windows, files, said
 
 pytestmark = [

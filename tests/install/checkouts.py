@@ -1,0 +1,78 @@
+"""A rendered project under git, on the loopback index, and what its bootstrap has made of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from install.index_server import Request
+from install.managers import ToolFailedError, Tools
+from render.projects import git, render, under_git
+
+MANAGERS = ("uv", "poetry", "pip")
+# The marks of a test that runs bootstrap.sh with each of them.
+BOOTSTRAPS = [
+    pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
+    pytest.mark.usefixtures("real_pip"),
+    pytest.mark.network,
+]
+INSTALLED = """
+import importlib.metadata as m, json
+print(json.dumps({d.name.lower().replace("_", "-"): d.version for d in m.distributions()}))
+"""
+
+
+def started(tools: Tools, folder: Path, manager: str, compute_platform: str = "cpu") -> Path:
+    """A fresh project, as somebody has just made it: without a lock file."""
+    return under_git(rendered(tools, folder / "a project", manager, compute_platform))
+
+
+def committed(tools: Tools, folder: Path, manager: str, compute_platform: str) -> Path:
+    """A project with its lock file."""
+    project = rendered(tools, folder / "a project", manager, compute_platform)
+    if manager == "uv":
+        tools.uv_lock(project)
+    elif manager == "poetry":
+        tools.poetry_lock(project)
+    return under_git(project)
+
+
+def rendered(
+    tools: Tools, project: Path, manager: str = "uv", compute_platform: str = "cpu"
+) -> Path:
+    """A project whose PyTorch index is the one on loopback."""
+    answers = {"package_manager": manager, "compute_platform": compute_platform}
+    if compute_platform != "pypi":
+        answers["pytorch_index_url"] = tools.index.pytorch_url
+    return render(project, **answers)
+
+
+def changes(project: Path) -> str:
+    """What git says is not committed."""
+    return git(project, "status", "--porcelain")
+
+
+def installed(tools: Tools, project: Path) -> dict[str, str]:
+    """The versions of all packages in .venv."""
+    said = tools.run(project / ".venv/bin/python", "-c", INSTALLED, cwd=project)
+    found: dict[str, str] = json.loads(said)
+    return found
+
+
+def wheels(requests: list[Request]) -> list[str]:
+    """The wheels that were downloaded, whole or in part."""
+    names = [request.path.rpartition("/")[2] for request in requests]
+    return sorted({name.replace("%2B", "+") for name in names if name.endswith(".whl")})
+
+
+def build_check(tools: Tools, project: Path) -> str:
+    """What the smoke test says of the build; the stub torch cannot do more."""
+    command = ("scripts/gpu_smoke_test.py", "--only", "TORCH-BUILD")
+    try:
+        said = tools.run(project / ".venv/bin/python", *command, cwd=project)
+    except ToolFailedError as error:
+        said = str(error)
+    return " ".join(said.split())
