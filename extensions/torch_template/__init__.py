@@ -2,13 +2,13 @@
 
 Each module imports only those that stand above it here:
 
-    matrix/        what PyTorch has published, and what is on offer here
-    build          what a build is
-    managers/      what each package manager can do, and the lines that it gets
-    resolving      from answers to the build that fits
-    reasons        why none fits, and what does
-    menus, moves, torch_builds, answers, given, machine_hint
-    template_globals    what copier.yml and the templates call
+    matrix/  what PyTorch has published, and what is on offer here
+    build  what a build is
+    managers/  what each package manager can do, and the lines that it gets
+    resolving  from answers to the build that fits
+    reasons  why none fits, and the way out
+    menus, moves, torch_builds, answers, given, machine_hint, template_cache
+    template_globals  what copier.yml and the templates call
 """
 
 from __future__ import annotations

@@ -1,14 +1,17 @@
-"""The modules of a project's machinery import each other one way only."""
+"""Modules of the template's logic and of a project's machinery import each other one way only."""
 
 from __future__ import annotations
 
 import ast
+import re
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-MACHINERY = Path(__file__).parents[2] / "template" / "scripts" / "torch_starter"
+ROOT = Path(__file__).parents[2]
+MACHINERY = ROOT / "template" / "scripts" / "torch_starter"
+LOGIC = ROOT / "extensions" / "torch_template"
 
 
 def imports(source: str) -> set[str]:
@@ -56,3 +59,41 @@ def test_an_import_for_types_alone_makes_a_circle_too() -> None:
     typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from .one import One\n"
     assert set(circle({"one": "from . import two\n", "two": typed})) == {"one", "two"}
     assert circle({"one": "from .two import Two\n", "two": "import one\n"}) == []
+
+
+def rooms_used(path: Path) -> set[str]:
+    """The rooms of the template's logic (modules and folders) that a module imports."""
+    depth = len(path.relative_to(LOGIC).parts)
+    nodes = [
+        n for n in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(n, ast.ImportFrom)
+    ]
+    outside = [node for node in nodes if node.level == depth]
+    return {name for n in outside for name in [(n.module or "").split(".")[0], *names(n)] if name}
+
+
+def test_the_template_s_logic_uses_only_the_rooms_above_in_its_list() -> None:
+    listed = ast.get_docstring(ast.parse((LOGIC / "__init__.py").read_text(encoding="utf-8")))
+    lines = [line for line in str(listed).splitlines() if line.startswith("    ")]
+    floors = [re.split(r",\s*", line.split("  ")[2].strip()) for line in lines]
+    rooms = [room.rstrip("/") for floor in floors for room in floor]
+    there = {path.relative_to(LOGIC).parts[0].removesuffix(".py") for path in LOGIC.rglob("*.py")}
+    assert sorted(rooms) == sorted(there - {"__init__"})
+    allowed: set[str] = set()
+    for floor in floors:
+        for room in (one.rstrip("/") for one in floor):
+            for path in [*LOGIC.glob(f"{room}.py"), *LOGIC.glob(f"{room}/*.py")]:
+                assert rooms_used(path) <= allowed, path
+        allowed |= {one.rstrip("/") for one in floor}
+
+
+def test_the_files_on_the_way_of_an_answer_are_there() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    way = text.partition("## The way of one answer")[2].partition("\n## ")[0]
+    picture = (ROOT / "docs" / "way-of-an-answer.svg").read_text(encoding="utf-8")
+    steps = re.findall(r"^(\d+)\. `(\S+)`", way, re.MULTILINE)
+    drawn = re.findall(r">(\d+)</text>\n<text[^>]*>([^<,]+)", picture)
+    assert [number for number, _ in steps] == [str(n) for n in range(1, 11)]
+    for (number, path), (also, name) in zip(steps, drawn, strict=True):
+        assert (ROOT / path).is_file(), path
+        assert number == also
+        assert path == name or path.endswith(f"/{name}"), name
