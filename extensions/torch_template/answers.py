@@ -48,15 +48,21 @@ def default_package_name(project_name: str) -> str:
     return f"project_{name}" if package_name_error(name) else name
 
 
+def _form_error(kind: str, name: str, form: str, rule: str) -> str:
+    if len(name) > LONGEST_NAME:
+        return f"the {kind} name has {len(name)} characters: use at most {LONGEST_NAME}"
+    return "" if re.fullmatch(form, name) else f"a {kind} name {rule}"
+
+
 def project_name_error(name: str) -> str:
     """Why a distribution name cannot be used, or the empty string."""
-    if len(name) > LONGEST_NAME:
-        return f"the project name has {len(name)} characters: use at most {LONGEST_NAME}"
-    if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
-        return (
-            "a project name consists of ASCII letters, digits, '-', '_' and '.', and begins and"
-            " ends with a letter or digit: use a name such as my-torch-project"
-        )
+    form = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+    rule = (
+        "consists of ASCII letters, digits, '-', '_' and '.', and begins and ends with a letter or"
+        " digit: use a name such as my-torch-project"
+    )
+    if error := _form_error("project", name, form, rule):
+        return error
     if normalized(name) in DEPENDENCIES:
         return f"a project named {name} could not install {name}: use another name"
     if name.partition(".")[0].lower() in DEVICES:
@@ -66,13 +72,12 @@ def project_name_error(name: str) -> str:
 
 def package_name_error(name: str) -> str:
     """Why an import name cannot be used, or the empty string."""
-    if len(name) > LONGEST_NAME:
-        return f"the package name has {len(name)} characters: use at most {LONGEST_NAME}"
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
-        return (
-            "a package name consists of lower-case ASCII letters, digits and '_', and begins with"
-            " a letter: use a name such as my_torch_project"
-        )
+    rule = (
+        "consists of lower-case ASCII letters, digits and '_', and begins with a letter: use a name"
+        " such as my_torch_project"
+    )
+    if error := _form_error("package", name, "[a-z][a-z0-9_]*", rule):
+        return error
     if keyword.iskeyword(name):
         return f"{name} is a keyword of Python: use another name"
     if name in STDLIB or normalized(name) in DEPENDENCIES or name in FOLDERS:
