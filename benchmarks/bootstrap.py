@@ -27,7 +27,7 @@ from install.managers import Tools
 from install.real_torch import real_index
 from render.projects import render
 
-AIM_COLD, AIM_NOTHING = 1.1, 1.0  # times the commands by hand; seconds
+AIM_COLD, AIM_NOTHING = 1.05, 1.0  # times the commands by hand; seconds
 CUDA = re.compile(r"/(nvidia|cuda|triton|torch-[^/]*cu\d)[^/]*\.whl$", re.IGNORECASE)
 SMOKE_TEST = [".venv/bin/python", "scripts/gpu_smoke_test.py"]
 PIP = [".venv/bin/python", "-m", "pip", "install"]

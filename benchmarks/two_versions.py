@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import yaml
@@ -17,6 +17,8 @@ from snapshot import commit_all, git, snapshot
 
 MATRIX = "extensions/torch_template/matrix/version_matrix.yml"
 OLD, NEW = "1.0.0", "2.0.0"
+PEER = "https://github.com/pawamoy/copier-uv"
+PEER_DATA = ["project_name=demo", "project_description=demo"]
 
 
 def next_version(folder: Path) -> None:
@@ -83,19 +85,40 @@ def parse_options(doc: str, runs: int) -> argparse.Namespace:
     options = argparse.ArgumentParser(description=doc.partition("\n")[0])
     options.add_argument("--runs", type=int, default=runs)
     options.add_argument(
-        "--peer", metavar="REPOSITORY", help="another template to measure, whose code is run"
+        "--peer",
+        metavar="REPOSITORY",
+        default=PEER,
+        help="another template to measure, whose code is run (default: %(default)s)",
     )
     options.add_argument(
-        "--peer-data", metavar="NAME=VALUE", action="append", default=[], help="an answer it needs"
+        "--peer-data",
+        metavar="NAME=VALUE",
+        action="append",
+        help=f"an answer it needs (default: {', '.join(PEER_DATA)})",
     )
     return options.parse_args()
 
 
-def peer(repository: str, folder: Path) -> Path:
-    """A clone of another template, packed as one of ours is."""
-    git("clone", "--quiet", repository, str(folder), cwd=folder.parent)
+def peer(options: argparse.Namespace, folder: Path) -> Path | None:
+    """A clone of the other template, packed as one of ours is; None where it cannot be reached."""
+    try:
+        git("clone", "--quiet", options.peer, str(folder), cwd=folder.parent)
+    except subprocess.CalledProcessError:
+        print(f"{options.peer} cannot be reached and is left out: name a clone of it with --peer")
+        return None
     git("gc", "--quiet", cwd=folder)
+    if options.peer_data is None:
+        options.peer_data = PEER_DATA
     return folder
+
+
+def ahead_of_peer(medians: Mapping[str, float]) -> bool:
+    """Whether this template is the faster one, which is said; true without the other one."""
+    if "peer" not in medians:
+        return True
+    ratio = medians["torch-starter"] / medians["peer"]
+    print(f"torch-starter takes {ratio:.2f} times the peer's time (aim: less than 1)")
+    return ratio < 1
 
 
 def started(
