@@ -133,6 +133,12 @@ def index_url_error(url: str) -> str:
         return f"the index URL must begin with http:// or https:// and a host: {example}"
     if parts.query or parts.fragment or not re.fullmatch(r"[A-Za-z0-9:/.\[\]_~%+-]+", url):
         return f"the index URL has characters other than those of a plain path: {example}"
+    base, _, last = url.rstrip("/").rpartition("/")
+    if re.fullmatch(r"cpu|cu\d+|rocm[\d.]+|xpu", last):
+        return (
+            f"the index URL ends in {last}, which compute_platform adds to it: leave that out, as in"
+            f" {base}"
+        )
     return ""
 
 

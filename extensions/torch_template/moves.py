@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from packaging.version import Version
 
-from .build import Build
+from .build import Asked, Build
+from .matrix.facts import PYPI
 from .matrix.model import Matrix
+from .resolving import find_build
 
 DATA_FILE = "scripts/torch_builds.json"
 COMMAND = "copier update --trust --defaults"
@@ -88,15 +90,26 @@ def successors(matrix: Matrix, old: Build, others: Iterable[Build]) -> list[Buil
     return sorted(newest_first, key=lambda build: rank(build)[:2])
 
 
-def command(old: Build, new: Build) -> str:
-    """The one command that takes a project from one build to another."""
-    data = [f"compute_platform={new.asked.compute_platform}"]
-    if new.asked.torch != old.asked.torch:
-        data.append(f"torch_version={new.asked.torch}")
+def command(old: Build, new: Build, version: str = "") -> str:
+    """The one command that takes a project from one build to another.
+
+    `version`: of the template; the newest one without it.
+    """
+    names = {
+        "python_version": "python",
+        "compute_platform": "compute_platform",
+        "torch_version": "torch",
+    }
+    data = [
+        f"{question}={getattr(new.asked, name)}"
+        for question, name in names.items()
+        if getattr(new.asked, name) != getattr(old.asked, name)
+    ]
     kept = [package for package in old.asked.packages if package in new.versions]
     if len(kept) < len(old.asked.packages):
         data.append(f'"torch_packages=[{", ".join(kept)}]"')
-    return " ".join([COMMAND, *(f"--data {answer}" for answer in data)])
+    options = [f"--vcs-ref={version}"] if version else []
+    return " ".join([COMMAND, *options, *(f"--data {answer}" for answer in data)])
 
 
 def version_changes(old: Platforms, new: Platforms) -> list[str]:
@@ -159,7 +172,8 @@ def move(matrix: Matrix, old: Build, new: Build, lead: str = "Move on with:") ->
     """The command to another build, and what it changes."""
     names, name = matrix.gpu_generations.names, new.asked.compute_platform
     changes = what_changes(names, platforms_of(old), platforms_of(new), name)
-    return f"{lead}\n\n    {command(old, new)}\n\n{name}: {changes}."
+    said = f"\n\n{name}: {changes}." if changes else ""
+    return f"{lead}\n\n    {command(old, new)}{said}"
 
 
 def other_way(matrix: Matrix, old: Build, found: list[Build]) -> tuple[Build, list[str]] | None:
@@ -214,10 +228,41 @@ def python_note(matrix: Matrix, old: Build) -> str | None:
     successor = matrix.policy.python.retired.get(old.asked.python)
     if successor is None:
         return None
-    return (
-        f"python_version {old.asked.python} is retired here. Move on with:\n\n"
-        f"    {COMMAND} --data python_version={successor}"
-    )
+    note = f"python_version {old.asked.python} is retired here."
+    new = nearest(matrix, replace(old.asked, python=successor))
+    if new is None:
+        return f"{note} Its successor is {successor}, which nothing on offer here has wheels for."
+    return f"{note} {move(matrix, old, new)}"
+
+
+def nearest(matrix: Matrix, asked: Asked) -> Build | None:
+    """The build that fits with the fewest other answers: the newest torch, or another platform.
+
+    Another platform is one of the same accelerator first, then in the order of the menu.
+    """
+    known, offered = matrix.compute_platforms, matrix.policy.compute_platforms.listed(None)
+    accelerator = known[asked.compute_platform].accelerator
+    near = sorted(offered, key=lambda name: known[name].accelerator != accelerator)
+    others = [replace(asked, compute_platform=name, torch="latest") for name in near]
+    for one in (asked, replace(asked, torch="latest"), *others):
+        if build := find_build(matrix, one):
+            return build
+    return None
+
+
+def switch(old: Build, others: Iterable[Build]) -> str | None:
+    """The command to another compute platform, as an example; None where none is on offer.
+
+    `others` are builds of platforms on offer. One of the same torch comes first, and of these the
+    CPU's; PyPI's, which is no platform of its own, comes last.
+    """
+
+    def rank(build: Build) -> tuple[bool, bool, bool]:
+        name = build.asked.compute_platform
+        return build.torch != old.torch, name == PYPI, name != "cpu"
+
+    best = min(others, key=rank, default=None)
+    return command(old, best, ":current:") if best else None
 
 
 def notes(matrix: Matrix, build: Build, others: list[Build]) -> list[str]:

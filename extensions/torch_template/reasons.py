@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .build import Asked, Build
 from .managers import MANAGERS
@@ -11,13 +11,12 @@ from .matrix.facts import (
     all_series,
     has_ended,
     has_partner,
-    is_usable,
     python_key,
     releases_of,
     series,
 )
 from .matrix.model import Matrix
-from .resolving import find_build, lacks_pins, newest_usable
+from .resolving import find_build, fitting_release, lacks_pins, newest_usable
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,13 @@ def why_no_build(matrix: Matrix, asked: Asked) -> Unfit:
     """Why answers that lead to no build do not."""
     name = asked.compute_platform
     if name not in matrix.compute_platforms:
-        return Unfit(f"{name} is not a compute platform that this template knows", _offered(matrix))
+        offered = tuple(matrix.policy.compute_platforms.listed(None))
+        return Unfit(f"{name} is not a compute platform that this template knows", offered)
     known = matrix.compute_platforms[name]
     if known.blocked:
-        return Unfit(f"{name} cannot be locked: {known.blocked}", (known.instead or "cpu",))
+        fitting = _fitting_platforms(matrix, asked)
+        best = known.instead if known.instead in fitting else next(iter(fitting), None)
+        return _unfit(matrix, asked, f"{name} cannot be locked: {known.blocked}", best)
     torch = newest_usable(matrix, asked)
     if torch is not None and lacks_pins(matrix, asked, torch):
         return Unfit(
@@ -54,15 +56,24 @@ def why_no_build(matrix: Matrix, asked: Asked) -> Unfit:
     return _no_wheels(matrix, asked, releases_of(matrix, name, asked.torch))
 
 
-def _offered(matrix: Matrix) -> tuple[str, ...]:
-    return tuple(matrix.policy.compute_platforms.listed(None))
+def _fitting_platforms(matrix: Matrix, asked: Asked) -> list[str]:
+    """The compute platforms on offer that fit the other answers."""
+    return [
+        name
+        for name in matrix.policy.compute_platforms.listed(None)
+        if fitting_release(matrix, replace(asked, compute_platform=name))
+    ]
 
 
-def _has_wheels(matrix: Matrix, python: str, compute_platform: str, torch: str = "latest") -> bool:
-    return any(
-        is_usable(matrix, name, compute_platform, python)
-        for name in releases_of(matrix, compute_platform, torch)
-    )
+def _unfit(matrix: Matrix, asked: Asked, reason: str, *ways: str | None) -> Unfit:
+    """With the ways out that there are; if there is none, the first thing that fits at all."""
+    found = [way for way in ways if way]
+    if not found:
+        latest = replace(asked, torch="latest")
+        found = _fitting_platforms(matrix, asked)[:1]
+        found = found or ["torch latest"] * bool(fitting_release(matrix, latest))
+        found = found or ["another Python"]
+    return Unfit(reason, tuple(found))
 
 
 def _no_wheels(matrix: Matrix, asked: Asked, releases: list[str]) -> Unfit:
@@ -78,12 +89,12 @@ def _no_wheels(matrix: Matrix, asked: Asked, releases: list[str]) -> Unfit:
     else:
         reason = f"torch {releases[0]} on {name} has no Python {python} wheels"
         ways = (_other_series(matrix, asked), _other_python(matrix, asked))
-    return Unfit(reason, tuple(way for way in ways if way) or ("cpu",))
+    return _unfit(matrix, asked, reason, *ways)
 
 
 def _other_python(matrix: Matrix, asked: Asked) -> str | None:
     offered = matrix.policy.python.listed(None)
-    fits = [p for p in offered if _has_wheels(matrix, p, asked.compute_platform, asked.torch)]
+    fits = [minor for minor in offered if fitting_release(matrix, replace(asked, python=minor))]
     if not fits:
         return None
     older = max(fits, key=python_key)
@@ -97,26 +108,19 @@ def _other_compute_platform(matrix: Matrix, asked: Asked) -> str | None:
     names = list(matrix.compute_platforms)
     at = names.index(asked.compute_platform)
     accelerator = matrix.compute_platforms[asked.compute_platform].accelerator
-    near = [n for n in [*reversed(names[:at]), *names[at + 1 :]] if n in _offered(matrix)]
+    near = [*reversed(names[:at]), *names[at + 1 :]]
     same = [n for n in near if n != PYPI and matrix.compute_platforms[n].accelerator == accelerator]
-    for name in [*same, "cpu"]:
-        usable = not matrix.compute_platforms[name].blocked and name != asked.compute_platform
-        if usable and _has_wheels(matrix, asked.python, name, asked.torch):
-            return name
-    return None
+    fitting = _fitting_platforms(matrix, asked)
+    return next((name for name in [*same, "cpu"] if name in fitting), None)
 
 
 def _other_series(matrix: Matrix, asked: Asked) -> str | None:
     """The nearest series with this compute platform and Python, newer before older."""
-    names, name = all_series(matrix), asked.compute_platform
-    fitting = {
-        series(torch)
-        for torch in releases_of(matrix, name)
-        if is_usable(matrix, torch, name, asked.python)
-    }
+    names = all_series(matrix)
     at = names.index(asked.torch) if asked.torch in names else 0
     near = [*reversed(names[:at]), *names[at + 1 :]]
-    return next((f"torch {other}" for other in near if other in fitting), None)
+    fitting = (other for other in near if fitting_release(matrix, replace(asked, torch=other)))
+    return next((f"torch {other}" for other in fitting), None)
 
 
 def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | None:
@@ -131,6 +135,5 @@ def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | No
         return Unfit(f"{companion} {version} has no Python {asked.python} wheels", (older, without))
     partners = [n for n in matrix.newest_first if getattr(matrix.releases[n], companion) != "none"]
     last = series(partners[0])
-    can_stay = _has_wheels(matrix, asked.python, asked.compute_platform, last)
-    stay = (f"torch {last}",) if can_stay else ()
+    stay = (f"torch {last}",) if fitting_release(matrix, replace(asked, torch=last)) else ()
     return Unfit(f"{companion} ends with torch {last}", (*stay, without))

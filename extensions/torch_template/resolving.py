@@ -37,16 +37,31 @@ def lacks_pins(matrix: Matrix, asked: Asked, torch: str) -> bool:
     return wanted and nvidia_pins(matrix, torch, asked.compute_platform) is None
 
 
+def fitting_release(matrix: Matrix, asked: Asked) -> str | None:
+    """The torch that the answers lead to; None if they do not fit together."""
+    known = matrix.compute_platforms.get(asked.compute_platform)
+    torch = newest_usable(matrix, asked) if known and not known.blocked else None
+    return None if torch is None or lacks_pins(matrix, asked, torch) else torch
+
+
 def find_build(matrix: Matrix, asked: Asked) -> Build | None:
     """The newest build that fits; None if there is none, and reasons.py says why.
 
     A companion without a partner is left out: it never holds torch back.
     """
-    known = matrix.compute_platforms.get(asked.compute_platform)
-    torch = newest_usable(matrix, asked) if known and not known.blocked else None
-    if torch is None or lacks_pins(matrix, asked, torch):
-        return None
-    return _build(matrix, asked, torch)
+    torch = fitting_release(matrix, asked)
+    return _build(matrix, asked, torch) if torch else None
+
+
+def alternatives(matrix: Matrix, asked: Asked) -> list[Build]:
+    """The builds of the other platforms on offer, of the same torch series where there is one."""
+    names = [n for n in matrix.policy.compute_platforms.listed(None) if n != asked.compute_platform]
+    others = [replace(asked, compute_platform=name) for name in names]
+    found = [
+        find_build(matrix, one) or find_build(matrix, replace(one, torch="latest"))
+        for one in others
+    ]
+    return [build for build in found if build]
 
 
 def same_release(matrix: Matrix, build: Build) -> list[Build]:

@@ -45,7 +45,7 @@ from .menus import (
     why_not,
 )
 from .reasons import Unfit, resolve
-from .resolving import same_release
+from .resolving import alternatives, same_release
 from .torch_builds import torch_builds
 
 
@@ -86,7 +86,7 @@ class TemplateGlobals:
             index_version=index_version,
             pip_lines=pip.pip_lines,
             requires_python=requires_python,
-            torch_alternatives=self.torch_alternatives,
+            switch_command=self.switch_command,
             torch_build=self.torch_build,
             torch_builds=self.torch_builds,
             torch_requirements=torch_requirements,
@@ -217,18 +217,10 @@ class TemplateGlobals:
         return found
 
     @pass_context
-    def torch_alternatives(self, context: Context) -> list[Build]:
-        """The other compute platforms' builds, of the project's torch series where there is one."""
-        asked = self._asked(context)
-        builds = []
-        for name in self._matrix.policy.compute_platforms.listed(None):
-            if name != asked.compute_platform:
-                other = replace(asked, compute_platform=name)
-                found = resolve(self._matrix, other)
-                if isinstance(found, Unfit) and other.torch != "latest":
-                    found = resolve(self._matrix, replace(other, torch="latest"))
-                builds.append(found)
-        return [build for build in builds if isinstance(build, Build)]
+    def switch_command(self, context: Context) -> str | None:
+        """The command to another compute platform; None where no other one is on offer."""
+        build = self.torch_build(context)
+        return moves.switch(build, alternatives(self._matrix, build.asked))
 
     @pass_context
     def torch_builds(self, context: Context) -> str:
@@ -237,7 +229,7 @@ class TemplateGlobals:
         return torch_builds(
             build,
             same_release(self._matrix, build),
-            self.torch_alternatives(context),
+            alternatives(self._matrix, build.asked),
             self._pythons(build),
             context["pytorch_index_url"],
         )
@@ -269,6 +261,5 @@ class TemplateGlobals:
     @pass_context
     def owner_notes(self, context: Context) -> list[str]:
         """What has ended or is retired, with the way on."""
-        return moves.notes(
-            self._matrix, self.torch_build(context), self.torch_alternatives(context)
-        )
+        build = self.torch_build(context)
+        return moves.notes(self._matrix, build, alternatives(self._matrix, build.asked))
