@@ -89,6 +89,8 @@ URLS = {
     "https://mirror.example/~me/my%20mirror": None,
 }
 REFUSED_URLS = [
+    "https://m.example.com/whl/cu130",
+    "https://m.example.com/whl/cpu/",
     "", "mirror.example/whl", "ftp://mirror.example/whl", "file:///srv/whl", "https://", "//a/whl",
     "https:///whl", "https://me:secret@mirror.example/whl", "https://me@mirror.example/whl",
     "https://:secret@mirror.example/whl", "https://mirror.example/a b", "https://mirror.example/\n",
