@@ -136,8 +136,8 @@ def index_url_error(url: str) -> str:
     base, _, last = url.rstrip("/").rpartition("/")
     if re.fullmatch(r"cpu|cu\d+|rocm[\d.]+|xpu", last):
         return (
-            f"the index URL ends in {last}, which compute_platform adds to it: leave that out, as in"
-            f" {base}"
+            f"the index URL ends in {last}, which is added for each compute platform: leave it out,"
+            f" as in {base}"
         )
     return ""
 
