@@ -75,6 +75,7 @@ class TemplateGlobals:
             default_of=self.default_of,
             machine_hint=self._hint.hint,
             # copier.yml: messages
+            in_repository=self.in_repository,
             owner_notes=self.owner_notes,
             remember_build=self.remember_build,
             update_summary=self.update_summary,
@@ -246,6 +247,13 @@ class TemplateGlobals:
             if isinstance(other, Build)
             and (other.torch, other.versions) == (build.torch, build.versions)
         ]
+
+    @staticmethod
+    @pass_context
+    def in_repository(context: Context) -> bool:
+        """Whether the project lies in a git repository already, its own or a larger one."""
+        project = Path(context["_copier_conf"]["dst_path"]).absolute()
+        return any((folder / ".git").exists() for folder in (project, *project.parents))
 
     @pass_context
     def remember_build(self, context: Context) -> str:

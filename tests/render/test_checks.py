@@ -112,12 +112,24 @@ def test_ci_runs_the_scripts_that_the_project_has(template: Path, tmp_path: Path
     job = jobs["test"]
     steps = job["steps"] if ci == "github" else [{"run": line} for line in job["script"]]
     text = "\n".join(step.get("run", "") for step in steps)
-    assert "./bootstrap.sh --no-smoke --compute-platform auto\n" in text  # no CUDA without a GPU
+    assert "sh bootstrap.sh --no-smoke --compute-platform auto\n" in text  # no CUDA without a GPU
     assert "uv run" not in text  # which would bring the project's own build back
     assert "scripts/gpu_smoke_test.py" in text
     for word in text.split():
         if word.startswith(("./", "scripts/")):
             assert (project / word).is_file(), word
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_ci_runs_in_a_first_commit_as_git_makes_it(template: Path, tmp_path: Path, ci: str) -> None:
+    """Without settings git calls the branch master, and on Windows it knows no executable files."""
+    project = copy(template, tmp_path / "project", ci=ci)
+    path = {"github": ".github/workflows/ci.yml", "gitlab": ".gitlab-ci.yml"}[ci]
+    text = (project / path).read_text(encoding="utf-8")
+    assert "./bootstrap.sh" not in text
+    if ci == "github":
+        triggers = yaml.safe_load(text)[True]  # YAML's `on`
+        assert triggers["push"]["branches"] == ["main", "master"]
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])

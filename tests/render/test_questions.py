@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from render.projects import MATRIX_YML, ROOT, copier, copy, recorded
+from render.projects import MATRIX_YML, ROOT, copier, copy, git, recorded
 
 CONFIG: dict[str, Any] = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
 QUESTIONS = {name: row for name, row in CONFIG.items() if not name.startswith("_")}
@@ -176,6 +176,20 @@ def test_several_good_answers_make_the_project_that_was_asked_for(
     text = (project / "pyproject.toml").read_text(encoding="utf-8")
     assert "whl/cu126" in text
     assert "torchvision" not in text
+
+
+def test_only_what_is_in_no_repository_is_told_to_become_one(
+    template: Path, tmp_path: Path
+) -> None:
+    project = tmp_path / "project"
+    assert "git init" in copier("copy", "--trust", "--defaults", template, project).stderr
+    git(project, "init", "--quiet")
+    again = copier("recopy", "--trust", "--defaults", "--overwrite", project)
+    assert again.returncode == 0, again.stderr
+    assert "my-torch-project is ready" in again.stderr
+    assert "git init" not in again.stderr
+    part = project / "services" / "train"
+    assert "git init" not in copier("copy", "--trust", "--defaults", template, part).stderr
 
 
 @pytest.fixture
