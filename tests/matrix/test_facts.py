@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from typing import Any
+from urllib.request import Request, urlopen
 
 import pytest
 import yaml
+from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
+from machine_settings import simple_index
 from matrix.doctored import MATRIX_TEXT, data, has_build
 from torch_template.matrix.facts import python_key, toolkit_name
 from torch_template.matrix.model import Matrix, Release
 
 FACTS = data()
+PEP691 = "application/vnd.pypi.simple.v1+json"
 SPANS = ("unsuffixed", "index_only")
 
 
@@ -65,6 +70,24 @@ def test_releases_stand_in_the_order_of_their_dates() -> None:
     dates = [release["released"] for release in FACTS["releases"].values() if release["released"]]
     assert dates == sorted(dates)
     assert dates[-1] <= FACTS["reviewed"]
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_a_release_s_date_is_the_day_of_its_first_file_on_pypi() -> None:
+    """By the upload times of the simple API (PEP 700)."""
+    request = Request(f"{simple_index().rstrip('/')}/torch/", headers={"Accept": PEP691})
+    with urlopen(request, timeout=60) as answer:
+        listed = json.load(answer)["files"]
+    if "upload-time" not in listed[0]:
+        pytest.skip("needs a registry that says when a file came")
+    first: dict[str, str] = {}
+    for file in listed:
+        version = str(parse_wheel_filename(file["filename"])[1])
+        day = str(file["upload-time"])[:10]
+        first[version] = min(day, first.get(version, day))
+    said = {name: str(release["released"]) for name, release in FACTS["releases"].items()}
+    assert said == {name: first[name] for name in said}
 
 
 def test_toolkits_stand_in_order_and_their_drivers_grow() -> None:
