@@ -2,7 +2,8 @@
 
 `copier update` loads the old and the new version of this template into one process, where an
 ordinary import would find the one that came first. So each version is a package of its own name,
-made from its content: an update's several clones of one version share it.
+made from the content of this folder and of copier.yml: an update's several clones of one version
+share it, with all that was compiled for them.
 """
 
 from __future__ import annotations
@@ -16,31 +17,41 @@ from types import ModuleType
 from jinja2 import Environment
 from jinja2.ext import Extension
 
-PACKAGE = Path(__file__).with_name("torch_template")
+TEMPLATE = Path(__file__).parents[1]
 
 
-def load(folder: Path) -> ModuleType:
-    """Import the package in a folder, or return it if the same content was imported before."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*.*")):
-        if path.suffix in (".py", ".yml"):
-            digest.update(path.read_bytes())
-    name = f"{folder.name}_{digest.hexdigest()[:16]}"
-    if name not in sys.modules:
-        file = folder / "__init__.py"
-        spec = spec_from_file_location(name, file, submodule_search_locations=[str(folder)])
-        if not spec or not spec.loader:
-            raise ImportError(f"{file} cannot be imported")
-        sys.modules[name] = module_from_spec(spec)
-        keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a clone is thrown away
-        try:
-            spec.loader.exec_module(sys.modules[name])
-        except BaseException:
-            for loaded in [one for one in sys.modules if one.partition(".")[0] == name]:
-                del sys.modules[loaded]
-            raise
-        finally:
-            sys.dont_write_bytecode = keep
+def digest(template: Path) -> str:
+    """A hash of all that decides what this template's environments do, by name and content."""
+    found = hashlib.sha256((template / "copier.yml").read_bytes())
+    for path in sorted((template / "extensions").rglob("*")):
+        if path.is_file() and path.parent.name != "__pycache__":
+            found.update(f"{path.relative_to(template).as_posix()}\0".encode())
+            found.update(path.read_bytes())
+    return found.hexdigest()[:16]
+
+
+def load(template: Path) -> ModuleType:
+    """Import a template's package, or return it if the same content was imported before."""
+    folder = template / "extensions" / "torch_template"
+    name = f"{folder.name}_{digest(template)}"
+    if name in sys.modules:
+        sys.modules[name].__path__ = [str(folder)]  # the clone that it came from may be gone
+        return sys.modules[name]
+    file = folder / "__init__.py"
+    spec = spec_from_file_location(name, file, submodule_search_locations=[str(folder)])
+    if not spec or not spec.loader:
+        raise ImportError(f"{file} cannot be imported")
+    sys.modules[name] = module_from_spec(spec)
+    keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # a clone is thrown away
+    try:
+        spec.loader.exec_module(sys.modules[name])
+        sys.modules[name].read_facts()
+    except BaseException:
+        for loaded in [one for one in sys.modules if one.partition(".")[0] == name]:
+            del sys.modules[loaded]
+        raise
+    finally:
+        sys.dont_write_bytecode = keep
     return sys.modules[name]
 
 
@@ -49,4 +60,4 @@ class TorchStarterExtension(Extension):
 
     def __init__(self, environment: Environment) -> None:
         super().__init__(environment)
-        load(PACKAGE).register(environment, PACKAGE.parents[1])
+        load(TEMPLATE).register(environment, TEMPLATE)

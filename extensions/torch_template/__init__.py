@@ -17,8 +17,18 @@ from pathlib import Path
 
 from jinja2 import Environment
 
+from .matrix.loading import load_matrix
 from .template_cache import cache_templates
 from .template_globals import TemplateGlobals
+
+
+def read_facts() -> None:
+    """Read what will be asked for, while the folder is there.
+
+    Raises:
+        UserMessageError: if the matrix is broken.
+    """
+    load_matrix()
 
 
 def register(environment: Environment, template: Path) -> None:

@@ -29,14 +29,13 @@ def main() -> None:
             raise ImportError(str(package))
         sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(sys.modules["gpu_smoke"])
-
-        from gpu_smoke.command import main as run
+        command = importlib.import_module("gpu_smoke.command")
     except incomplete:
         remedy = "-> Type `git checkout HEAD -- scripts/torch_starter`."
         sys.stderr.write(f"scripts/torch_starter is missing or incomplete.\n{remedy}\n")
         sys.exit(2)
 
-    run(str(__doc__).partition("\n")[0])
+    command.main(str(__doc__).partition("\n")[0])
 
 
 if __name__ == "__main__":

@@ -16,8 +16,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from copier.errors import UserMessageError
 
-from render.projects import MATRIX_YML, copy, files, release, start, update
+from render.projects import MATRIX_YML, copy, files, git, release, start, update
 from update.versions import assert_clean, edit, release_with
 
 # One rule of some modules of the package, and what of a rendered project it changes.
@@ -136,28 +137,86 @@ def loader(template: Path) -> Callable[[Path], ModuleType]:
     return load
 
 
+def clone(template: Path, folder: Path) -> Path:
+    """What of a template is loaded, in another folder."""
+    shutil.copytree(template / "extensions", folder / "extensions")
+    shutil.copy2(template / "copier.yml", folder)
+    return folder
+
+
 def test_clones_of_one_version_share_what_is_loaded(template: Path, tmp_path: Path) -> None:
     load = loader(template)
-    one, other = (
-        Path(shutil.copytree(template / "extensions", tmp_path / name)) / "torch_template"
-        for name in ("one", "other")
-    )
+    one, other = (clone(template, tmp_path / name) for name in ("one", "other"))
     loaded = load(one)
     shutil.rmtree(one)  # as Copier removes its clones
     assert load(other) is loaded
+    assert loaded.__path__ == [str(other / "extensions" / "torch_template")]
     assert list(other.rglob("__pycache__")) == []
-    edit(other, "matrix/version_matrix.yml", "cpu: {name: CPU,", "cpu: {name: Processor,")
-    assert load(other) is not loaded
 
 
-def test_a_broken_module_is_not_taken_for_loaded_the_next_time(
-    template: Path, tmp_path: Path
+@pytest.mark.parametrize(
+    "name", [MATRIX_YML, "copier.yml", "extensions/team.json", "extensions/torch_template/own.py"]
+)
+def test_a_version_of_which_any_file_differs_is_another_one(
+    template: Path, tmp_path: Path, name: str
 ) -> None:
     load = loader(template)
-    package = Path(shutil.copytree(template / "extensions", tmp_path / "copy")) / "torch_template"
-    edit(package, "moves.py", "from __future__", "raise LookupError\nfrom __future__")
-    before = {*sys.modules}
-    for _ in range(2):
-        with pytest.raises(SyntaxError):
-            load(package)
-    assert {name for name in {*sys.modules} - before if "torch_template" in name} == set()
+    one, other = (clone(template, tmp_path / folder) for folder in ("one", "other"))
+    with (other / name).open("a", encoding="utf-8") as file:
+        file.write("\n")
+    assert load(other) is not load(one)
+
+
+def loaded_packages() -> set[str]:
+    return {name for name in sys.modules if name.startswith("torch_template_")}
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "error"),
+    [
+        ("moves.py", "from __future__", "raise LookupError\nfrom __future__", SyntaxError),
+        ("matrix/version_matrix.yml", "policy:", "policy: [", UserMessageError),
+    ],
+)
+def test_what_is_broken_is_not_taken_for_loaded_the_next_time(
+    template: Path, tmp_path: Path, name: str, old: str, new: str, error: type[Exception]
+) -> None:
+    load, before = loader(template), loaded_packages()
+    for folder in ("one", "other"):
+        broken = clone(template, tmp_path / folder)
+        edit(broken, f"extensions/torch_template/{name}", old, new)
+        with pytest.raises(error):
+            load(broken)
+        shutil.rmtree(broken)
+    assert loaded_packages() == before
+
+
+def test_a_filter_of_a_fork_s_own_renders_an_update_with_its_new_rule(
+    repository: Path, tmp_path: Path
+) -> None:
+    """Jinja applies a filter to a constant when it compiles, and what is compiled is kept."""
+    own = repository / "extensions" / "own.py"
+    own.write_text(OWN, encoding="utf-8")
+    last = "  - extensions/torch_starter.py:TorchStarterExtension\n"
+    edit(repository, "copier.yml", last, f"{last}  - extensions/own.py:OwnExtension\n")
+    with (repository / "template/README.md.jinja").open("a", encoding="utf-8") as readme:
+        readme.write("{{ 'Team' | brand }}\n")
+    git(repository, "add", "--all")
+    release(repository, "v1.1.0")
+    edit(repository, "extensions/own.py", "red", "blue")
+    release(repository, "v1.2.0")
+    project = start(repository, tmp_path / "project", "v1.1.0")
+    assert files(project)["README.md"].endswith(b"Team red\n")
+    update(project)
+    assert files(project)["README.md"].endswith(b"Team blue\n")
+
+
+OWN = """
+from jinja2.ext import Extension
+
+
+class OwnExtension(Extension):
+    def __init__(self, environment):
+        super().__init__(environment)
+        environment.filters["brand"] = lambda text: text + " red"
+"""
