@@ -22,6 +22,7 @@ DATA_FILE = "scripts/torch_builds.json"
 COMMAND = "copier update --trust --defaults"
 SYSTEMS = {"linux-x86_64": "Linux", "windows-amd64": "Windows"}
 NO_FLOOR = "0"
+OLD_MACHINERY = ("bootstrap.py", "bootstrapping", "gpu_smoke", "template_update.py")
 # What torch_builds.json has for each platform: a Wheels of build.py as a mapping.
 Platforms = Mapping[str, Mapping[str, Any]]
 
@@ -291,6 +292,25 @@ def read_builds(project: Path) -> tuple[str, Platforms] | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return name, platforms
+
+
+def left_behind(project: Path) -> list[str]:
+    """What of a project's machinery lies where it was before it had a folder of its own."""
+    scripts = project / "scripts"
+    if (scripts / "torch_starter" / "bootstrapping").exists():
+        return []
+    return [name for name in OLD_MACHINERY if (scripts / name).exists()]
+
+
+def moved_note(before: Iterable[str]) -> str | None:
+    """What an owner who had changed the machinery should know: Copier deletes what has moved."""
+    if not before:
+        return None
+    return (
+        f"scripts/torch_starter has what was in {listed([f'scripts/{name}' for name in before])}."
+        " If you had changed something there, it did not move along: `git diff HEAD -- scripts`"
+        " shows it."
+    )
 
 
 def update_summary(matrix: Matrix, before: tuple[str, Platforms] | None, new: Build) -> str | None:

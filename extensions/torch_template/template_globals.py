@@ -61,6 +61,7 @@ class TemplateGlobals:
         self._questions = read_questions(template / "copier.yml")
         self._hint = MachineHint(self._matrix)
         self._before: tuple[str, moves.Platforms] | None = None
+        self._moved: list[str] = []
 
     def register(self, environment: Environment) -> None:
         """Put them into an environment."""
@@ -258,7 +259,8 @@ class TemplateGlobals:
     @pass_context
     def remember_build(self, context: Context) -> str:
         """Read the build that a project has before it is updated; renders to nothing."""
-        self._before = moves.read_builds(Path(context["_copier_conf"]["dst_path"]))
+        project = Path(context["_copier_conf"]["dst_path"])
+        self._before, self._moved = moves.read_builds(project), moves.left_behind(project)
         return ""
 
     @pass_context
@@ -268,6 +270,8 @@ class TemplateGlobals:
 
     @pass_context
     def owner_notes(self, context: Context) -> list[str]:
-        """What has ended or is retired, with the way on."""
+        """What has ended or is retired, with the way on, and what has moved."""
         build = self.torch_build(context)
-        return moves.notes(self._matrix, build, alternatives(self._matrix, build.asked))
+        found = moves.notes(self._matrix, build, alternatives(self._matrix, build.asked))
+        moved = moves.moved_note(self._moved)
+        return [*found, moved] if moved else found

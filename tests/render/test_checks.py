@@ -13,6 +13,7 @@ import yaml
 
 from matrix.doctored import every_build
 from render.projects import ROOT, copy, git
+from render.reading import pyproject
 from torch_template.matrix.facts import COMPANIONS
 
 MANAGERS = ("uv", "poetry", "pip")
@@ -46,8 +47,11 @@ def test_a_new_project_is_linted_for_its_python(
     template: Path, tmp_path: Path, python: str
 ) -> None:
     project = copy(template, tmp_path / "project", python_version=python)
-    run(project, "ruff", "check", "--no-cache")
-    run(project, "ruff", "format", "--check", "--no-cache")
+    named = [path.as_posix() for path in (project / "scripts").rglob("*.py")]
+    assert len(named) > 30
+    for files in ([], named):  # those of the template, too, where a hook names them
+        run(project, "ruff", "check", "--no-cache", *files)
+        run(project, "ruff", "format", "--check", "--no-cache", *files)
 
 
 def test_what_is_the_template_s_is_not_counted_as_the_owner_s(
@@ -68,6 +72,9 @@ def test_what_is_the_template_s_is_not_counted_as_the_owner_s(
     linted = {Path(line).relative_to(project).as_posix() for line in listed.splitlines()}
     expected = {path.relative_to(project).as_posix() for path in own}
     assert linted == {*expected, "pyproject.toml", "scripts/gpu_smoke_test.py"}
+    patterns = pyproject((project / "pyproject.toml").read_text("utf-8"))["tool"]["mypy"]["files"]
+    typed = {path for pattern in patterns for path in project.glob(pattern)}
+    assert {project / name for name in ("src", "tests", "scripts/gpu_smoke_test.py")} == typed
 
 
 def test_the_plain_files_of_the_template_are_linted_and_formatted() -> None:

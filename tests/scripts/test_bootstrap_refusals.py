@@ -45,12 +45,13 @@ def builds_of_half_a_row() -> dict[str, Any]:
 @pytest.mark.parametrize(
     "change",
     [
-        {"schema": 1},
         {"package_manager": "conda"},
         {"compute_platform": "cu999"},
         {"builds": {"cpu": {}}},
         {"builds": builds_of_half_a_row()},
         {"requires_python": "about 3.12"},
+        {"requires_python": None},
+        {"requires_python": ["==3.12.*"]},
     ],
     ids=str,
 )
@@ -61,6 +62,17 @@ def test_a_broken_data_file_is_told(demo: Demo, change: dict[str, Any]) -> None:
     assert done.returncode == 2
     assert done.stderr.startswith("bootstrap: ")
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("schema", [1, 3])
+def test_a_data_file_of_another_version_is_not_to_be_restored(demo: Demo, schema: int) -> None:
+    demo.builds["schema"] = schema
+    demo.write_builds()
+    done = demo.run()
+    assert done.returncode == 2
+    assert f"has schema {schema}, these scripts read 2." in done.stderr
+    assert "one version of the template: copier update --trust --defaults" in done.stderr
+    assert "git checkout" not in done.stderr
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", json.dumps("a")])

@@ -139,7 +139,8 @@ def loader(template: Path) -> Callable[[Path], ModuleType]:
 
 def clone(template: Path, folder: Path) -> Path:
     """What of a template is loaded, in another folder."""
-    shutil.copytree(template / "extensions", folder / "extensions")
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(template / "extensions", folder / "extensions", ignore=ignored)
     shutil.copy2(template / "copier.yml", folder)
     return folder
 

@@ -13,7 +13,18 @@ import pytest
 import tomlkit
 from copier import VcsRef
 
-from render.projects import PYTHON, commit, copy, files, git, recorded, release, start, update
+from render.projects import (
+    PYTHON,
+    commit,
+    copier,
+    copy,
+    files,
+    git,
+    recorded,
+    release,
+    start,
+    update,
+)
 from render.reading import Builds, pinned, pyproject
 from update.versions import assert_clean
 
@@ -70,10 +81,16 @@ def test_the_machinery_moves_into_its_folder_and_leaves_what_is_the_owner_s(
     own = project / "scripts/bootstrapping.md"
     own.write_text("mine\n", encoding="utf-8")
     commit(project)
-    update(project)
+    said = copier("update", "--trust", "--defaults", project)
+    assert "in scripts/bootstrap.py, scripts/bootstrapping, scripts/gpu_smoke and" in said.stderr
+    assert "it did not move along: `git diff HEAD -- scripts` shows it." in said.stderr
     assert_clean(project)
     fresh = files(copy(repository, tmp_path / "fresh"))  # of the newest version
     assert files(project) == {**fresh, "scripts/bootstrapping.md": b"mine\n"}
+    commit(project)
+    (repository / "template/bootstrap.ps1").write_text("exit 0\n", encoding="utf-8")
+    release(repository, "v2.1.0")
+    assert "move along" not in copier("update", "--trust", "--defaults", project).stderr
 
 
 @pytest.mark.few(2)

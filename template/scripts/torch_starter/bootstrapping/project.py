@@ -14,6 +14,8 @@ from .system import Python, locale_encoding, satisfies
 # What a manager must be, and the key in pyproject.toml that may narrow it.
 MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
 
+SCHEMA = 2  # of torch_builds.json
+UPDATE = "copier update --trust --defaults"
 FALLBACK = "pypi"  # the build that needs no index but the usual one
 
 # What torch_builds.json leaves out of a build, and of its wheels for a platform.
@@ -88,8 +90,11 @@ def load_project() -> Project:
         data = json.loads(BUILDS.read_text(encoding="utf-8"))
         name = data["compute_platform"]
         answers = [data[key] for key in ("package_manager", "python", "requires_python")]
-        if data["schema"] != 2 or answers[0] not in ("uv", "poetry", "pip"):
-            raise ValueError("unknown schema or package_manager")
+        if data["schema"] != SCHEMA:
+            what = f"{BUILDS} has schema {data['schema']!r}, these scripts read {SCHEMA}."
+            raise StopError(2, what, f"Bring both to one version of the template: {UPDATE}")
+        if answers[0] not in ("uv", "poetry", "pip") or type(answers[2]) is not str:
+            raise ValueError("unknown package_manager or requires_python")
         builds = {key: whole(build, data) for key, build in data["builds"].items()}
         others = alternatives(data, builds)
         pythons = tuple(data.get("pythons", ()))

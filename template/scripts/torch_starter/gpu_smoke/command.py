@@ -33,7 +33,9 @@ from .machine import (
     MPS_FALLBACK,
     ONE_OPENMP,
     RESTORE,
+    UPDATE,
     Machine,
+    VersionError,
     installed_torch,
     read_machine,
 )
@@ -237,7 +239,8 @@ def main(description: str) -> None:
         machine = read_machine(BUILDS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"scripts/torch_builds.json cannot be used ({type(error).__name__}: {error})."
-        parser.exit(2, f"{ascii(problem)[1:-1]}\n-> {RESTORE}\n")
+        remedy = UPDATE if isinstance(error, VersionError) else RESTORE
+        parser.exit(2, f"{ascii(problem)[1:-1]}\n-> {remedy}\n")
     try:
         sys.exit(run(machine, arguments))
     except KeyboardInterrupt:

@@ -17,6 +17,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = ROOT / "scripts" / "gpu_smoke_test.py"
 BUILDS = ROOT / "scripts" / "torch_builds.json"
+SCHEMA = 2  # of that file
 
 WINDOWS = os.name == "nt"
 BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "./bootstrap.sh"
@@ -50,6 +51,7 @@ REBOOT = "Reboot; in a container, start a new container."
 RELOAD = "Type `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`, or reboot."
 FABRIC = "Type `sudo systemctl restart nvidia-fabricmanager`."
 COMPAT = "Take the compat folder out of LD_LIBRARY_PATH."
+UPDATE = "Type `copier update --trust --defaults`, which brings both to one version."
 RESTORE = "Type `git checkout HEAD -- scripts/torch_builds.json`."
 FAULTY = f"Type `{AGAIN} --recreate`, and reboot; if it stays, the hardware is faulty."
 REDISTRIBUTABLE = "Install https://aka.ms/vc14/vc_redist.x64.exe; without the right to, add the "
@@ -288,11 +290,15 @@ def wheels_for(here: str, build: dict[str, Any], project: dict[str, Any]) -> dic
     return {**{key: row[key] for key in keys}, "torch_version": torch}
 
 
+class VersionError(ValueError):
+    """torch_builds.json is of another version of the template than these scripts."""
+
+
 def read_machine(builds_file: Path) -> Machine:
     """Read torch_builds.json; a broken one raises ValueError, KeyError or the like."""
     project = json.loads(builds_file.read_text(encoding="utf-8"))
-    if project["schema"] != 2:
-        raise ValueError(f"schema {project['schema']} is not known here")
+    if project["schema"] != SCHEMA:
+        raise VersionError(f"its schema is {project['schema']}, not {SCHEMA} as in these scripts")
     system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
     here = f"{system}-{platform.machine().lower()}"
     python_fits(project["requires_python"])
