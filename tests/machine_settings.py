@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import ssl
 import subprocess
 import sys
@@ -60,6 +61,9 @@ def shield() -> None:
     if before is None:
         before = json.dumps(_shield_first_process())
         os.environ[BEFORE] = before
+        # A shell lets what it starts in the background, and all below, ignore Ctrl-C.
+        if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     # Also in a worker of pytest-xdist, which is given the first process's module path.
     hidden = {os.path.realpath(path) for path in json.loads(before)["module_path"]}
     sys.path[:] = [path for path in sys.path if os.path.realpath(path or ".") not in hidden]
