@@ -253,7 +253,7 @@ class TemplateGlobals:
     @pass_context
     def in_repository(context: Context) -> bool:
         """Whether the project lies in a git repository already, its own or a larger one."""
-        project = Path(context["_copier_conf"]["dst_path"]).absolute()
+        project = Path(context["_copier_conf"]["dst_path"]).resolve()
         return any((folder / ".git").exists() for folder in (project, *project.parents))
 
     @pass_context

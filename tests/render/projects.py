@@ -106,11 +106,12 @@ def update(project: Path, vcs_ref: str | VcsRef | None = None, **answers: Any) -
     return project
 
 
-def copier(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def copier(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run the copier command, as a person would."""
     DONE["runs of the copier command"] += 1
     return subprocess.run(
         [sys.executable, "-m", "copier", *map(str, arguments)],
+        cwd=cwd,
         capture_output=True,
         text=True,
         encoding="utf-8",

@@ -190,6 +190,9 @@ def test_only_what_is_in_no_repository_is_told_to_become_one(
     assert "git init" not in again.stderr
     part = project / "services" / "train"
     assert "git init" not in copier("copy", "--trust", "--defaults", template, part).stderr
+    # README.md's command makes it beside the template's own repository, from within that.
+    beside = copier("copy", "--trust", "--defaults", template, "../beside", cwd=project)
+    assert "git init" in beside.stderr
 
 
 @pytest.fixture
