@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -41,7 +40,7 @@ def given_answer(context: Context, question: str) -> object:
     return conf["settings"].defaults.get(question, NOT_GIVEN)
 
 
-def refuse_unknown(context: Context, questions: Collection[str]) -> None:
+def refuse_unknown(context: Context, questions: frozenset[str]) -> None:
     """Stop at a name that Copier would ignore, and take the default of the question that was meant.
 
     That is any name of an answers file, and one of --data that nearly is a question's.
@@ -50,7 +49,7 @@ def refuse_unknown(context: Context, questions: Collection[str]) -> None:
         UserMessageError: with the name that was meant, if one is near.
     """
     conf = context["_copier_conf"]
-    for name in conf["data"].keys() - {*questions}:
+    for name in conf["data"].keys() - questions:
         near = get_close_matches(name, questions, 1, 0.8)
         meant = f": did you mean {near[0]}?" if near else "."
         if are_recorded(context) and not name.startswith("_"):

@@ -43,9 +43,8 @@ def why_no_build(matrix: Matrix, asked: Asked) -> Unfit:
         return Unfit(f"{name} is not a compute platform that this template knows", offered)
     known = matrix.compute_platforms[name]
     if known.blocked:
-        fitting = _fitting_platforms(matrix, asked)
-        best = known.instead if known.instead in fitting else next(iter(fitting), None)
-        return _unfit(matrix, asked, f"{name} cannot be locked: {known.blocked}", best)
+        instead = known.instead if known.instead in _fitting_platforms(matrix, asked) else None
+        return _unfit(matrix, asked, f"{name} cannot be locked: {known.blocked}", instead)
     torch = newest_usable(matrix, asked)
     if torch is not None and lacks_pins(matrix, asked, torch):
         return Unfit(

@@ -45,7 +45,7 @@ from .menus import (
     why_not,
 )
 from .reasons import Unfit, resolve
-from .resolving import alternatives, same_release
+from .resolving import alternatives, find_build, same_release
 from .torch_builds import torch_builds
 
 
@@ -239,14 +239,13 @@ class TemplateGlobals:
     def _pythons(self, build: Build) -> list[str]:
         """The Python minors on offer for which the project would get the release that it has."""
         found = {
-            minor: resolve(self._matrix, replace(build.asked, python=minor))
+            minor: find_build(self._matrix, replace(build.asked, python=minor))
             for minor in self._matrix.policy.python.listed(None)
         }
         return [
             minor
             for minor, other in found.items()
-            if isinstance(other, Build)
-            and (other.torch, other.versions) == (build.torch, build.versions)
+            if other and (other.torch, other.versions) == (build.torch, build.versions)
         ]
 
     @staticmethod

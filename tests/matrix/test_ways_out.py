@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from matrix.doctored import MANAGERS, as_of, data, every_build, everything_asked
 from torch_template.build import Asked, Build
-from torch_template.matrix.facts import COMPANIONS, has_partner, python_key
+from torch_template.matrix.facts import COMPANIONS, all_series, has_partner, python_key
 from torch_template.matrix.model import Matrix
 from torch_template.reasons import Unfit, resolve, why_no_companion
 
@@ -108,6 +109,25 @@ def test_a_fork_that_offers_little_names_only_what_it_offers() -> None:
     unfit = resolve(matrix, Asked("uv", "3.14", "cu121"))
     assert isinstance(unfit, Unfit)
     assert unfit.ways_out == ("Python 3.12 or older", "cu128")
+
+
+def test_a_fork_without_the_cpu_never_sends_anybody_there() -> None:
+    facts = data()
+    facts["policy"]["compute_platforms"] |= {"offered": ["cu130", "cu126"], "default": "cu130"}
+    matrix = Matrix.model_validate(facts)
+    followed = 0
+    for manager, python, name, torch in product(
+        MANAGERS, matrix.policy.python.offered, ("cu130", "cu126"), all_series(matrix)
+    ):
+        latest = Asked(manager, python, name)
+        for asked in (latest, replace(latest, torch=torch)):
+            unfit = resolve(matrix, asked)
+            for way in unfit.ways_out if isinstance(unfit, Unfit) else ():
+                answers = list(follow(matrix, asked, way))  # which knows only what is on offer
+                assert answers, (asked, way)
+                assert all(isinstance(resolve(matrix, other), Build) for other in answers)
+                followed += 1
+    assert followed > 100
 
 
 @pytest.mark.parametrize("manager", MANAGERS)

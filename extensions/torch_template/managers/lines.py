@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..build import Build
+from ..matrix.facts import PYPI
 
 NOT_MACOS = "sys_platform != 'darwin'"
 MACOS = "sys_platform == 'darwin'"
@@ -65,7 +66,7 @@ def torch_requirements(build: Build) -> list[str]:
 
 def index_sources(build: Build) -> dict[str, str]:
     """Every package that comes from the PyTorch index, with the marker of where it does."""
-    if build.asked.compute_platform == "pypi":
+    if build.asked.compute_platform == PYPI:
         return {}
     others = {package: any_of(platforms) for package, platforms in build.index_only.items()}
     return dict.fromkeys(build.versions, NOT_MACOS) | others
@@ -82,4 +83,4 @@ def index_version(build: Build, package: str) -> str:
 def index_url(build: Build, base: str) -> str | None:
     """The index of the compute platform; None for PyPI's own wheels."""
     name = build.asked.compute_platform
-    return None if name == "pypi" else f"{base.rstrip('/')}/{name}"
+    return None if name == PYPI else f"{base.rstrip('/')}/{name}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..build import Build
+from ..matrix.facts import PYPI
 from .lines import (
     AARCH64,
     MACOS,
@@ -36,7 +37,7 @@ def pip_lines(build: Build) -> list[str]:
     The marker of the index's own wheels matches every other system too: where there is no such
     wheel pip then says so, instead of taking PyPI's.
     """
-    if build.asked.compute_platform == "pypi":
+    if build.asked.compute_platform == PYPI:
         return [f"{package}=={version}" for package, version in build.versions.items()]
     lines = []
     for package, version in build.versions.items():
