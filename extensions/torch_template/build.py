@@ -6,16 +6,22 @@ from dataclasses import dataclass, field
 
 from .matrix.facts import PLATFORMS
 
+ANSWERS_FILE = ".copier-answers.yml"  # Copier's own name for it
+
 
 @dataclass(frozen=True)
 class Asked:
-    """The answers that a build depends on; `torch` is `latest` or a series such as `2.13`."""
+    """The answers that a build depends on; `torch` is `latest` or a series such as `2.13`.
+
+    `answers_file` is where the project has them, which commands name if it is not the usual one.
+    """
 
     manager: str
     python: str
     compute_platform: str
     torch: str = "latest"
     packages: tuple[str, ...] = ()
+    answers_file: str = ANSWERS_FILE
 
 
 @dataclass(frozen=True)

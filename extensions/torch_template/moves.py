@@ -6,6 +6,7 @@ The project's data file is read before the update, since Copier forgets what the
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,13 +14,12 @@ from typing import Any
 
 from packaging.version import Version
 
-from .build import Asked, Build
+from .build import ANSWERS_FILE, Asked, Build
 from .matrix.facts import PYPI
 from .matrix.model import Matrix
 from .resolving import find_build
 
 DATA_FILE = "scripts/torch_builds.json"
-COMMAND = "copier update --trust --defaults"
 SYSTEMS = {"linux-x86_64": "Linux", "windows-amd64": "Windows"}
 NO_FLOOR = "0"
 OLD_MACHINERY = ("bootstrap.py", "bootstrapping", "gpu_smoke", "template_update.py")
@@ -91,11 +91,20 @@ def successors(matrix: Matrix, old: Build, others: Iterable[Build]) -> list[Buil
     return sorted(newest_first, key=lambda build: rank(build)[:2])
 
 
-def command(old: Build, new: Build, version: str = "") -> str:
-    """The one command that takes a project from one build to another.
+def copier_update(answers_file: str) -> str:
+    """The command that updates a project, which asks what it should be unless told not to."""
+    word = answers_file if re.fullmatch(r"[\w./-]+", answers_file) else f'"{answers_file}"'
+    named = "" if answers_file == ANSWERS_FILE else f" --answers-file {word}"
+    return f"copier update --trust{named}"
 
-    `version`: of the template; the newest one without it.
-    """
+
+def command(old: Build, new: Build) -> str:
+    """The one command that takes a project from one build to another."""
+    return f"{copier_update(old.asked.answers_file)} --defaults {answers(old, new)}"
+
+
+def answers(old: Build, new: Build) -> str:
+    """The options that take a project from one build to another."""
     names = {
         "python_version": "python",
         "compute_platform": "compute_platform",
@@ -109,8 +118,7 @@ def command(old: Build, new: Build, version: str = "") -> str:
     kept = [package for package in old.asked.packages if package in new.versions]
     if len(kept) < len(old.asked.packages):
         data.append(f'"torch_packages=[{", ".join(kept)}]"')
-    options = [f"--vcs-ref={version}"] if version else []
-    return " ".join([COMMAND, *options, *(f"--data {answer}" for answer in data)])
+    return " ".join(f"--data {answer}" for answer in data)
 
 
 def version_changes(old: Platforms, new: Platforms) -> list[str]:
@@ -251,8 +259,8 @@ def nearest(matrix: Matrix, asked: Asked) -> Build | None:
     return None
 
 
-def switch(old: Build, others: Iterable[Build]) -> str | None:
-    """The command to another compute platform, as an example; None where none is on offer.
+def switch(old: Build, others: Iterable[Build]) -> str:
+    """The command to another compute platform, as an example; it asks where none is on offer.
 
     `others` are builds of platforms on offer. One of the same torch comes first, and of these the
     CPU's; PyPI's, which is no platform of its own, comes last.
@@ -263,7 +271,10 @@ def switch(old: Build, others: Iterable[Build]) -> str | None:
         return build.torch != old.torch, name == PYPI, name != "cpu"
 
     best = min(others, key=rank, default=None)
-    return command(old, best, ":current:") if best else None
+    wanted = (
+        f"--defaults --vcs-ref=:current: {answers(old, best)}" if best else "--vcs-ref=:current:"
+    )
+    return f"{copier_update(old.asked.answers_file)} {wanted}"
 
 
 def notes(matrix: Matrix, build: Build, others: list[Build]) -> list[str]:

@@ -72,7 +72,7 @@ def same_release(matrix: Matrix, build: Build) -> list[Build]:
     asked = replace(build.asked, manager="pip")
     return [
         _build(matrix, replace(asked, compute_platform=name), build.torch)
-        for name in matrix.policy.compute_platforms.listed(None)
+        for name in matrix.policy.on_machines
         if name != asked.compute_platform
         and not matrix.compute_platforms[name].blocked
         and build.torch in releases_of(matrix, name)

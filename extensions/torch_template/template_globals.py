@@ -81,6 +81,7 @@ class TemplateGlobals:
             remember_build=self.remember_build,
             update_summary=self.update_summary,
             # files
+            copier_update=self.copier_update,
             environments=uv.environments,
             find_links=pip.find_links,
             index_sources=index_sources,
@@ -104,6 +105,7 @@ class TemplateGlobals:
             compute_platform=context.get("compute_platform", policy.compute_platforms.default),
             torch=context.get("torch_version", "latest"),
             packages=tuple(packages if isinstance(packages, list) else ()),
+            answers_file=Path(context["_copier_conf"]["answers_file"]).as_posix(),
         )
 
     def _choices(
@@ -219,8 +221,13 @@ class TemplateGlobals:
         return found
 
     @pass_context
-    def switch_command(self, context: Context) -> str | None:
-        """The command to another compute platform; None where no other one is on offer."""
+    def copier_update(self, context: Context) -> str:
+        """The command that updates the project."""
+        return moves.copier_update(self._asked(context).answers_file)
+
+    @pass_context
+    def switch_command(self, context: Context) -> str:
+        """The command to another compute platform; it asks where no other one is on offer."""
         build = self.torch_build(context)
         return moves.switch(build, alternatives(self._matrix, build.asked))
 

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from .build import Build, Wheels
+from .build import ANSWERS_FILE, Build, Wheels
 from .managers.lines import MARKERS, index_url
+from .moves import answers
 
 
 def torch_builds(
@@ -21,10 +22,12 @@ def torch_builds(
     """The text of scripts/torch_builds.json, the data file of the plain scripts.
 
     `builds` has the project's own build, and those of its release that one machine can have instead
-    of it. `alternatives` has, by platform, what the project would get beyond these if it moved.
+    of it. `alternatives` has, by platform, what the project would get beyond these if it moved, and
+    `moves` has the answers that move it.
     `pythons` are the minors for which it would get the same release as now. What is the same on all
     platforms of a build is said once, and nothing is said of what there is not.
     """
+    answers_file = build.asked.answers_file
     builds = {other.asked.compute_platform: other for other in (build, *same_release)}
     reach = {other.asked.compute_platform: other for other in alternatives}
     common = _in_every_build([*builds.values()])
@@ -32,6 +35,7 @@ def torch_builds(
     data = {
         "schema": 2,
         "package_manager": build.asked.manager,
+        "answers_file": answers_file if answers_file != ANSWERS_FILE else None,
         "python": build.asked.python,
         "pythons": list(pythons),
         "requires_python": ",".join(
@@ -42,10 +46,11 @@ def torch_builds(
         "windows_path": rooms[0] if rooms else None,
         "in_every_build": common,
         "builds": {
-            name: _build(other, reach.get(name, other), common, base)
+            name: _build(other, build if other is build else reach.get(name), common, base)
             for name, other in builds.items()
         },
         "alternatives": _alternatives(builds, reach, common),
+        "moves": {name: answers(build, other) for name, other in reach.items()},
     }
     return _json({key: value for key, value in data.items() if value})
 
@@ -68,8 +73,10 @@ def _row(wheels: Wheels) -> dict[str, Any]:
     return row
 
 
-def _build(build: Build, reached: Build, common: Mapping[str, Any], base: str) -> dict[str, Any]:
-    """A build; `reached` is what the project would get if it moved to its compute platform."""
+def _build(
+    build: Build, reached: Build | None, common: Mapping[str, Any], base: str
+) -> dict[str, Any]:
+    """A build; `reached` is what the project would get if it moved there, None if it cannot."""
     rows = {name: _row(wheels) for name, wheels in build.wheels.items() if name not in common}
     first = next(iter(rows.values()))
     same = {
@@ -79,7 +86,7 @@ def _build(build: Build, reached: Build, common: Mapping[str, Any], base: str) -
     }
     platforms = {
         name: {key: value for key, value in row.items() if key not in same}
-        | ({} if name in reached.wheels else {"machine_only": True})
+        | ({} if reached and name in reached.wheels else {"machine_only": True})
         for name, row in rows.items()
     }
     said = {"label": build.name, "index_url": index_url(build, base), **same}

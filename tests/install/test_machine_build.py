@@ -142,5 +142,8 @@ def test_packages_of_a_second_index_are_not_guessed_at(
 
     assert f"bootstrap: {manager}.lock has packages from " in str(stopped.value)
     assert corp.rstrip("/") in str(stopped.value)
-    assert "copier update --defaults --trust -d compute_platform=cpu" in str(stopped.value)
+    assert (
+        "copier update --trust --defaults --vcs-ref=:current: --data compute_platform=cpu"
+        in str(stopped.value)
+    )
     assert not (project / ".venv").exists()

@@ -205,6 +205,7 @@ def builds_for(manager: str, minor: str) -> dict[str, Any]:
         "release": "2.13.0",
         "builds": {"cpu": build},
         "alternatives": {},
+        "moves": {},
     }
 
 

@@ -135,7 +135,7 @@ FAULTS: list[Injection] = [
     device(
         "the same with a driver that is too old for CUDA 13",
         "DRV-ARCH",
-        "compute_platform=cu128 -d torch_version=latest` (torch 2.11.0)",
+        "compute_platform=cu128 --data torch_version=latest` (torch 2.11.0)",
         "has compute capability 12.0, but",
         build="cu126",
         FAKE_GPUS="120",

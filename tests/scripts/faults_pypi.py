@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from scripts.injections import (
     DRIVER,
+    UPDATE,
     Injection,
     cpu_wheels,
     device,
@@ -164,8 +165,8 @@ FAULTS: list[Injection] = [
     pypi(
         "a driver that is too old for its GPU",
         "DRV-OLD",
-        "Update the NVIDIA driver to 580.65.06 or newer, or type `copier update --defaults --trust "
-        "-d compute_platform=cu126 -d torch_version=latest` (torch 2.13.0) and then "
+        f"Update the NVIDIA driver to 580.65.06 or newer, or type `{UPDATE} --data "
+        "compute_platform=cu126` (torch 2.13.0) and then "
         f"`./bootstrap.sh` where its index can be reached{LATER}",
         "supports CUDA 12.0, but this torch needs CUDA 13.0",
         FAKE_CUDA="12000",

@@ -76,6 +76,12 @@ def version_of(name: str) -> str:
     return f"{TORCH}+{'cu130' if name == 'pypi' else name}"
 
 
+def move(name: str) -> str:
+    """Copier's options that take a project to a compute platform."""
+    latest = " --data torch_version=latest" if name in RELEASES else ""
+    return f"--data compute_platform={name}{latest}"
+
+
 @dataclass
 class Outcome:
     """What a run of the smoke test came to."""
@@ -141,6 +147,7 @@ class Project:
                 }
             },
         }
+        document["moves"] = {name: move(name) for name in self.alternatives if name != self.build}
         (scripts / "torch_builds.json").write_text(json.dumps(document), encoding="utf-8")
         # Neither a driver nor a setting of this machine is to decide a test.
         nothing = self.root / "no-driver"
@@ -263,7 +270,9 @@ def machine(**facts: Any) -> Any:  # noqa: ANN401
         "alternatives": {"cpu": {"accelerator": "cpu", "release": "2.14.1"}},
         "accelerator": "cuda",
     }
-    return load_package("machine").Machine(**{**usual, **facts})
+    everything = {**usual, **facts}
+    moves = {name: move(name) for name in everything["alternatives"]}
+    return load_package("machine").Machine(**{"moves": moves, **everything})
 
 
 def assert_schema(document: dict[str, Any]) -> None:

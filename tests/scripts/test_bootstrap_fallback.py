@@ -33,6 +33,7 @@ def with_index(tmp_path: Path, url: str, manager: str = "uv") -> Demo:
     own = demo.builds["builds"]["cpu"]
     pypi = {**own, "label": "PyPI's own wheels"}
     demo.builds["builds"] = {"cpu": {**own, "index_url": url}, "pypi": pypi}
+    demo.builds["moves"] = {"pypi": "--data compute_platform=pypi"}
     for build in demo.builds["builds"].values():
         build["extra_packages"] = []
     demo.write_builds()
@@ -61,7 +62,9 @@ def test_it_stops_without_a_terminal_and_first_advises_the_way_for_this_machine(
     what = f"bootstrap: {NOBODY} cannot be reached (Connection refused): nothing was changed.\n"
     assert done.stderr.startswith(what + ALONE)
     whole = done.stderr[len(what + ALONE) :]
-    assert whole.index("-d pytorch_index_url=https://") < whole.index("-d compute_platform=pypi")
+    assert whole.index("--data pytorch_index_url=https://") < whole.index(
+        "--data compute_platform=pypi"
+    )
     assert f"These commands are for the folder {demo.root}" in whole
     assert demo.files() == before
 

@@ -261,6 +261,8 @@ def test_a_python_that_uv_cannot_get_is_not_blamed_on_an_index(demo: Demo) -> No
         r"Or make this a project for Python (3\.\d+), which is here:\n  (.+)", done.stderr
     )
     assert here
-    assert here[2].endswith(f"copier update --defaults --trust -d python_version={here[1]}")
+    assert here[2].endswith(
+        f"copier update --trust --defaults --vcs-ref=:current: --data python_version={here[1]}"
+    )
     assert "uv could not download Python 3.99: making .venv failed." in done.stderr
     assert "index" not in done.stderr

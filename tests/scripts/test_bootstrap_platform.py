@@ -70,6 +70,7 @@ def project_for(tmp_path: Path, own: str, others: tuple[str, ...] = OTHERS) -> D
                 "cpu": {"release": TORCH, "accelerator": "cpu"},
             }
         },
+        "moves": {"cu118": "--data compute_platform=cu118 --data torch_version=latest"},
     }
     demo.write_builds()
     return demo
@@ -146,7 +147,8 @@ def test_auto_without_a_driver_asks_nvidia_smi_and_else_takes_the_cpu(tmp_path: 
         (
             "cu118",
             f"--compute-platform cu118: there is such a build of torch 2.7.1, but not of {TORCH}.",
-            "copier update --defaults --trust -d compute_platform=cu118 -d torch_version=latest",
+            "copier update --trust --defaults --vcs-ref=:current: --data compute_platform=cu118 --data"
+            " torch_version=latest",
         ),
         (
             "xpu",

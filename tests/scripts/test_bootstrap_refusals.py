@@ -21,12 +21,16 @@ def test_a_platform_without_wheels_is_told_what_works(demo: Demo) -> None:
         "plan9-mips": {"cu130": {"release": "2.13.0", "accelerator": "cuda"}},
         **dict.fromkeys(here, xpu),
     }
+    demo.builds["moves"] = {"xpu": "--data compute_platform=xpu"}
     demo.write_builds()
     done = demo.run()
     assert done.returncode == 2
     assert "CPU has PyTorch wheels for plan9-mips, not for " in done.stderr
     assert "Here work xpu: git init && " in done.stderr
-    assert " && copier update --defaults --trust -d compute_platform=xpu" in done.stderr
+    assert (
+        " && copier update --trust --defaults --vcs-ref=:current: --data compute_platform=xpu"
+        in done.stderr
+    )
     demo.builds["alternatives"] = {}
     demo.write_builds()
     done = demo.run()

@@ -323,7 +323,9 @@ def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path
     wheels = wheels_of("cpu") | {"packages": {"torch": version_of("cpu")}}
     cpu = {"label": "CPU", "platforms": {HERE: wheels}}
     other = {HERE: {"cpu": {"release": TORCH, **wheels_of("cpu")}}}
-    move = "or type `copier update --defaults --trust -d compute_platform=cpu`"
+    move = (
+        "or type `copier update --trust --defaults --vcs-ref=:current: --data compute_platform=cpu`"
+    )
     for manager, builds, alternatives, remedy in (
         ("uv", {}, other, move),
         ("uv", {"cpu": cpu}, other, move),  # uv.lock has nothing for this system

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from scripts.injections import MOVE
 from scripts.smoke_helpers import Project, fake_driver, load_package
 from scripts.torch_helpers import doctor, patch_torch, pretend_gpus, real_project
 
@@ -16,7 +17,6 @@ with_torch = [
 ]
 NUMBERS = ["NUM-MATMUL", "NUM-CONV", "NUM-GRAD", "TRAIN-STEPS", "NUM-AMP", "NUM-SDPA"]
 OTHERS = ["DATA-WORKERS", "CKPT"]
-MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `./bootstrap.sh`"
 SMALL = """
 import sys
 speed = sys.modules["gpu_smoke.speed_checks"]

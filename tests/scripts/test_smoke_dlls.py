@@ -89,7 +89,11 @@ def image(*names: str) -> bytes:
         (["c10.dll"], "torch_cpu.dll needs c10.dll, which", "virus scanner leave .venv alone."),
         (["python311.dll", "KERNEL32.dll"], "needs python311.dll, which", BOOTSTRAP),
         (["MSVCP140_ATOMIC_WAIT.dll", "uv.dll"], "on this machine, as are 1 more.", "vc_redist"),
-        (["libomp140.x86_64.dll"], "needs libomp140", "-d torch_version=latest`"),
+        (
+            ["libomp140.x86_64.dll"],
+            "needs libomp140",
+            "`copier update --trust --vcs",
+        ),
         (["nvcuda.dll", "api-ms-win-crt-math-l1-1-0.dll", "kernel32.dll"], "", ""),
         ([], "", ""),
     ],

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from scripts.injections import MOVE
 from scripts.smoke_helpers import (
     Project,
     fake_driver,
@@ -20,7 +21,6 @@ def zeros(*shape, device):
 class accelerator:
     device_count = staticmethod(lambda: 0)
 """
-MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `./bootstrap.sh`"
 
 
 @pytest.fixture(scope="session")

@@ -181,6 +181,12 @@ class Choices(_Strict):
 class Policy(_Strict):
     compute_platforms: Choices
     python: Choices
+    also_on_machines: list[str] = ["cpu"]
+
+    @property
+    def on_machines(self) -> list[str]:
+        """The platforms that one machine may have instead of its project's."""
+        return list(dict.fromkeys([*self.compute_platforms.listed(None), *self.also_on_machines]))
 
 
 class Matrix(_Strict):
@@ -220,7 +226,8 @@ class Matrix(_Strict):
     @model_validator(mode="after")
     def _policy_can_be_kept(self) -> Matrix:
         menu, python = self.policy.compute_platforms, self.policy.python
-        _known([*menu.offered, *menu.retired], self.compute_platforms, "policy: compute platform")
+        named = [*menu.offered, *menu.retired, *self.policy.also_on_machines]
+        _known(named, self.compute_platforms, "policy: compute platform")
         for minor in (*python.offered, *python.retired):
             if not re.fullmatch(r"3\.\d+", minor):
                 raise ValueError(f"policy: Python {minor!r} is not one such as '3.12'")

@@ -13,7 +13,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from .places import MACHINERY, StopError, say, update_command
+from .places import MACHINERY, StopError, say
 from .project import FALLBACK, Project, check_system
 from .requirements import one_index
 
@@ -49,12 +49,10 @@ def refusal(project: Project, name: str, platform: str) -> StopError:
     """Why there is no such build of the project's release, and what to do."""
     release, known = project.build["release"], project.alternatives
     works = [n for n, build in project.builds.items() if platform in build["platforms"]]
-    if name in known:
+    if name in project.moves:
         other = known[name]["release"]
-        stays = other.rpartition(".")[0] == release.rpartition(".")[0]  # in the same series
-        answer = f"compute_platform={name}" + ("" if stays else " -d torch_version=latest")
         what = f"{OPTION} {name}: there is such a build of torch {other}, but not of {release}."
-        return StopError(2, what, f"To move the whole project to it: {update_command(answer)}")
+        return StopError(2, what, f"To move the whole project to it: {project.move(name)}")
     names = dict.fromkeys(["auto", *works, *known])
     near = [known for known in names if known.startswith(name)][:3]
     near = near or difflib.get_close_matches(name, names)

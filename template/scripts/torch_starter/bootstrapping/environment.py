@@ -116,7 +116,7 @@ def environment_command(
         return [*uv, "venv", "--no-project", *seed, "--python", request, str(VENV)]
     if not python:
         what = f"No Python {runner.project.requires_python} was found."
-        raise StopError(3, what, get_python(minor, runner.project.pythons))
+        raise StopError(3, what, get_python(minor, runner.project.pythons, runner.project.update))
     if kind == "poetry":
         return [*manager, "env", "use", "--no-interaction", python.executable]
     return venv_command(python, VENV)

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from .choice import why_no_fallback
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
-from .places import LOG, ROOT, TYPED, WINDOWS, StopError, update_command
-from .project import Project
+from .places import LOG, ROOT, TYPED, WINDOWS, StopError
+from .project import FALLBACK, Project
 from .settings import settings_advice
 from .system import get_python
 
@@ -141,14 +141,15 @@ def index_advice(
         return what, f"Mend the proxy setting, or take it away (`{word}`), then run this again."
     if not project.build["index_url"] or not trouble:
         return what, CHECK
-    mirror = update_command("pytorch_index_url=https://mirror.example/whl")
+    mirror = project.update("--data pytorch_index_url=https://mirror.example/whl")
     whole = f"For the whole project, name a mirror of it:\n  {mirror}"
     if why := why_no_fallback(project, platform):
         what = f"{trouble.what}, and PyPI's own wheels would not do: {why}."
         return what, f"{whole}\nOr: {CHECK}"
     alone = f"To go on with PyPI's own wheels, on this machine alone:\n  {TYPED} --fallback pypi"
-    pypi = f"or move it to PyPI's own wheels:\n  {update_command('compute_platform=pypi')}"
-    return what, "\n".join([alone, whole, pypi, f"Or: {CHECK}"])
+    if FALLBACK in project.moves:
+        whole += f"\nor move it to PyPI's own wheels:\n  {project.move(FALLBACK)}"
+    return what, f"{alone}\n{whole}\nOr: {CHECK}"
 
 
 def beside_settings(
@@ -184,10 +185,9 @@ def no_json_advice(title: str) -> tuple[str, str]:
 
 def no_download(project: Project, title: str) -> tuple[str, str]:
     """What to say where uv was to get a Python, and could not."""
-    minor = project.python
-    todo = get_python(minor, project.pythons)
+    todo = get_python(project.python, project.pythons, project.update)
     todo += "\nOr name a mirror of uv's Pythons: UV_PYTHON_INSTALL_MIRROR"
-    return f"uv could not download Python {minor}: {title} failed.", todo
+    return f"uv could not download Python {project.python}: {title} failed.", todo
 
 
 def certificate_advice(failed: str, tool: str) -> tuple[str, str]:

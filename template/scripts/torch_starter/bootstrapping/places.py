@@ -45,11 +45,20 @@ def display(command: list[str]) -> str:
     return shlex.join(command)
 
 
-def update_command(answer: str) -> str:
-    """How to change an answer of the template: Copier wants the project to be under git."""
+def copier_update(answers_file: str = "") -> str:
+    """The command that updates the project; `answers_file` is named if it has a name of its own."""
+    named = f" --answers-file {display([answers_file])}" if answers_file else ""
+    return f"copier update --trust{named} --defaults"
+
+
+def update_command(answers_file: str, answers: str) -> str:
+    """How to change answers of the template: Copier wants the project to be under git.
+
+    `answers`: options that torch_builds.json has; they hold for the template's version as it is.
+    """
     tracked = any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents))
     first = "" if tracked else "git init && git add --all && git commit -m Start && "
-    return f"{first}copier update --defaults --trust -d {answer}"
+    return f"{first}{copier_update(answers_file)} --vcs-ref=:current: {answers}"
 
 
 def venv_python(folder: Path) -> str:

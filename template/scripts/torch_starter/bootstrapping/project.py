@@ -5,17 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, update_command
+from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, copier_update, update_command
 from .system import Python, locale_encoding, satisfies
 
 # What a manager must be, and the key in pyproject.toml that may narrow it.
 MANAGERS = {"uv": (">=0.8", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
 
 SCHEMA = 2  # of torch_builds.json
-UPDATE = "copier update --trust --defaults"
 FALLBACK = "pypi"  # the build that needs no index but the usual one
 
 # What torch_builds.json leaves out of a build, and of its wheels for a platform.
@@ -38,6 +38,8 @@ class Project(NamedTuple):
     compute_platform: str
     builds: dict[str, Any]
     alternatives: dict[str, Any]
+    moves: Mapping[str, str] = {}  # by compute platform, the options of Copier that take it there
+    answers_file: str = ""  # of Copier, where it has a name of its own
     pythons: tuple[str, ...] = ()  # for which the template would give it the same torch
     machine_build: str = ""  # what .venv is for, where it is not the project's own build
     fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
@@ -74,6 +76,14 @@ class Project(NamedTuple):
             digest.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
         return digest.hexdigest()
 
+    def update(self, answers: str) -> str:
+        """How to change answers of the template."""
+        return update_command(self.answers_file, answers)
+
+    def move(self, name: str) -> str:
+        """How to move the whole project to another compute platform that it can have."""
+        return self.update(self.moves[name])
+
     def misfit(self, python: Python) -> str:
         """Why the project cannot use this Python; empty if it can."""
         if not satisfies(python.version, self.requires_python):
@@ -92,13 +102,23 @@ def load_project() -> Project:
         answers = [data[key] for key in ("package_manager", "python", "requires_python")]
         if data["schema"] != SCHEMA:
             what = f"{BUILDS} has schema {data['schema']!r}, these scripts read {SCHEMA}."
-            raise StopError(2, what, f"Bring both to one version of the template: {UPDATE}")
+            command = copier_update(data.get("answers_file", ""))
+            raise StopError(2, what, f"Bring both to one version of the template: {command}")
         if answers[0] not in ("uv", "poetry", "pip") or type(answers[2]) is not str:
             raise ValueError("unknown package_manager or requires_python")
         builds = {key: whole(build, data) for key, build in data["builds"].items()}
         others = alternatives(data, builds)
-        pythons = tuple(data.get("pythons", ()))
-        project = Project(answers[0], answers[1], answers[2], name, builds, others, pythons)
+        project = Project(
+            answers[0],
+            answers[1],
+            answers[2],
+            name,
+            builds,
+            others,
+            moves=dict(data.get("moves", {})),
+            answers_file=data.get("answers_file", ""),
+            pythons=tuple(data.get("pythons", ())),
+        )
         for other, build in builds.items():
             if "label" not in build:
                 raise ValueError(f"the build {other} is incomplete")
@@ -150,12 +170,15 @@ def check_system(project: Project, platform: str) -> None:
     if platform in project.build["platforms"]:
         return
     have = ", ".join(project.build["platforms"])
-    others = [k for k, other in project.alternatives.items() if platform in other["platforms"]]
+    others = [
+        name
+        for name, other in project.alternatives.items()
+        if platform in other["platforms"] and name in project.moves
+    ]
     todo = "No other compute platform of this project has them: use another machine."
     if others:
         best = next((name for name in ("cpu", "pypi") if name in others), others[0])
-        move = update_command(f"compute_platform={best}")
-        todo = f"Here work {', '.join(others)}: {move}"
+        todo = f"Here work {', '.join(others)}: {project.move(best)}"
     alone = [k for k, build in project.builds.items() if platform in build["platforms"]]
     if alone and project.manager != "uv":  # whose lock file has nothing for this system
         name = "cpu" if "cpu" in alone else alone[0]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .places import ROOT, StopError, update_command
+from .places import ROOT, TYPED, StopError
 from .project import Project, normal
 
 Table = dict[str, Any]
@@ -49,9 +49,10 @@ def one_index(project: Project) -> str:
         what = (
             f"{project.lock.name} has packages from {names}, which must not be mixed up: no build"
         )
-        todo = (
-            f"Give it to the project: {update_command(f'compute_platform={project.machine_build}')}"
-        )
+        name = project.machine_build
+        todo = f"Let the project's own build be used here: {TYPED}"
+        if name in project.moves:
+            todo = f"Give it to the project: {project.move(name)}"
         raise StopError(2, f"{what} for this machine alone can be installed.", todo)
     return found[0] if found and project.manager == "poetry" else ""
 

@@ -7,11 +7,11 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .places import ROOT, VENV, WINDOWS, StopError, say, update_command
+from .places import ROOT, VENV, WINDOWS, StopError, say
 
 OS_RELEASE = Path("/etc/os-release")
 UV = "Install uv, which gets the Python (https://docs.astral.sh/uv), and run this again."
@@ -54,17 +54,18 @@ def install_python(minor: str, system: Collection[str]) -> str:
     return UV
 
 
-def get_python(minor: str, others: Collection[str]) -> str:
+def get_python(minor: str, others: Collection[str], update: Callable[[str], str]) -> str:
     """What to do where there is no Python of this minor.
 
     `others`: minors for which the project would get the same torch.
+    `update`: how to change answers of the template.
     """
     install = install_python(minor, this_system())
     todo = f"{install}\nOr name one: --python /path/to/python{minor}"
     here = "{}.{}".format(*sys.version_info)
     if here in others and here != minor:
-        update = update_command(f"python_version={here}")
-        todo += f"\nOr make this a project for Python {here}, which is here:\n  {update}"
+        command = update(f"--data python_version={here}")
+        todo += f"\nOr make this a project for Python {here}, which is here:\n  {command}"
     return todo
 
 

@@ -16,10 +16,11 @@ from .machine import (
     REDISTRIBUTABLE,
     RELOAD,
     SLOW,
+    SWITCH,
 )
 
 MOVE = f"`{BOOTSTRAP} {OPTION} ...` for this machine, or for the whole project "
-MOVE += "`copier update --defaults --trust -d compute_platform=...`, as the smoke test says."
+MOVE += f"`{SWITCH}`, as the smoke test says."
 SLOWED = "Heat, a limit on power, or another's work slows the GPU."
 OPTIONAL = "Without a GPU, PyPI's wheels compute on the CPU, which is worth a warning."
 WINDOWS_PYPI = "A warning: it cannot use the GPU that is here, as PyPI's for Windows."

@@ -14,14 +14,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from .machine import BOOTSTRAP, REDISTRIBUTABLE, repair
+from .machine import BOOTSTRAP, REDISTRIBUTABLE, SWITCH, repair
 
 VIRTUAL = ("api-ms-win-", "ext-ms-win-")  # names that Windows maps to DLLs of its own
 DRIVER = ("nvcuda.dll",)  # of NVIDIA's driver, which DRV-LIBCUDA looks for
 IMPORTS = 1  # index of the data directory of imports
 ENTRY = 20  # bytes of an entry of the table of imports
 RUNTIME = ("vcruntime", "msvcp", "concrt", "vcomp")  # DLLs of the Visual C++ Redistributable
-NEWER = f"type `copier update --defaults --trust -d torch_version=latest` and then `{BOOTSTRAP}`."
 
 
 class NoDllError(ValueError):
@@ -124,7 +123,7 @@ def trouble(folder: Path, search: Iterable[Path]) -> tuple[str, str] | None:
     if name.startswith(RUNTIME):
         return problem, REDISTRIBUTABLE
     if name.startswith("libomp140"):
-        return problem, f"Move to a torch that brings it: {NEWER}"
+        return problem, f"Choose a torch that brings it: type `{SWITCH}` and then `{BOOTSTRAP}`."
     if name.startswith("python"):  # torch is for another one
         return problem, repair()
     return problem, f"Let the virus scanner leave .venv alone. {repair()}"

@@ -19,6 +19,7 @@ from .machine import (
     BUILDS,
     NAMES,
     ROOT,
+    SWITCH,
     UNSET_COMMAND,
     WINDOWS,
     Machine,
@@ -33,7 +34,7 @@ from .machine import (
 CHECKS: dict[str, CheckFunction] = {}
 PINS_EDITED = "pyproject.toml asks for another torch than scripts/torch_builds.json: undo that "
 PINS_EDITED += "edit (`git diff HEAD -- pyproject.toml` may show it), or move both by "
-PINS_EDITED += "`copier update --defaults --trust -d torch_version=...`."
+PINS_EDITED += f"`{SWITCH}`."
 
 
 @check(CHECKS, "PY-VERSION")

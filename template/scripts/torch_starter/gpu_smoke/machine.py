@@ -41,6 +41,18 @@ def machine_build() -> tuple[str, str]:
     return name, reason if name == PYPI else ""
 
 
+def answers_file() -> str:
+    """Where the template's answers are, by torch_builds.json, which says it if it is unusual."""
+    try:
+        return str(json.loads(BUILDS.read_text(encoding="utf-8"))["answers_file"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return USUAL_ANSWERS
+
+
+USUAL_ANSWERS = ".copier-answers.yml"
+ANSWERS = answers_file()
+NAMED = "" if ANSWERS == USUAL_ANSWERS else f' --answers-file "{ANSWERS}"'
+COPIER = f"copier update --trust{NAMED}"
 MADE_FOR, STANDS_IN = machine_build()
 AGAIN = f"{BOOTSTRAP} {FALLBACK if STANDS_IN else OPTION} {MADE_FOR}" if MADE_FOR else BOOTSTRAP
 RECREATE = f"Type `{AGAIN} --recreate`."
@@ -51,7 +63,8 @@ REBOOT = "Reboot; in a container, start a new container."
 RELOAD = "Type `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`, or reboot."
 FABRIC = "Type `sudo systemctl restart nvidia-fabricmanager`."
 COMPAT = "Take the compat folder out of LD_LIBRARY_PATH."
-UPDATE = "Type `copier update --trust --defaults`, which brings both to one version."
+UPDATE = f"Type `{COPIER} --defaults`, which brings both to one version."
+SWITCH = f"{COPIER} --vcs-ref=:current:"  # it asks what the project is to be
 RESTORE = "Type `git checkout HEAD -- scripts/torch_builds.json`."
 FAULTY = f"Type `{AGAIN} --recreate`, and reboot; if it stays, the hardware is faulty."
 REDISTRIBUTABLE = "Install https://aka.ms/vc14/vc_redist.x64.exe; without the right to, add the "
@@ -91,6 +104,7 @@ class Machine:
     own: str = ""  # the project's own compute platform, where .venv was made for another one
     stands_in: str = ""  # why PyPI's wheels stand in for that, where nobody asked for them
     ready: tuple[str, ...] = ()  # the builds that this machine alone can have instead
+    moves: dict[str, str] = field(default_factory=dict)  # Copier's options to those of the project
     accelerator: str = "cpu"  # what to test: a key of NAMES
     auto: bool = False  # the CPU will do where there is no such device
     torch: dict[str, str] = field(default_factory=dict)  # see installed_torch
@@ -210,13 +224,14 @@ class Machine:
         if name == self.own:
             return f"type `{BOOTSTRAP}` for the project's own build, {name}"
         release = self.alternatives[name]["release"]
-        update = f"copier update --defaults --trust -d compute_platform={name}"
+        here = f"type `{BOOTSTRAP} {OPTION} {name}`"
+        if name not in self.moves:
+            return here
+        update = f"`{COPIER} --defaults --vcs-ref=:current: {self.moves[name]}`"
         if name in self.ready:
-            here = f"type `{BOOTSTRAP} {OPTION} {name}`"
-            return f"{here}, or for the whole project `{update}` and then `{BOOTSTRAP}`"
-        if release == self.release:
-            return f"type `{update}` and then `{BOOTSTRAP}`"
-        return f"type `{update} -d torch_version=latest` (torch {release}) and then `{BOOTSTRAP}`"
+            return f"{here}, or for the whole project {update} and then `{BOOTSTRAP}`"
+        other = f" (torch {release})" if release != self.release else ""
+        return f"type {update}{other} and then `{BOOTSTRAP}`"
 
 
 # What nvmlInit returns where its library is there and nothing else: driver not loaded, not found.
@@ -308,11 +323,11 @@ def read_machine(builds_file: Path) -> Machine:
     beyond = project.get("alternatives", {}).get(here, {})
     others = {name: {**NO_WHEELS, **row} for name, row in beyond.items() if name not in builds}
     others |= {name: {**row, "release": project["release"]} for name, row in rows.items() if row}
-    others = {name: others[name] for name in sorted(others) if name != mine}
-
     # uv.lock has nothing for a system that the project's own build has no wheels for.
     locked_out = project["package_manager"] == "uv" and not rows[own]
     ready = [] if locked_out else [name for name in others if name in builds and name != own]
+    reach = {own, *ready, *project.get("moves", {})} - {mine}
+    others = {name: others[name] for name in sorted(others) if name in reach}
 
     def nearness(name: str) -> tuple[bool, list[int], list[int]]:
         release, driver = others[name]["release"], others[name]["minimum_driver"] or ""
@@ -328,6 +343,7 @@ def read_machine(builds_file: Path) -> Machine:
         own="" if mine == own else own,
         stands_in="" if mine == own else STANDS_IN,
         ready=tuple(ready),
+        moves=project.get("moves", {}),
         alternatives={name: others[name] for name in sorted(others, key=nearness, reverse=True)},
     )
 

@@ -21,7 +21,7 @@ from urllib.parse import quote
 from .catalogue import CATALOGUE
 from .check import COLOURS, Check, Result, one_line, run_child, tell
 from .driver_checks import amd_facts, nvidia_facts
-from .machine import ROOT, WINDOWS, Machine, in_container
+from .machine import ANSWERS, ROOT, WINDOWS, Machine, in_container
 
 BOLD = 1
 WIDEST, NARROWEST = 100, 60  # columns; below the second, texts have lines of their own
@@ -206,7 +206,7 @@ def project(machine: Machine) -> Iterator[str]:
     yield f"tested for: {machine.accelerator}{', or the CPU' * machine.auto}"
     yield f"wheels: {json.dumps(machine.wheels, indent=2)}"
     with suppress(OSError):  # the rest of the answers is the owner's
-        answers = (ROOT / ".copier-answers.yml").read_text(encoding="utf-8").splitlines()
+        answers = (ROOT / ANSWERS).read_text(encoding="utf-8").splitlines()
         yield from (line for line in answers if line.startswith("_"))
     files = ("uv.lock", "poetry.lock", "poetry.toml", "requirements", ".venv")
     there = [name for name in files if (ROOT / name).exists()]
