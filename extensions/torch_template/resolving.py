@@ -80,6 +80,19 @@ def same_release(matrix: Matrix, build: Build) -> list[Build]:
     ]
 
 
+def same_pythons(matrix: Matrix, build: Build) -> list[str]:
+    """The Python minors on offer for which a project would get the release that it has."""
+    found = {
+        minor: find_build(matrix, replace(build.asked, python=minor))
+        for minor in matrix.policy.python.listed(None)
+    }
+    return [
+        minor
+        for minor, other in found.items()
+        if other and (other.torch, other.versions) == (build.torch, build.versions)
+    ]
+
+
 def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
     release = matrix.releases[torch]
     name = asked.compute_platform

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import yaml
@@ -45,7 +44,7 @@ from .menus import (
     why_not,
 )
 from .reasons import Unfit, resolve
-from .resolving import alternatives, find_build, same_release
+from .resolving import alternatives, same_pythons, same_release
 from .torch_builds import torch_builds
 
 
@@ -239,21 +238,9 @@ class TemplateGlobals:
             build,
             same_release(self._matrix, build),
             alternatives(self._matrix, build.asked),
-            self._pythons(build),
+            same_pythons(self._matrix, build),
             context["pytorch_index_url"],
         )
-
-    def _pythons(self, build: Build) -> list[str]:
-        """The Python minors on offer for which the project would get the release that it has."""
-        found = {
-            minor: find_build(self._matrix, replace(build.asked, python=minor))
-            for minor in self._matrix.policy.python.listed(None)
-        }
-        return [
-            minor
-            for minor, other in found.items()
-            if other and (other.torch, other.versions) == (build.torch, build.versions)
-        ]
 
     @staticmethod
     @pass_context

@@ -2,87 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 
 import pytest
 
-from matrix.doctored import MANAGERS, data
-from torch_template.build import Asked, Build
-from torch_template.matrix.facts import COMPANIONS, all_series
-from torch_template.matrix.model import Matrix
-from torch_template.menus import (
-    Choice,
-    compute_platform_choices,
-    python_choices,
-    torch_package_choices,
-    torch_version_choices,
-    why_not,
-)
-from torch_template.moves import notes, switch
-from torch_template.resolving import alternatives, find_build
-
-POLICIES = ["as shipped", "without cpu", "with retirements"]
-FIELDS = {
-    "python_version": "python",
-    "compute_platform": "compute_platform",
-    "torch_version": "torch",
-    "torch_packages": "packages",
-}
-
-
-@cache
-def with_policy(name: str) -> Matrix:
-    """The shipped facts, under one of the policies."""
-    facts = data()
-    policy = facts["policy"]
-    if name == "without cpu":
-        policy["compute_platforms"] |= {"offered": ["cu130", "cu126"], "default": "cu130"}
-    if name == "with retirements":
-        retired = {"cu118": "cu126", "cu121": "cu126", "rocm6.4": "cpu"}
-        policy["compute_platforms"]["retired"] = retired
-        policy["python"]["retired"] = {"3.10": "3.14", "3.11": "3.13"}
-    return Matrix.model_validate(facts)
-
-
-def projects(matrix: Matrix) -> Iterator[Build]:
-    """The build of every project that there can be, also of those that have what is retired."""
-    menus = matrix.policy
-    for manager in MANAGERS:
-        for python in menus.python.offered:
-            for name in {*menus.compute_platforms.offered, *menus.compute_platforms.retired}:
-                for torch in ("latest", *all_series(matrix)):
-                    asked = Asked(manager, python, name, torch, COMPANIONS)
-                    if build := find_build(matrix, asked):
-                        had = tuple(one for one in COMPANIONS if one in build.versions)
-                        yield replace(build, asked=replace(asked, packages=had))
-
-
-def follow(asked: Asked, command: str) -> Asked:
-    """The answers of a project after a command."""
-    words = shlex.split(command)
-    assert words[:4] == ["copier", "update", "--trust", "--defaults"]
-    given = [words[n + 1] for n, word in enumerate(words) if word == "--data"]
-    for answer in given:
-        question, _, value = answer.partition("=")
-        packages = tuple(one for one in value.strip("[]").split(", ") if one)
-        changed = {FIELDS[question]: packages if question == "torch_packages" else value}
-        asked = replace(asked, **changed)  # type: ignore[arg-type]
-    assert given, command
-    return asked
-
-
-def refusals(matrix: Matrix, old: Asked, new: Asked) -> list[str]:
-    """Why an update to these answers would stop, question by question, as Copier asks them."""
-    menus: list[tuple[list[Choice], object]] = [
-        (python_choices(matrix, old.python), new.python),
-        (compute_platform_choices(matrix, new, old.compute_platform), new.compute_platform),
-        (torch_version_choices(matrix, new), new.torch),
-        *((torch_package_choices(matrix, new), package) for package in new.packages),
-    ]
-    return [sentence for choices, value in menus if (sentence := why_not(choices, value))]
+from matrix.moving import POLICIES, follow, projects, refusals, with_policy
+from torch_template.moves import answers, command, notes, switch
+from torch_template.resolving import alternatives
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -93,10 +19,26 @@ def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str) -> N
         others = alternatives(matrix, build.asked)
         said = [line.strip() for note in notes(matrix, build, others) for line in note.split("\n")]
         printed = [line for line in said if line.startswith("copier ")]
-        printed += [line for line in [switch(build, others)] if line]
-        for command in printed:
-            new = follow(build.asked, command)
+        printed += [switch(build, others)] if others else []
+        for one in printed:
+            new = follow(build.asked, one)
             assert new != build.asked
-            assert refusals(matrix, build.asked, new) == [], (build.asked, command)
+            assert refusals(matrix, build.asked, new) == [], (build.asked, one)
             commands += 1
     assert commands > 200
+
+
+def test_a_project_with_another_answers_file_is_told_of_it() -> None:
+    matrix = with_policy("as shipped")
+    build = next(projects(matrix))
+    other = alternatives(matrix, build.asked)[0]
+    for name, said in {
+        ".copier-answers.yml": "",
+        ".copier-answers.torch.yml": " --answers-file .copier-answers.torch.yml",
+        "my answers.yml": ' --answers-file "my answers.yml"',
+    }.items():
+        mine = replace(build, asked=replace(build.asked, answers_file=name))
+        update = f"copier update --trust{said} --defaults"
+        assert command(mine, other) == f"{update} {answers(build, other)}"
+        assert switch(mine, [other]).startswith(f"{update} --vcs-ref=:current: ")
+        assert switch(mine, []) == f"copier update --trust{said} --vcs-ref=:current:"

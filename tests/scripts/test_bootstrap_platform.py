@@ -147,8 +147,8 @@ def test_auto_without_a_driver_asks_nvidia_smi_and_else_takes_the_cpu(tmp_path: 
         (
             "cu118",
             f"--compute-platform cu118: there is such a build of torch 2.7.1, but not of {TORCH}.",
-            "copier update --trust --defaults --vcs-ref=:current: --data compute_platform=cu118 --data"
-            " torch_version=latest",
+            "copier update --trust --defaults --vcs-ref=:current: --data compute_platform=cu118 "
+            "--data torch_version=latest",
         ),
         (
             "xpu",

@@ -149,7 +149,7 @@ def alternatives(data: dict[str, Any], builds: dict[str, Any]) -> dict[str, Any]
     for name, build in builds.items():
         rows = build["platforms"].items()
         moves = {key: row for key, row in rows if not row.get("machine_only")}
-        if name != data["compute_platform"]:
+        if name in data.get("moves", {}):
             found[name] = {"release": build["release"], "platforms": moves}
     for platform, others in data.get("alternatives", {}).items():
         for name, row in others.items():
@@ -170,11 +170,7 @@ def check_system(project: Project, platform: str) -> None:
     if platform in project.build["platforms"]:
         return
     have = ", ".join(project.build["platforms"])
-    others = [
-        name
-        for name, other in project.alternatives.items()
-        if platform in other["platforms"] and name in project.moves
-    ]
+    others = [k for k, other in project.alternatives.items() if platform in other["platforms"]]
     todo = "No other compute platform of this project has them: use another machine."
     if others:
         best = next((name for name in ("cpu", "pypi") if name in others), others[0])
