@@ -33,7 +33,7 @@ from .places import (
     venv_python,
 )
 from .project import FALLBACK, Project, check_system, load_project
-from .runner import Runner, guarded
+from .runner import Runner, end_children_with_this_process, guarded
 from .system import (
     Python,
     activation,
@@ -60,17 +60,19 @@ def smoke_test(runner: Runner) -> None:
 
 def run_visibly(runner: Runner, command: list[str]) -> int:
     """Run the smoke test as it is."""
-    return subprocess.run(command, check=False, **runner.common).returncode
+    with runner.child(command) as child:
+        return child.wait()
 
 
 def run_quietly(runner: Runner, command: list[str]) -> int:
     """Run the smoke test, and show its verdict and what is no `pass` and no `skip`."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     pipes.update(encoding="utf-8", errors="replace")
-    done = subprocess.run(command, check=False, **pipes, **runner.common)
-    rows = re.sub(r"^  (?:pass|skip)  .*\n(?: {8}.*\n)*", "", done.stdout, flags=re.MULTILINE)
+    with runner.child(command, **pipes) as child:
+        said, _ = child.communicate()
+    rows = re.sub(r"^  (?:pass|skip)  .*\n(?: {8}.*\n)*", "", said, flags=re.MULTILINE)
     print(re.sub(r"\n+", "\n", rows), end="", flush=True)
-    return done.returncode
+    return child.returncode
 
 
 def note_reason(fallback: str) -> None:
@@ -197,6 +199,7 @@ def main(description: str) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows may not know a path's letters
             stream.reconfigure(errors="backslashreplace")
+    end_children_with_this_process()
     try:
         bootstrap(parse_options(description, sys.argv[1:]))
     except StopError as stop:
