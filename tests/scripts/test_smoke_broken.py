@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import bound_by_rights
 from scripts.smoke_helpers import HERE, MINOR, QUICK, TORCH, Project, version_of, wheels_of
 
 GOOD_START = "from .version import __version__\n"
@@ -338,3 +339,24 @@ def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path
         assert outcome.code == 3
         assert "XPU has no torch wheels for" in outcome["TORCH-BUILD"]["message"]
         assert remedy in outcome["TORCH-BUILD"]["remedy"]
+
+
+def test_a_folder_that_may_not_be_read_and_a_folder_that_is_gone_are_no_failure(
+    project: Project, tmp_path: Path
+) -> None:
+    project.add_stub_torch("", "1.0+cpu")
+    (project.root / "pyproject.toml").write_text("# d\u00e9j\u00e0", encoding="latin-1")
+    private, gone = project.root / "private", tmp_path / "gone"
+    for folder in (private, gone):
+        folder.mkdir()
+    private.chmod(0)
+    env = {**project.env, "LD_LIBRARY_PATH": str(private / "lib"), "CUDA_HOME": str(private / "x")}
+    checks = ["--only", "PY-SHADOW", "--only", "ENV-VARS", "--only", "TORCH-BUILD"]
+    script = ["/bin/sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh"]
+    command = [*bound_by_rights(), *script, *project.command(*checks, "--device", "cuda")]
+    done = subprocess.run(command, cwd=gone, env=env, capture_output=True, encoding="ascii")
+    private.chmod(0o700)
+    assert "The check ended in" not in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "CUDA_HOME" in done.stdout
+    assert "Its commands are for the folder" in done.stdout

@@ -20,6 +20,7 @@ from .places import (
     VENV,
     WINDOWS,
     StopError,
+    read,
     say,
     venv_python,
 )
@@ -29,6 +30,7 @@ from .system import (
     Python,
     get_python,
     install_ensurepip,
+    pyenv_pythons,
     satisfies,
     this_system,
     warn_of_surroundings,
@@ -50,7 +52,7 @@ def find_manager(runner: Runner, base: Python) -> list[str]:
     """The command of uv or Poetry: from PATH, else from its own environment in .tools."""
     name = runner.project.manager
     specifier, key = MANAGERS[name]
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    text = read(ROOT / "pyproject.toml")
     narrower = re.search(rf'^{key}\s*=\s*"([^"]+)"', text, re.MULTILINE)
     specifier += f",{narrower[1]}" if narrower else ""
     home = TOOLS / name
@@ -80,9 +82,7 @@ def find_python(runner: Runner, running: Python, uv: list[str]) -> Python | None
         return running
     commands = [["py", f"-{minor}"]] if WINDOWS else []
     commands += [[runner.which(name)] for name in (f"python{minor}", "python3", "python")]
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    for folder in sorted(pyenv.glob(f"{minor}.*")):
-        commands.append([str(folder / ("python.exe" if WINDOWS else "bin/python"))])
+    commands += [[path] for path in pyenv_pythons(minor)]
     if uv:
         wanted = runner.project.requires_python
         commands.append([runner.ask([*uv, "python", "find", "--no-project", wanted]) or ""])
@@ -142,7 +142,10 @@ def made_elsewhere() -> bool:
     named = re.search(line, text, re.MULTILINE)
     if not named:
         return False
-    return not Path(named[2]).exists() or not VENV.samefile(named[2])
+    try:
+        return not VENV.samefile(named[2])
+    except OSError:  # it is gone, or somebody else's
+        return True
 
 
 def reopen_stamp() -> None:

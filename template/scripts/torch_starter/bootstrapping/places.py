@@ -52,6 +52,27 @@ def update_command(answer: str) -> str:
     return f"{first}copier update --defaults --trust -d {answer}"
 
 
+def elsewhere() -> bool:
+    """Whether this runs in another folder than the project's, or in one that is gone."""
+    try:
+        return Path.cwd() != ROOT
+    except FileNotFoundError:
+        return True
+
+
+def read(file: Path) -> str:
+    """The text of a file of the project; Stop if it is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise StopError(2, f"{file} is not in UTF-8.", f"Save it so, or {restore(file)}") from None
+
+
+def restore(file: Path) -> str:
+    """How to get a file of the project back."""
+    return f"restore it: git checkout HEAD -- {file.relative_to(ROOT).as_posix()}"
+
+
 def venv_python(folder: Path) -> str:
     """The interpreter of a virtual environment."""
     return str(folder / ("Scripts/python.exe" if WINDOWS else "bin/python"))

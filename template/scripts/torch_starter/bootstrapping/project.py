@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, update_command
+from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, read, restore, update_command
 from .system import Python, locale_encoding, satisfies
 
 # What a manager must be, and the key in pyproject.toml that may narrow it.
@@ -111,6 +112,24 @@ def load_project() -> Project:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StopError(2, f"{BUILDS} cannot be used: {error!r}.", todo) from None
     return project
+
+
+def check_pyproject() -> None:
+    """Stop if pyproject.toml is not what every manager can read."""
+    file, back = ROOT / "pyproject.toml", restore(ROOT / "pyproject.toml")
+    try:
+        text = read(file)
+        if text.startswith("\ufeff"):  # uv reads it; Python's own reader, and so all others, do not
+            what = f"{file} begins with a byte order mark, which not all tools can read."
+            raise StopError(2, what, f"Save it as UTF-8 without one, or {back}")
+        if sys.version_info >= (3, 11):
+            import tomllib
+
+            tomllib.loads(text)
+    except FileNotFoundError:
+        raise StopError(2, f"{file} is missing.", f"R{back[1:]}") from None
+    except ValueError as error:
+        raise StopError(2, f"{file} is no TOML: {error}.", f"Mend it, or {back}") from None
 
 
 def whole(build: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:

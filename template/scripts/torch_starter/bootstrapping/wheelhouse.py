@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .places import ROOT, VENV, StopError, display, venv_python
+from .places import ROOT, VENV, StopError, display, read, venv_python
 from .project import MANAGERS, Project, normal
 
 # What pip, uv and uv's cache say of a package that they do not have.
@@ -124,7 +124,7 @@ def torch_pages(project: Project) -> list[str]:
 
 def build_requirements() -> list[str]:
     """What pyproject.toml asks for to build the project itself."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    text = read(ROOT / "pyproject.toml")
     table = re.search(r"^\[build-system\]$(.*?)^(?:\[|\Z)", text, re.MULTILINE | re.DOTALL)
     listed = re.search(r"^requires\s*=\s*\[([^\]]*)\]", table[1] if table else "", re.MULTILINE)
     found = re.findall(r"[\"']([^\"']+)[\"']", listed[1]) if listed else []
