@@ -13,6 +13,7 @@ from .installation import install, install_offline
 from .locking import restore_lock
 from .places import (
     LOCK_BEFORE,
+    LOG,
     ROOT,
     STAMP,
     TOOLS,
@@ -36,6 +37,8 @@ from .system import (
     warn_of_surroundings,
 )
 from .wheelhouse import no_index
+
+SITE = "Lib/site-packages" if WINDOWS else "lib/python3*/site-packages"  # of an environment
 
 
 def venv_command(python: Python, folder: Path) -> list[str]:
@@ -70,6 +73,18 @@ def find_manager(runner: Runner, base: Python) -> list[str]:
     pip = [venv_python(home), "-m", "pip", "install"]
     runner.run(f"installing {name} into it", [*pip, name + specifier])
     return own
+
+
+def check_workspace(runner: Runner, uv: list[str]) -> None:
+    """Stop if this project is a part of another one to uv, which then fills the other's .venv."""
+    whole = runner.ask([*uv, "workspace", "dir"])  # an older uv does not tell
+    if not whole or ROOT.samefile(whole):
+        return
+    what = f"To uv, this project is a part of the workspace {whole}, which has one .venv for all."
+    part = Path(os.path.relpath(ROOT.resolve(), Path(whole).resolve())).as_posix()
+    where = f"[tool.uv.workspace] of {Path(whole, 'pyproject.toml')}"
+    todo = f'Let it stand on its own, then run this again: in {where}\n  exclude = ["{part}"]'
+    raise StopError(2, what, todo)
 
 
 # --- .venv, and its stamp
@@ -198,9 +213,20 @@ def replaced(runner: Runner) -> bool:
 def has_build(runner: Runner) -> bool:
     """Whether .venv has the packages of the build: somebody may have put others there, or none."""
     packages = runner.project.build["platforms"][runner.platform]["packages"]
-    site = "Lib/site-packages" if WINDOWS else "lib/python3*/site-packages"
     names = (f"{name}-{version}" for name, version in packages.items())
-    return all(any(VENV.glob(f"{site}/{name}.dist-info")) for name in names)
+    return all(any(VENV.glob(f"{SITE}/{name}.dist-info")) for name in names)
+
+
+def check_filled(runner: Runner) -> None:
+    """Stop if a manager ended well, and torch is not in .venv: a setting can send it elsewhere."""
+    names = runner.project.build["platforms"][runner.platform]["packages"]
+    if not any(any(VENV.glob(f"{SITE}/{name}-*.dist-info")) for name in names):
+        manager = runner.project.manager
+        what = f"{manager} ended well, but {next(iter(names))} is not in {VENV}."
+        todo = f"Take away what tells {manager} to install less, or elsewhere, then run this again"
+        found = [name for name in os.environ if name.startswith(f"{manager.upper()}_")]
+        settings = ", ".join(sorted(found)) or f"settings in a file of {manager}"
+        raise StopError(5, what, f"{todo}: {settings}.\nThe whole output is in {LOG}.")
 
 
 def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) -> None:
@@ -213,6 +239,8 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         restore_lock(runner.project.lock)
         reopen_stamp()
     manager = find_manager(runner, named or running) if kind != "pip" else []
+    if kind == "uv":
+        check_workspace(runner, manager)
     needs_pip = runner.project.installer == "pip"
     if needs_pip and not rebuild and not runner.ask([venv_python(VENV), "-m", "pip", "-V"]):
         rebuild = "it has no pip"
@@ -231,6 +259,7 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
     (install_offline if runner.options.offline else install)(runner, manager)
     made = None if dry_run else runner.probe([venv_python(VENV)])
     if made:
+        check_filled(runner)
         write_stamp(**begun_for, inputs=runner.project.fingerprint(made))
 
 

@@ -39,7 +39,8 @@ from .wheelhouse import offline_settings, what_it_lacks
 # These send packages elsewhere, or make a Python load another one's modules. Index settings stay.
 REDIRECTIONS = (
     "PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__ VIRTUAL_ENV "
-    "CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_TORCH_BACKEND UV_WORKING_DIR"
+    "CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_TORCH_BACKEND UV_WORKING_DIR "
+    "UV_WORKING_DIRECTORY"
 )
 SETTINGS = {
     "PIP_USER": "0",  # stronger than `user = true` in a pip.conf
