@@ -104,7 +104,9 @@ def fill_commands(project: Project) -> list[str]:
     freeze = [*(["uv", "pip"] if uv else pip), "freeze", "--exclude-editable"]
     locked = f"{display(freeze + ([] if uv else ['--all', '--exclude', 'pip']))} > locked.txt"
     if uv and own:
-        export = ["uv", "export", "--frozen", "--no-emit-project", "--quiet"]
+        # With hashes, pip wants one for each package, and not every index has them; those that
+        # uv.lock has are compared when uv installs.
+        export = ["uv", "export", "--frozen", "--no-emit-project", "--no-hashes", "--quiet"]
         locked = "" if project.lock.exists() else "uv lock && "
         locked += display([*export, "--output-file", "locked.txt"])
     exactly = [*pip, *into, "--no-deps", "-r", "locked.txt", *torch_pages(project)]
