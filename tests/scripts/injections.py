@@ -46,8 +46,8 @@ class accelerator:
     device_count = staticmethod(lambda: 0)
 """
 GOOD_START = "from .version import __version__\n"
-MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `./bootstrap.sh`"
-RECREATE = "Type `./bootstrap.sh --recreate`."
+MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `sh bootstrap.sh`"
+RECREATE = "Type `sh bootstrap.sh --recreate`."
 UNSET = "Type `unset CUDA_VISIBLE_DEVICES`"
 DRIVER = "the NVIDIA driver 580.65.06 or newer"
 FAULTY = "the hardware is faulty."

@@ -16,7 +16,7 @@ with_torch = [
 ]
 NUMBERS = ["NUM-MATMUL", "NUM-CONV", "NUM-GRAD", "TRAIN-STEPS", "NUM-AMP", "NUM-SDPA"]
 OTHERS = ["DATA-WORKERS", "CKPT"]
-MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `./bootstrap.sh`"
+MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `sh bootstrap.sh`"
 SMALL = """
 import sys
 speed = sys.modules["gpu_smoke.speed_checks"]

@@ -20,7 +20,7 @@ def zeros(*shape, device):
 class accelerator:
     device_count = staticmethod(lambda: 0)
 """
-MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `./bootstrap.sh`"
+MOVE = "`copier update --defaults --trust -d compute_platform={}` and then `sh bootstrap.sh`"
 
 
 @pytest.fixture(scope="session")

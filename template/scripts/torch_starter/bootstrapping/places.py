@@ -25,7 +25,7 @@ BUILDS = ROOT / "scripts" / "torch_builds.json"
 SMOKE_TEST = ROOT / "scripts" / "gpu_smoke_test.py"
 WINDOWS = os.name == "nt"
 SHIM = "bootstrap.cmd" if WINDOWS else "bootstrap.sh"
-TYPED = SHIM if WINDOWS else f"./{SHIM}"  # in the project's folder
+TYPED = SHIM if WINDOWS else f"sh {SHIM}"  # in the project's folder
 
 
 class StopError(Exception):

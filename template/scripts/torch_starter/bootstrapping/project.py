@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, read, restore, update_command
+from .places import BUILDS, ROOT, TYPED, WINDOWS, StopError, read, restore, update_command
 from .system import Python, locale_encoding, satisfies
 
 # What a manager must be, and the key in pyproject.toml that may narrow it.
@@ -178,7 +178,7 @@ def check_system(project: Project, platform: str) -> None:
     alone = [k for k, build in project.builds.items() if platform in build["platforms"]]
     if alone and project.manager != "uv":  # whose lock file has nothing for this system
         name = "cpu" if "cpu" in alone else alone[0]
-        todo += f"\nOr, for this machine alone: {SHIM} --compute-platform {name}"
+        todo += f"\nOr, for this machine alone: {TYPED} --compute-platform {name}"
     label = project.build["label"]
     raise StopError(2, f"{label} has PyTorch wheels for {have}, not for {platform}.", todo)
 

@@ -20,7 +20,7 @@ BUILDS = ROOT / "scripts" / "torch_builds.json"
 SCHEMA = 2  # of that file
 
 WINDOWS = os.name == "nt"
-BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "./bootstrap.sh"
+BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "sh bootstrap.sh"
 OPTION = "--compute-platform"
 FALLBACK = "--fallback"
 PYPI = "pypi"  # the compute platform that is chosen for its index, and not for a GPU
