@@ -77,8 +77,9 @@ def find_manager(runner: Runner, base: Python) -> list[str]:
 
 def check_workspace(runner: Runner, uv: list[str]) -> None:
     """Stop if this project is a part of another one to uv, which then fills the other's .venv."""
-    whole = runner.ask([*uv, "workspace", "dir"])  # an older uv does not tell
-    if not whole or ROOT.samefile(whole):
+    whole = runner.ask([*uv, "workspace", "dir"]) or ""  # an older uv does not tell
+    known = whole and Path(whole).is_dir()  # a space at the end was cut off
+    if not known or ROOT.samefile(whole):
         return
     what = f"To uv, this project is a part of the workspace {whole}, which has one .venv for all."
     part = Path(os.path.relpath(ROOT.resolve(), Path(whole).resolve())).as_posix()
