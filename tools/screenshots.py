@@ -70,7 +70,7 @@ def smoke_test(folder: Path, data: Sequence[str]) -> str:
     answers = [argument for answer in data for argument in ("--data", answer)]
     project = folder / "my-torch-project"
     subprocess.run([*COPIER, "--defaults", "--quiet", *answers, template, project], check=True)
-    terminal = Terminal(["./bootstrap.sh"], (WIDTH, HEIGHT), project)
+    terminal = Terminal(["sh", "bootstrap.sh"], (WIDTH, HEIGHT), project)
     if terminal.finish():
         raise RuntimeError("\n".join(terminal.screen.display).rstrip())
     return svg(terminal.screen, "A finished bootstrap and smoke test")

@@ -118,7 +118,7 @@ def page() -> str:
     """The page as it is to be."""
     rows = [f"| {cell(one.what)} | [{one.id}](#{one.id.lower()}) | {one.code} |" for one in FAULTS]
     text = f"{HEAD}{entries()}\n{TRIED}" + "\n".join(rows) + "\n" + REAL
-    return text.replace("bootstrap.cmd", "./bootstrap.sh")  # the same page on every system
+    return text.replace("bootstrap.cmd", "sh bootstrap.sh")  # the same page on every system
 
 
 def main() -> None:

@@ -244,10 +244,12 @@ class TemplateGlobals:
 
     @staticmethod
     @pass_context
-    def in_repository(context: Context) -> bool:
-        """Whether the project lies in a git repository already, its own or a larger one."""
+    def in_repository(context: Context) -> str:
+        """The git repository that the project lies in: its `own`, a `larger` one, or none, ""."""
         project = Path(context["_copier_conf"]["dst_path"]).resolve()
-        return any((folder / ".git").exists() for folder in (project, *project.parents))
+        if (project / ".git").exists():
+            return "own"
+        return "larger" if any((one / ".git").exists() for one in project.parents) else ""
 
     @pass_context
     def remember_build(self, context: Context) -> str:

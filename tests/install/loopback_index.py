@@ -56,6 +56,7 @@ class LoopbackIndex:
         self._failures: dict[str, int] = {}
         self._mishap: Callable[[], str] = str
         self._pages: dict[tuple[str, str, bool], Reply] = {}
+        self._plain = False
         self._servers = {"index": self._start("index"), "files": self._start("files")}
         self.url = self._url("index")
         self.files_url = self._url("files")
@@ -104,6 +105,17 @@ class LoopbackIndex:
             yield seen
         finally:
             seen += self.requests[start:]
+
+    @contextmanager
+    def plain(self) -> Iterator[None]:
+        """Serve the PyTorch index as a server of files does: names and links, and no hashes."""
+        self._plain = True
+        self._pages.clear()
+        try:
+            yield
+        finally:
+            self._plain = False
+            self._pages.clear()
 
     @contextmanager
     def login_required(self, user: str, password: str, prefix: str = "/whl/") -> Iterator[None]:
@@ -231,6 +243,9 @@ class LoopbackIndex:
         lines = []
         for file in files:
             link = self._link(index, file.filename)
+            if self._plain and index != PYPI:
+                lines.append(f'    <a href="{link}">{file.filename}</a><br/>\n')
+                continue
             attributes = [f'href="{link}#sha256={file.sha256}"']
             if index == "rocm7.14" and file.filename.startswith("rocm"):
                 attributes = [f'href="{link}"']

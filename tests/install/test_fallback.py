@@ -60,7 +60,7 @@ def test_an_index_of_which_a_page_or_the_files_are_blocked_is_blocked(
     with tools.index.failing(f"/whl/cpu/{blocked}", 403):
         with pytest.raises(ToolFailedError) as stopped:
             tools.bootstrap(project, **env)
-        assert "  ./bootstrap.sh --fallback pypi\n" in str(stopped.value)
+        assert "  sh bootstrap.sh --fallback pypi\n" in str(stopped.value)
         assert "unset" not in str(stopped.value)
         said = tools.bootstrap(project, "--fallback", "pypi", **env)
     assert "PyPI's own wheels stand in for CPU, on this machine alone." in said

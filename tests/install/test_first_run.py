@@ -47,7 +47,7 @@ def test_the_readme_s_command_ends_in_pass_wherever_pypi_can_be_reached(
     project = tmp_path / "my-torch-project"
     assert (project / "uv.lock").exists() != stands_in
 
-    again = pasted(project, "./bootstrap.sh --fallback pypi", home)
+    again = pasted(project, "sh bootstrap.sh --fallback pypi", home)
     assert again.returncode == 0, again.stdout
     assert "Nothing to do" in again.stdout
 

@@ -67,7 +67,7 @@ def test_an_index_that_refuses_is_named_with_its_answer(
 
         assert what.startswith(f"bootstrap: {url}/cpu {said}")
         assert todo == "To go on with PyPI's own wheels, on this machine alone:"
-        assert more[0] == "  ./bootstrap.sh --fallback pypi"
+        assert more[0] == "  sh bootstrap.sh --fallback pypi"
         assert any("pytorch_index_url=https://mirror.example/whl" in line for line in more)
         assert any(
             "Check the network and the proxy, certificate and index" in line for line in more

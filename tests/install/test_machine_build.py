@@ -74,7 +74,7 @@ def test_a_cuda_project_has_the_cpu_build_on_one_machine_and_its_own_on_others(
     tools.uv("sync", "--python", data["python"], cwd=project)  # as `uv run` does
     assert "torch 2" in build_check(tools, project)
     assert "but this .venv was made for" in build_check(tools, project)
-    assert "`./bootstrap.sh --compute-platform cpu --recreate`" in build_check(tools, project)
+    assert "`sh bootstrap.sh --compute-platform cpu --recreate`" in build_check(tools, project)
     mended = bootstrap(tools, project, "--compute-platform", "cpu")
     assert "removing .venv: another torch has been put into it" in mended
     assert {name: installed(tools, project)[name] for name in wanted} == wanted

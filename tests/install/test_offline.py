@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 import zipfile
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -22,6 +23,10 @@ CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
 # One process fills the wheelhouse of each.
 OF = {
     name: pytest.param(name, marks=pytest.mark.xdist_group(f"wheelhouse of {name}"))
+    for name in MANAGERS
+}
+PLAIN = {
+    name: pytest.param(f"{name}, plain", marks=pytest.mark.xdist_group(f"plain {name}"))
     for name in MANAGERS
 }
 PAGE = "docs/pytorch-build.md"
@@ -77,18 +82,23 @@ def fill(tools: Tools, project: Path) -> Path:
 def filled(
     request: pytest.FixtureRequest, tools: Tools, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path]:
-    """A manager, and a project of it with a wheelhouse, both on a machine with a network."""
-    manager, folder = request.param, tmp_path_factory.mktemp("network")
+    """A manager, and a project of it with a wheelhouse, both on a machine with a network.
+
+    Also with an index that has no more than the files.
+    """
+    manager, _, plain = request.param.partition(", ")
+    folder = tmp_path_factory.mktemp("network")
     stubs = folder / "managers"  # what is downloaded, and not used here: the real ones are on PATH
     for name in ("uv", "poetry"):
         make_wheel(stubs, name, "2.2")
     tools.index.add_wheels(stubs, "pypi")
-    project = locked(tools, folder / "demo", manager)
-    if manager != "pip":  # Poetry says what it installed, uv keeps it
-        tools.bootstrap(project)
-    else:  # it only has to run
-        (project / ".venv").symlink_to(sys.prefix)
-    fill(tools, project)
+    with tools.index.plain() if plain else nullcontext():
+        project = locked(tools, folder / "demo", manager)
+        if manager != "pip":  # Poetry says what it installed, uv keeps it
+            tools.bootstrap(project)
+        else:  # it only has to run
+            (project / ".venv").symlink_to(sys.prefix)
+        fill(tools, project)
     return manager, project
 
 
@@ -104,6 +114,7 @@ def refused(done: CompletedProcess[str]) -> list[str]:
     return done.stderr.splitlines()
 
 
+@pytest.mark.parametrize("filled", [*OF.values(), *PLAIN.values()], indirect=True)
 def test_a_wheelhouse_filled_as_the_page_says_is_all_that_is_needed(
     filled: tuple[str, Path], machine: Machine
 ) -> None:
@@ -141,7 +152,7 @@ def test_a_wheelhouse_filled_as_the_page_says_is_all_that_is_needed(
 
 
 @pytest.mark.parametrize(
-    "filled", [OF["uv"], OF["poetry"]], indirect=True
+    "filled", [OF["uv"], OF["poetry"], PLAIN["uv"]], indirect=True
 )  # pip's file has no hashes
 def test_hashes_of_the_lock_hold_for_a_wheelhouse(
     filled: tuple[str, Path], machine: Machine

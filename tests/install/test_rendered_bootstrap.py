@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from install.managers import Tools
-from render.projects import render
+from render.projects import PYTHON, commit, copier, git, render
 from render.reading import Builds
+from scripts.bootstrap_helpers import make_wheel
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
 
@@ -43,3 +47,41 @@ def test_bootstrap_installs_exactly_the_build_and_then_has_nothing_to_do(
     if manager == "poetry":  # which without pins would change versions with every sync
         synced = tools.poetry("sync", cwd=project, POETRY_VIRTUALENVS_IN_PROJECT="true")
         assert "No dependencies to install or update" in synced
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
+def test_what_a_project_from_windows_tells_to_type_runs_in_a_clone(
+    tools: Tools, template: Path, tmp_path: Path, manager: str
+) -> None:
+    """There, git does not see that a file can be executed."""
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    answers = [f"package_manager={manager}", f"python_version={PYTHON}", "compute_platform=cu130"]
+    answers.append(f"pytorch_index_url={tools.index.pytorch_url}")
+    options = [word for answer in answers for word in ("--data", answer)]
+    said = copier("copy", "--trust", "--defaults", *options, template, origin).stderr
+    (origin / "bootstrap.sh").chmod(0o644)
+    git(origin, "init", "--quiet")
+    git(origin, "config", "core.fileMode", "false")
+    commit(origin)
+    git(tmp_path, "clone", "--quiet", str(origin), str(clone))
+    assert not os.access(clone / "bootstrap.sh", os.X_OK)
+
+    pages = [(clone / name).read_text("utf-8") for name in ("README.md", "docs/pytorch-build.md")]
+    texts = "\n".join([*pages, said, stop_for(clone)])
+    typed = r"((?:\./|sh |sh \./)?bootstrap\.sh\b[^`\n]*)"
+    lines = re.findall(rf"^ *{typed}$", texts, re.MULTILINE)
+    lines += [line for line in re.findall(f"`{typed}`", texts) if line != "bootstrap.sh"]
+    assert len(set(lines)) >= 7
+    (clone / "wheelhouse").mkdir()
+    make_wheel(clone / "wheelhouse", "any", "1.0")
+    for line in dict.fromkeys(lines):
+        command = f"{line.partition(' #')[0]} --dry-run --no-smoke"
+        tools.run("sh", "-c", command, cwd=clone)
+
+
+def stop_for(project: Path) -> str:
+    """What the smoke test of a project tells to type where torch is not installed."""
+    command = [sys.executable, "scripts/gpu_smoke_test.py", "--only", "TORCH-FOUND"]
+    done = subprocess.run(command, cwd=project, capture_output=True, encoding="utf-8", check=False)
+    return done.stdout.replace("-> Type ", "")

@@ -189,7 +189,10 @@ def test_only_what_is_in_no_repository_is_told_to_become_one(
     assert "my-torch-project is ready" in again.stderr
     assert "git init" not in again.stderr
     part = project / "services" / "train"
-    assert "git init" not in copier("copy", "--trust", "--defaults", template, part).stderr
+    said = copier("copy", "--trust", "--defaults", template, part).stderr
+    assert "git init" not in said
+    assert "larger repository: see the end of docs/pytorch-build.md." in said
+    assert "larger repository" not in again.stderr
     # README.md's command makes it beside the template's own repository, from within that.
     beside = copier("copy", "--trust", "--defaults", template, "../beside", cwd=project)
     assert "git init" in beside.stderr

@@ -30,7 +30,7 @@ FAULTS: list[Injection] = [
     Injection(
         "another Python than that of .venv",
         "PY-VENV",
-        "Type `./bootstrap.sh`.",
+        "Type `sh bootstrap.sh`.",
         "not that of the project's .venv",
         0,
         change=without(".venv"),

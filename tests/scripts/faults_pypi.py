@@ -167,7 +167,7 @@ FAULTS: list[Injection] = [
         "DRV-OLD",
         f"Update the NVIDIA driver to 580.65.06 or newer, or type `{UPDATE} --data "
         "compute_platform=cu126` (torch 2.13.0) and then "
-        f"`./bootstrap.sh` where its index can be reached{LATER}",
+        f"`sh bootstrap.sh` where its index can be reached{LATER}",
         "supports CUDA 12.0, but this torch needs CUDA 13.0",
         FAKE_CUDA="12000",
         FAKE_DRIVER="525.85.12",
@@ -239,7 +239,7 @@ FAULTS: list[Injection] = [
     pypi(
         "a GPU of compute capability 6.1",
         "DRV-ARCH",
-        f"`./bootstrap.sh` where its index can be reached{LATER}",
+        f"`sh bootstrap.sh` where its index can be reached{LATER}",
         "has compute capability 6.1, but",
         FAKE_GPUS="61",
     ),

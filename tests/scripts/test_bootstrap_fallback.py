@@ -18,7 +18,7 @@ from scripts.test_bootstrap_index import NOBODY, PAGE, page, serving
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="runs bootstrap.sh")
 STANDS_IN = "PyPI's own wheels stand in for CPU, on this machine alone."
 ALONE = (
-    "To go on with PyPI's own wheels, on this machine alone:\n  ./bootstrap.sh --fallback pypi\n"
+    "To go on with PyPI's own wheels, on this machine alone:\n  sh bootstrap.sh --fallback pypi\n"
 )
 
 

@@ -186,7 +186,7 @@ def test_a_system_without_the_project_s_wheels_may_have_others(tmp_path: Path) -
         demo.write_builds()
         done = demo.run("--dry-run")
         assert done.returncode == 2
-        way = "\nOr, for this machine alone: bootstrap.sh --compute-platform cpu\n"
+        way = "\nOr, for this machine alone: sh bootstrap.sh --compute-platform cpu\n"
         assert (way in done.stderr) == (manager == "pip")
         done = demo.run("--compute-platform", "cpu", "--dry-run")
         assert done.returncode == code
@@ -321,7 +321,7 @@ def test_the_smoke_test_judges_a_machine_build_by_itself(
     own = project.run("--only", "TORCH-BUILD", "--only", "DRV-LIBCUDA")  # what `uv sync` wants
     assert own.ids("fail") == ["TORCH-BUILD", "DRV-LIBCUDA"]
     assert "but the project asks for 2.13.0+cu130" in own["TORCH-BUILD"]["message"]
-    here = "type `./bootstrap.sh --compute-platform cpu`, or for the whole project `copier update"
+    here = "type `sh bootstrap.sh --compute-platform cpu`, or for the whole project `copier update"
     assert here in own["DRV-LIBCUDA"]["remedy"]
 
     stamp = {"machine_build": "cpu"}
@@ -335,7 +335,7 @@ def test_the_smoke_test_judges_a_machine_build_by_itself(
 
     gpu = project.run("--device", "auto", "--only", "TORCH-BUILD", **driver)
     assert gpu["TORCH-BUILD"]["status"] == "warn"
-    back = "type `./bootstrap.sh` for the project's own build, cu130; else"
+    back = "type `sh bootstrap.sh` for the project's own build, cu130; else"
     assert back in gpu["TORCH-BUILD"]["remedy"]
     old = project.run("--device", "auto", "--only", "TORCH-BUILD", FAKE_GPUS="61", **driver)
-    assert "type `./bootstrap.sh --compute-platform cu126`" in old["TORCH-BUILD"]["remedy"]
+    assert "type `sh bootstrap.sh --compute-platform cu126`" in old["TORCH-BUILD"]["remedy"]

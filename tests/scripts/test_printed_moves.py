@@ -103,5 +103,5 @@ def test_without_a_move_none_is_printed(tmp_path: Path, monkeypatch: pytest.Monk
     assert "cpu" in project.builds  # for one machine alone, though not on offer
     assert "cpu" not in {**project.moves, **project.alternatives}
     assert load_package("machine").read_machine(file).command_for("cpu") == (
-        "type `./bootstrap.sh --compute-platform cpu`"
+        "type `sh bootstrap.sh --compute-platform cpu`"
     )

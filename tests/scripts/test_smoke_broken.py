@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import bound_by_rights
 from scripts.smoke_helpers import HERE, MINOR, QUICK, TORCH, Project, version_of, wheels_of
 
 GOOD_START = "from .version import __version__\n"
@@ -23,16 +24,16 @@ def test_a_missing_torch_is_to_be_installed(project: Project) -> None:
     outcome = project.run()
     assert outcome.code == 1
     assert outcome.ids("fail") == ["TORCH-FOUND"]
-    assert outcome["TORCH-FOUND"]["remedy"] == "Type `./bootstrap.sh`."
+    assert outcome["TORCH-FOUND"]["remedy"] == "Type `sh bootstrap.sh`."
     assert outcome.ids("skip") == QUICK
     assert outcome.text.startswith("FAIL  torch not found, asked for CPU: TORCH-FOUND")
-    assert outcome.text.endswith("-> Type `./bootstrap.sh`.\n")
+    assert outcome.text.endswith("-> Type `sh bootstrap.sh`.\n")
     (project.root / ".venv").symlink_to(sys.prefix)  # then another run would find all in place
-    assert project.run()["TORCH-FOUND"]["remedy"] == "Type `./bootstrap.sh --recreate`."
+    assert project.run()["TORCH-FOUND"]["remedy"] == "Type `sh bootstrap.sh --recreate`."
 
 
 def test_another_python_than_that_of_the_venv_is_worth_a_warning(project: Project) -> None:
-    assert project.run()["PY-VENV"]["remedy"] == "Type `./bootstrap.sh`."
+    assert project.run()["PY-VENV"]["remedy"] == "Type `sh bootstrap.sh`."
     (project.root / ".venv").mkdir()
     outcome = project.run()
     assert outcome.ids("warn") == ["PY-VENV"]
@@ -146,7 +147,7 @@ def test_a_companion_must_be_the_partner(tmp_path: Path, installed: str, status:
             f"torch {TORCH}+cpu goes with torchvision 0.28.0+cpu, "
             f"but {installed or 'none'} is installed."
         )
-        assert check["remedy"] == "Type `./bootstrap.sh --recreate`."
+        assert check["remedy"] == "Type `sh bootstrap.sh --recreate`."
 
 
 @pytest.mark.parametrize(
@@ -329,7 +330,7 @@ def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path
     for manager, builds, alternatives, remedy in (
         ("uv", {}, other, move),
         ("uv", {"cpu": cpu}, other, move),  # uv.lock has nothing for this system
-        ("pip", {"cpu": cpu}, {}, "or type `./bootstrap.sh --compute-platform cpu`, or for the"),
+        ("pip", {"cpu": cpu}, {}, "or type `sh bootstrap.sh --compute-platform cpu`, or for the"),
         ("uv", {}, {}, "Use a machine that torch_builds.json names."),
     ):
         document["package_manager"] = manager
@@ -340,3 +341,24 @@ def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path
         assert outcome.code == 3
         assert "XPU has no torch wheels for" in outcome["TORCH-BUILD"]["message"]
         assert remedy in outcome["TORCH-BUILD"]["remedy"]
+
+
+def test_a_folder_that_may_not_be_read_and_a_folder_that_is_gone_are_no_failure(
+    project: Project, tmp_path: Path
+) -> None:
+    project.add_stub_torch("", "1.0+cpu")
+    (project.root / "pyproject.toml").write_text("# d\u00e9j\u00e0", encoding="latin-1")
+    private, gone = project.root / "private", tmp_path / "gone"
+    for folder in (private, gone):
+        folder.mkdir()
+    private.chmod(0)
+    env = {**project.env, "LD_LIBRARY_PATH": str(private / "lib"), "CUDA_HOME": str(private / "x")}
+    checks = ["--only", "PY-SHADOW", "--only", "ENV-VARS", "--only", "TORCH-BUILD"]
+    script = ["/bin/sh", "-c", 'rmdir "$PWD" && exec "$@"', "sh"]
+    command = [*bound_by_rights(), *script, *project.command(*checks, "--device", "cuda")]
+    done = subprocess.run(command, cwd=gone, env=env, capture_output=True, encoding="ascii")
+    private.chmod(0o700)
+    assert "The check ended in" not in done.stdout
+    assert "Traceback" not in done.stderr
+    assert "CUDA_HOME" in done.stdout
+    assert "Its commands are for the folder" in done.stdout

@@ -137,7 +137,7 @@ def test_a_missing_cudnn_is_named(project: Project, cuda_venv: Path) -> None:
         cudnn.with_name("away").rename(cudnn)
     assert (outcome.code, outcome.ids("fail")) == (1, ["TORCH-IMPORT"])
     assert "libcudnn.so.9: cannot open shared object" in outcome["TORCH-IMPORT"]["message"]
-    assert outcome["TORCH-IMPORT"]["remedy"] == "Type `./bootstrap.sh --recreate`."
+    assert outcome["TORCH-IMPORT"]["remedy"] == "Type `sh bootstrap.sh --recreate`."
 
 
 def test_gpus_that_the_wheel_has_no_code_for_are_named_before_cuda_is_asked(

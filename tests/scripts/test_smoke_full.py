@@ -42,7 +42,7 @@ def test_compiling_without_a_compiler_is_worth_a_warning(healthy: Project) -> No
 @pytest.mark.parametrize(
     ("said", "remedy"),
     [
-        ("Cannot find a working triton installation.", "./bootstrap.sh"),
+        ("Cannot find a working triton installation.", "sh bootstrap.sh"),
         ("fatal error: Python.h: No such file or directory", "`sudo apt install "),
     ],
 )

@@ -91,7 +91,7 @@ def test_lines_fit_the_terminal_but_commands_stay_whole(tmp_path: Path, columns:
     assert lines[1].startswith("`--explain ID`")
     assert lines.index("") <= 6  # then the list
     shown = " ".join(text.partition("\n\n")[2].split())
-    assert shown.endswith("-> Type `./bootstrap.sh`.")  # what to do against the first cause
+    assert shown.endswith("-> Type `sh bootstrap.sh`.")  # what to do against the first cause
     assert (
         shown.index("WARN PY-VENV ")
         < shown.index("FAIL DEV-OPEN ")

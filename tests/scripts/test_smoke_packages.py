@@ -106,7 +106,7 @@ def test_a_real_torchvision_for_another_torch_is_named_before_and_after_it_break
     outcome = healthy.run("--only", "VISION-NMS")
     assert (outcome.code, outcome.ids("fail")) == (1, ["VISION-NMS"])
     assert said in outcome["VISION-NMS"]["message"]
-    assert outcome["VISION-NMS"]["remedy"] == "Type `./bootstrap.sh --recreate`."
+    assert outcome["VISION-NMS"]["remedy"] == "Type `sh bootstrap.sh --recreate`."
 
     asks_for(packages={"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"})(healthy)
     outcome = healthy.run("--only", "PKG-VISION")

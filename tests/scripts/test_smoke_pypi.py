@@ -98,7 +98,7 @@ def test_a_machine_build_takes_what_the_machine_has_as_a_project_does(
     assert {"CUDA-NODEVICE", "DRV-ARCH"} <= set(good.ids("pass"))
     assert project.run(*OPEN, "--device", "cuda").ids("fail") == ["DRV-LIBCUDA", "DEV-OPEN"]
     (project.root / "site" / "torch" / "version.py").unlink()
-    again = "Type `./bootstrap.sh --compute-platform pypi --recreate`."
+    again = "Type `sh bootstrap.sh --compute-platform pypi --recreate`."
     assert project.run(*OPEN)["TORCH-FOUND"]["remedy"] == again
 
 
@@ -130,14 +130,14 @@ def test_what_stands_in_for_the_projects_own_build_is_told_in_every_output(
     assert outcome["TORCH-BUILD"]["message"] == f"{told}{own}, on this machine alone: {REASON}"
     assert outcome["TORCH-BUILD"]["data"] == {"stands_in_for": own, "reason": REASON}
     if own in ("rocm7.2", "xpu"):
-        back = "type `./bootstrap.sh` for the project's own build"
+        back = "type `sh bootstrap.sh` for the project's own build"
         remedy = f"For another maker's GPU, {back}, {own} where its index can be reached; "
         assert outcome["DRV-LIBCUDA"]["remedy"].startswith(remedy)
     fails = outputs(project, *OPEN, "--device", "cuda")
     expected = f"FAIL  torch {TORCH}+cu130, asked for CUDA: DRV-LIBCUDA, DEV-OPEN"
     assert fails["text"].startswith(f"{expected}{INSTEAD.format(own)}  (")
     (project.root / "site" / "torch" / "version.py").unlink()
-    again = "Type `./bootstrap.sh --fallback pypi --recreate`."
+    again = "Type `sh bootstrap.sh --fallback pypi --recreate`."
     assert project.run(*OPEN)["TORCH-FOUND"]["remedy"] == again
 
 
@@ -163,7 +163,7 @@ def test_a_stand_in_for_a_gpu_build_does_not_excuse_a_driver_that_is_too_old(
     outcome = project.run(*before_torch(), FAKE_DRIVER="525.85.12", **driver)
     assert (outcome.code, outcome.ids("fail")) == (3, ["DRV-OLD"])
     assert outcome["DRV-OLD"]["remedy"] == (
-        "Update the NVIDIA driver to 580.65.06 or newer, or type `./bootstrap.sh` for the "
+        "Update the NVIDIA driver to 580.65.06 or newer, or type `sh bootstrap.sh` for the "
         "project's own build, cu126 where its index can be reached; until then, test with "
         "`--device cpu`."
     )

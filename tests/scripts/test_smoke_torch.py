@@ -57,11 +57,11 @@ def test_the_cpu_wheel_in_a_cuda_project_is_the_wrong_build(
     assert outcome["TORCH-BUILD"]["message"] == (
         f"torch {TORCH}+cpu (CPU) is installed, but the project asks for {TORCH}+cu130 (CUDA 13.0)."
     )
-    assert outcome["TORCH-BUILD"]["remedy"] == "Type `./bootstrap.sh --recreate`."
+    assert outcome["TORCH-BUILD"]["remedy"] == "Type `sh bootstrap.sh --recreate`."
     said = "Found no NVIDIA driver" if is_stand_in() else "Torch not compiled with CUDA enabled"
     assert said in outcome["DEV-OPEN"]["message"]
     assert outcome["DEV-OPEN"]["remedy"] == "This follows from TORCH-BUILD."
-    assert outcome.text.endswith("-> Type `./bootstrap.sh --recreate`.\n")
+    assert outcome.text.endswith("-> Type `sh bootstrap.sh --recreate`.\n")
 
 
 def test_another_version_of_torch_is_the_wrong_build(healthy: Project) -> None:

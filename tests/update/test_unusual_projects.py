@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from copier import run_copy
 
-from render.projects import MATRIX_YML, commit, copier, files, git, recorded, start, update
+from render.projects import MATRIX_YML, commit, copier, copy, files, git, recorded, start, update
 from update.versions import assert_clean, edit
+from update.weekly_update import COPIER
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +60,44 @@ def test_a_template_without_tags_can_be_followed(git_template: Path, tmp_path: P
     assert_clean(project)
     assert recorded(project)["_commit"] == git(template, "rev-parse", "--short", "HEAD").strip()
     assert "Central processor" in (project / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def part(history: Path, tmp_path: Path) -> Path:
+    """A project in a folder of a larger repository, which has a torch of its own elsewhere."""
+    whole = tmp_path / "whole"
+    (whole / "other").mkdir(parents=True)
+    (whole / "other" / "pyproject.toml").write_text("# another\n", encoding="utf-8")
+    git(whole, "init", "--quiet")
+    project = copy(history, whole / "libs" / "train", "v1.2.0", ci="none")
+    (project / "README.md").open("a", encoding="utf-8").write("\nOur own words.\n")
+    commit(whole)
+    return project
+
+
+def test_a_project_in_a_folder_of_a_larger_repository_is_updated_there_alone(part: Path) -> None:
+    whole = part.parent.parent
+    result = copier("update", "--trust", "--defaults", cwd=part)
+    assert result.returncode == 0, result.stderr
+    assert_clean(part)
+    changed = git(whole, "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert all(line[3:].startswith("libs/train/") for line in changed)
+    assert "libs/train/pyproject.toml" in {line[3:] for line in changed}
+    assert recorded(part)["_commit"] == "v2.0.0"
+    assert "Our own words." in (part / "README.md").read_text(encoding="utf-8")
+    assert {path.name for path in whole.iterdir()} == {".git", "libs", "other"}
+
+
+def test_the_weekly_update_of_such_a_project_commits_its_folder_alone(
+    part: Path, tmp_path: Path
+) -> None:
+    whole = part.parent.parent
+    script = part / "scripts" / "torch_starter" / "template_update.py"
+    command = [sys.executable, str(script), "prepare", "--report", str(tmp_path / "report")]
+    done = subprocess.run(
+        [*command, "--copier", str(COPIER)], cwd=part, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    names = git(whole, "show", "--name-only", "--format=", "HEAD").split()
+    assert names
+    assert all(name.startswith("libs/train/") for name in names)

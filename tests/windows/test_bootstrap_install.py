@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -279,3 +280,44 @@ def test_the_workflow_s_trial_passes_here(windows: Windows, tools: Tools) -> Non
 
     assert done.returncode == 0, said(done)
     assert done.stdout.endswith("All as it should be.\n")
+
+
+# Two processes that say by a growing file each that they are there.
+BEATS = r"""
+import subprocess, sys, time
+BEAT = "import time\nwhile True: open(r'{folder}\{{}}', 'a').write('.'); time.sleep(0.1)"
+subprocess.Popen([sys.executable, "-c", BEAT.format("grandchild")])
+exec(BEAT.format("child"))
+"""
+
+
+def test_what_a_killed_process_has_started_ends_with_it(windows: Windows, project: str) -> None:
+    folder = windows.path(project)
+    (folder / "torch").mkdir()
+    (folder / "torch" / "version.py").write_text("__version__ = '2.13.0'\n", encoding="utf-8")
+    beats = BEATS.format(folder=project)
+    (folder / "torch" / "__init__.py").write_text(beats, encoding="utf-8")
+    smoke_test = [PYTHON, "scripts\\gpu_smoke_test.py", "--device", "cpu"]
+    ends_with(windows.start(smoke_test, project, PYTHONPATH=project), folder)
+
+    (folder / "scripts" / "gpu_smoke_test.py").write_text(beats, encoding="utf-8")
+    bootstrap = [PYTHON, "-I", "scripts\\torch_starter\\bootstrap.py"]
+    ends_with(windows.start(bootstrap, project), folder)
+
+
+def ends_with(process: subprocess.Popen[str], folder: Path) -> None:
+    """Kill a process as soon as its child and grandchild have a beat: then they have none."""
+    beats = [folder / "child", folder / "grandchild"]
+    deadline = time.monotonic() + 60
+    while not all(beat.exists() for beat in beats):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
+    time.sleep(1)
+    counted = [beat.stat().st_size for beat in beats]
+    time.sleep(1)
+    assert [beat.stat().st_size for beat in beats] == counted
+    for beat in beats:
+        beat.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import io
 import json
@@ -29,11 +30,12 @@ from .places import (
     StopError,
     Voice,
     display,
+    elsewhere,
     say,
     venv_python,
 )
-from .project import FALLBACK, Project, check_system, load_project
-from .runner import Runner, guarded
+from .project import FALLBACK, Project, check_pyproject, check_system, load_project
+from .runner import Runner, end_children_with_this_process, guarded
 from .system import (
     Python,
     activation,
@@ -55,22 +57,25 @@ def smoke_test(runner: Runner) -> None:
     if code:
         todo = f"Do what it says above, then run this again, or only: {display(command)}"
         raise StopError(6, f"The smoke test failed with exit code {code}.", todo)
-    STAMP.write_text(json.dumps({**read_stamp(), "smoke_test": "passed"}), encoding="utf-8")
+    with contextlib.suppress(OSError):  # where nothing may be written, it is run each time
+        STAMP.write_text(json.dumps({**read_stamp(), "smoke_test": "passed"}), encoding="utf-8")
 
 
 def run_visibly(runner: Runner, command: list[str]) -> int:
     """Run the smoke test as it is."""
-    return subprocess.run(command, check=False, **runner.common).returncode
+    with runner.child(command) as child:
+        return child.wait()
 
 
 def run_quietly(runner: Runner, command: list[str]) -> int:
     """Run the smoke test, and show its verdict and what is no `pass` and no `skip`."""
     pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     pipes.update(encoding="utf-8", errors="replace")
-    done = subprocess.run(command, check=False, **pipes, **runner.common)
-    rows = re.sub(r"^  (?:pass|skip)  .*\n(?: {8}.*\n)*", "", done.stdout, flags=re.MULTILINE)
+    with runner.child(command, **pipes) as child:
+        said, _ = child.communicate()
+    rows = re.sub(r"^  (?:pass|skip)  .*\n(?: {8}.*\n)*", "", said, flags=re.MULTILINE)
     print(re.sub(r"\n+", "\n", rows), end="", flush=True)
-    return done.returncode
+    return child.returncode
 
 
 def note_reason(fallback: str) -> None:
@@ -86,7 +91,7 @@ def print_next_steps(project: Project) -> None:
     python = Path(venv_python(VENV))
     scripts = sorted(path.name for path in python.parent.iterdir())
     say("Done. Next steps:")
-    if Path.cwd() != ROOT:
+    if elsewhere():
         say(f"  {display(['cd', str(ROOT)])}")
     activate = activation(shell, scripts, WINDOWS)
     if "csh" in shell and "!" in str(ROOT):  # which reads as a command of its own, even in quotes
@@ -150,6 +155,7 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
 def bootstrap(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
     project = load_project()
+    check_pyproject()
     Voice.quiet, Voice.verbose = options.quiet, options.verbose
     runner = Runner(project, options)
     running = runner.probe([sys.executable])
@@ -192,11 +198,28 @@ def fill(runner: Runner, running: Python, named: Python | None) -> None:
         set_up(runner, running, named, why_rebuild(runner, current, named))
 
 
+def refused(error: OSError) -> tuple[str, str]:
+    """What to say where the system does not let this read or write a file."""
+    place = error.filename2 or error.filename
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
+        return f"The disk is full: {error}.", SPACE
+    if not place:
+        return f"{error}.", "Run this again."
+    what = f"{place} cannot be read or written: {error.strerror}."
+    if error.errno == errno.EROFS:
+        return what, "Its disk is read-only: copy the project to another, and run this there."
+    if WINDOWS:
+        return what, "Close what uses it, see that it may be written, then run this again."
+    who = f"See who may, and who you are: {display(['ls', '-ld', str(place)])}; id"
+    return what, f"{who}\nThen run this again."
+
+
 def main(description: str) -> int:
     """Run, and turn what stops it into an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a pipe on Windows may not know a path's letters
             stream.reconfigure(errors="backslashreplace")
+    end_children_with_this_process()
     try:
         bootstrap(parse_options(description, sys.argv[1:]))
     except StopError as stop:
@@ -205,17 +228,14 @@ def main(description: str) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        code, what = 4, f"{error}."
-        todo = "Close what uses this file, see that it may be written, then run this again."
-        if error.errno == errno.ENOSPC:
-            what, todo = f"The disk is full: {error}.", SPACE
+        code, (what, todo) = 4, refused(error)
     except KeyboardInterrupt:
         code, what, todo = 130, "Interrupted.", "Run this again to go on."
     else:
         return 0
     sys.stdout.flush()
     typed = ("copier update", "poetry source", f"  {TYPED}")
-    if Path.cwd() != ROOT and any(command in todo for command in typed):
+    if elsewhere() and any(command in todo for command in typed):
         todo += f"\nThese commands are for the folder {ROOT}"
     print(f"bootstrap: {what}\n{todo}", file=sys.stderr)
     return code

@@ -13,6 +13,7 @@ from .installation import install, install_offline
 from .locking import restore_lock
 from .places import (
     LOCK_BEFORE,
+    LOG,
     ROOT,
     STAMP,
     TOOLS,
@@ -20,6 +21,7 @@ from .places import (
     VENV,
     WINDOWS,
     StopError,
+    read,
     say,
     venv_python,
 )
@@ -29,11 +31,14 @@ from .system import (
     Python,
     get_python,
     install_ensurepip,
+    pyenv_pythons,
     satisfies,
     this_system,
     warn_of_surroundings,
 )
 from .wheelhouse import no_index
+
+SITE = "Lib/site-packages" if WINDOWS else "lib/python3*/site-packages"  # of an environment
 
 
 def venv_command(python: Python, folder: Path) -> list[str]:
@@ -50,7 +55,7 @@ def find_manager(runner: Runner, base: Python) -> list[str]:
     """The command of uv or Poetry: from PATH, else from its own environment in .tools."""
     name = runner.project.manager
     specifier, key = MANAGERS[name]
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    text = read(ROOT / "pyproject.toml")
     narrower = re.search(rf'^{key}\s*=\s*"([^"]+)"', text, re.MULTILINE)
     specifier += f",{narrower[1]}" if narrower else ""
     home = TOOLS / name
@@ -70,6 +75,19 @@ def find_manager(runner: Runner, base: Python) -> list[str]:
     return own
 
 
+def check_workspace(runner: Runner, uv: list[str]) -> None:
+    """Stop if this project is a part of another one to uv, which then fills the other's .venv."""
+    whole = runner.ask([*uv, "workspace", "dir"]) or ""  # an older uv does not tell
+    known = whole and Path(whole).is_dir()  # a space at the end was cut off
+    if not known or ROOT.samefile(whole):
+        return
+    what = f"To uv, this project is a part of the workspace {whole}, which has one .venv for all."
+    part = Path(os.path.relpath(ROOT.resolve(), Path(whole).resolve())).as_posix()
+    where = f"[tool.uv.workspace] of {Path(whole, 'pyproject.toml')}"
+    todo = f'Let it stand on its own, then run this again: in {where}\n  exclude = ["{part}"]'
+    raise StopError(2, what, todo)
+
+
 # --- .venv, and its stamp
 
 
@@ -80,9 +98,7 @@ def find_python(runner: Runner, running: Python, uv: list[str]) -> Python | None
         return running
     commands = [["py", f"-{minor}"]] if WINDOWS else []
     commands += [[runner.which(name)] for name in (f"python{minor}", "python3", "python")]
-    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions")
-    for folder in sorted(pyenv.glob(f"{minor}.*")):
-        commands.append([str(folder / ("python.exe" if WINDOWS else "bin/python"))])
+    commands += [[path] for path in pyenv_pythons(minor)]
     if uv:
         wanted = runner.project.requires_python
         commands.append([runner.ask([*uv, "python", "find", "--no-project", wanted]) or ""])
@@ -142,7 +158,10 @@ def made_elsewhere() -> bool:
     named = re.search(line, text, re.MULTILINE)
     if not named:
         return False
-    return not Path(named[2]).exists() or not VENV.samefile(named[2])
+    try:
+        return not VENV.samefile(named[2])
+    except OSError:  # it is gone, or somebody else's
+        return True
 
 
 def reopen_stamp() -> None:
@@ -195,9 +214,20 @@ def replaced(runner: Runner) -> bool:
 def has_build(runner: Runner) -> bool:
     """Whether .venv has the packages of the build: somebody may have put others there, or none."""
     packages = runner.project.build["platforms"][runner.platform]["packages"]
-    site = "Lib/site-packages" if WINDOWS else "lib/python3*/site-packages"
     names = (f"{name}-{version}" for name, version in packages.items())
-    return all(any(VENV.glob(f"{site}/{name}.dist-info")) for name in names)
+    return all(any(VENV.glob(f"{SITE}/{name}.dist-info")) for name in names)
+
+
+def check_filled(runner: Runner) -> None:
+    """Stop if a manager ended well, and torch is not in .venv: a setting can send it elsewhere."""
+    names = runner.project.build["platforms"][runner.platform]["packages"]
+    if not any(any(VENV.glob(f"{SITE}/{name}-*.dist-info")) for name in names):
+        manager = runner.project.manager
+        what = f"{manager} ended well, but {next(iter(names))} is not in {VENV}."
+        todo = f"Take away what tells {manager} to install less, or elsewhere, then run this again"
+        found = [name for name in os.environ if name.startswith(f"{manager.upper()}_")]
+        settings = ", ".join(sorted(found)) or f"settings in a file of {manager}"
+        raise StopError(5, what, f"{todo}: {settings}.\nThe whole output is in {LOG}.")
 
 
 def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) -> None:
@@ -210,6 +240,8 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
         restore_lock(runner.project.lock)
         reopen_stamp()
     manager = find_manager(runner, named or running) if kind != "pip" else []
+    if kind == "uv":
+        check_workspace(runner, manager)
     needs_pip = runner.project.installer == "pip"
     if needs_pip and not rebuild and not runner.ask([venv_python(VENV), "-m", "pip", "-V"]):
         rebuild = "it has no pip"
@@ -228,6 +260,7 @@ def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) 
     (install_offline if runner.options.offline else install)(runner, manager)
     made = None if dry_run else runner.probe([venv_python(VENV)])
     if made:
+        check_filled(runner)
         write_stamp(**begun_for, inputs=runner.project.fingerprint(made))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import netrc
+import os
 import queue
 import re
 import socket
@@ -258,7 +259,7 @@ class Visit:
         named = [self.env.get(name, "") for name in ("UV_KEYRING_PROVIDER", "PIP_KEYRING_PROVIDER")]
         keyring = any(name in ("subprocess", "import") for name in named)
         kept = kept_passwords(self.manager, self.env)
-        return bool(self.login()) or keyring or bool(kept and kept.exists())
+        return bool(self.login()) or keyring or bool(kept and os.access(kept, os.F_OK))
 
     def trouble(self, error: Exception) -> Trouble | None:
         """What an exception of urllib's says of the index; None if it says nothing."""

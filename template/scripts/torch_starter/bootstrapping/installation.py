@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .locking import bring_lock, check_lock, lock_packages, why_no_lock
 from .machine_build import install_machine_build
-from .places import LOG, ROOT, TOOLS, VENV, StopError, say, venv_python
+from .places import LOG, ROOT, TOOLS, VENV, StopError, read, say, venv_python
 from .runner import Runner
 from .wheelhouse import no_index, pins
 
@@ -89,7 +89,7 @@ def install_by_pip(runner: Runner) -> None:
     """pip: the requirements file without its links, which pip would ask even so."""
     project, pip = runner.project, [venv_python(VENV), "-m", "pip", "install"]
     if not runner.options.dry_run:
-        lines = project.lock.read_text(encoding="utf-8").splitlines()
+        lines = read(project.lock).splitlines()
         PINS.write_text("\n".join([*pins(project, lines), ""]), encoding="utf-8")
     into = ["-c", str(PINS.relative_to(ROOT)), "--group", "dev", "-e", "."]
     runner.run("installing", [*pip, *no_index(runner.options.wheelhouse), *into], venv=True)
@@ -127,7 +127,7 @@ def locked_by_poetry(runner: Runner, manager: list[str]) -> str:
     """What Poetry would install here, as requirements with the hashes of poetry.lock."""
     plan = runner.ask([*manager, "sync", "--dry-run", "--no-interaction", "--no-ansi"]) or ""
     hashes: dict[tuple[str, str], list[str]] = {}
-    for package in runner.project.lock.read_text(encoding="utf-8").split("[[package]]")[1:]:
+    for package in read(runner.project.lock).split("[[package]]")[1:]:
         name = re.search(r'^name = "(.+)"', package, re.MULTILINE)
         version = re.search(r'^version = "(.+)"', package, re.MULTILINE)
         if name and version:

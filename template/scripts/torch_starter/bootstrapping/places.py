@@ -25,7 +25,7 @@ BUILDS = ROOT / "scripts" / "torch_builds.json"
 SMOKE_TEST = ROOT / "scripts" / "gpu_smoke_test.py"
 WINDOWS = os.name == "nt"
 SHIM = "bootstrap.cmd" if WINDOWS else "bootstrap.sh"
-TYPED = SHIM if WINDOWS else f"./{SHIM}"  # in the project's folder
+TYPED = SHIM if WINDOWS else f"sh {SHIM}"  # in the project's folder
 
 
 class StopError(Exception):
@@ -59,6 +59,27 @@ def update_command(answers_file: str, answers: str) -> str:
     tracked = any((folder / ".git").exists() for folder in (ROOT, *ROOT.parents))
     first = "" if tracked else "git init && git add --all && git commit -m Start && "
     return f"{first}{copier_update(answers_file)} --vcs-ref=:current: {answers}"
+
+
+def elsewhere() -> bool:
+    """Whether this runs in another folder than the project's, or in one that is gone."""
+    try:
+        return Path.cwd() != ROOT
+    except FileNotFoundError:
+        return True
+
+
+def read(file: Path) -> str:
+    """The text of a file of the project; Stop if it is none."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise StopError(2, f"{file} is not in UTF-8.", f"Save it so, or {restore(file)}") from None
+
+
+def restore(file: Path) -> str:
+    """How to get a file of the project back."""
+    return f"restore it: git checkout HEAD -- {file.relative_to(ROOT).as_posix()}"
 
 
 def venv_python(folder: Path) -> str:

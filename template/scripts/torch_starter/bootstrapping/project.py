@@ -5,11 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .places import BUILDS, ROOT, SHIM, WINDOWS, StopError, copier_update, update_command
+from .places import (
+    BUILDS,
+    ROOT,
+    TYPED,
+    WINDOWS,
+    StopError,
+    copier_update,
+    read,
+    restore,
+    update_command,
+)
 from .system import Python, locale_encoding, satisfies
 
 # What a manager must be, and the key in pyproject.toml that may narrow it.
@@ -133,6 +144,24 @@ def load_project() -> Project:
     return project
 
 
+def check_pyproject() -> None:
+    """Stop if pyproject.toml is not what every manager can read."""
+    file, back = ROOT / "pyproject.toml", restore(ROOT / "pyproject.toml")
+    try:
+        text = read(file)
+        if text.startswith("\ufeff"):  # uv reads it; Python's own reader, and so all others, do not
+            what = f"{file} begins with a byte order mark, which not all tools can read."
+            raise StopError(2, what, f"Save it as UTF-8 without one, or {back}")
+        if sys.version_info >= (3, 11):
+            import tomllib
+
+            tomllib.loads(text)
+    except FileNotFoundError:
+        raise StopError(2, f"{file} is missing.", f"R{back[1:]}") from None
+    except ValueError as error:
+        raise StopError(2, f"{file} is no TOML: {error}.", f"Mend it, or {back}") from None
+
+
 def whole(build: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """A build of torch_builds.json, with what that says once for several builds or platforms."""
     same = {key: build[key] for key in WHEELS & build.keys()}
@@ -178,7 +207,7 @@ def check_system(project: Project, platform: str) -> None:
     alone = [k for k, build in project.builds.items() if platform in build["platforms"]]
     if alone and project.manager != "uv":  # whose lock file has nothing for this system
         name = "cpu" if "cpu" in alone else alone[0]
-        todo += f"\nOr, for this machine alone: {SHIM} --compute-platform {name}"
+        todo += f"\nOr, for this machine alone: {TYPED} --compute-platform {name}"
     label = project.build["label"]
     raise StopError(2, f"{label} has PyTorch wheels for {have}, not for {platform}.", todo)
 

@@ -8,8 +8,10 @@ import errno
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +39,8 @@ from .wheelhouse import offline_settings, what_it_lacks
 # These send packages elsewhere, or make a Python load another one's modules. Index settings stay.
 REDIRECTIONS = (
     "PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__ VIRTUAL_ENV "
-    "CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_TORCH_BACKEND UV_WORKING_DIR"
+    "CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_TORCH_BACKEND UV_WORKING_DIR "
+    "UV_WORKING_DIRECTORY"
 )
 SETTINGS = {
     "PIP_USER": "0",  # stronger than `user = true` in a pip.conf
@@ -118,14 +121,21 @@ class Runner:
         print(f"$ {display(command)}", file=self.log, flush=True)
         tail = deque[str](maxlen=200)
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        pipes.update(encoding="utf-8", errors="replace", **self.common)
-        with step(title), subprocess.Popen(command, **pipes) as child:
+        pipes.update(encoding="utf-8", errors="replace")
+        with self.child(command, **pipes) as child, step(title):
             for line in child.stdout or ():
                 tail.append(line.rstrip())
                 print(tail[-1], file=self.log, flush=True)
                 if self.options.verbose:
                     print("   ", tail[-1], flush=True)
+            child.wait()
         return child.returncode, [line for line in tail if not NOISE.match(line)]
+
+    @contextlib.contextmanager
+    def child(self, command: list[str], **pipes: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401
+        """Start a command that ends with this process."""
+        with subprocess.Popen(command, **pipes, **self.common) as child, leashed(child):
+            yield child
 
     def remove(self, folder: Path, why: str) -> None:
         """Remove an environment that this script made."""
@@ -144,23 +154,67 @@ class Runner:
         shutil.rmtree(old, ignore_errors=True)
 
 
+# --- Whatever ends this process ends what it has started
+
+
+@contextlib.contextmanager
+def leashed(child: subprocess.Popen[str]) -> Iterator[None]:
+    """End a child with this process: another one waits for a pipe that only this one can close."""
+    if sys.platform == "win32":  # see end_children_with_this_process
+        yield
+        return
+    reading, writing = os.pipe()
+    if not (watcher := os.fork()):
+        with contextlib.suppress(OSError):  # it has just ended
+            os.setsid()  # what a terminal sends is not for it
+            os.close(writing)
+            if not os.read(reading, 1):
+                os.kill(child.pid, signal.SIGKILL)
+        os._exit(0)
+    os.close(reading)
+    try:
+        yield
+    finally:
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):  # Ctrl-C is for it as well
+                child.wait(2)
+        finally:
+            if child.returncode is not None:
+                os.write(writing, b".")
+            os.close(writing)
+            os.waitpid(watcher, 0)
+
+
+def end_children_with_this_process() -> None:
+    """The same for Windows, where one job does for all: it ends with the process that holds it."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel32, number = ctypes.WinDLL("kernel32"), ctypes.c_void_p
+        kernel32.CreateJobObjectW.restype = kernel32.GetCurrentProcess.restype = number
+        job = number(kernel32.CreateJobObjectW(None, None))
+        # JOBOBJECT_EXTENDED_LIMIT_INFORMATION with JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
+        limits = bytes(16) + (0x2000).to_bytes(4, "little") + bytes(124)
+        kernel32.SetInformationJobObject(job, 9, limits, len(limits))
+        kernel32.AssignProcessToJobObject(job, number(kernel32.GetCurrentProcess()))
+
+
+# --- One bootstrap at a time
+
+
 @contextlib.contextmanager
 def guarded(runner: Runner) -> Iterator[None]:
     """Let only one run at a time change anything.
 
     The system's own lock: it ends with the process, however that ends. On POSIX the children hold
-    it too, so that what a killed run left behind is waited for.
+    it too, and theirs, so that what a killed run left behind is waited for.
     """
     if runner.options.dry_run:
         yield
         return
     TOOLS.mkdir(exist_ok=True)
     with GUARD.open("a+", encoding="utf-8") as file:
-        if not hold(file.fileno()):
-            file.seek(0)
-            owner = file.read().strip() or "unknown"
-            todo = "Wait until it has ended, then run this again."
-            raise StopError(2, f"Another bootstrap (process {owner}) works on this project.", todo)
+        get_hold(file)
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -170,6 +224,34 @@ def guarded(runner: Runner) -> Iterator[None]:
             yield
         finally:
             runner.common.pop("pass_fds", None)
+
+
+def get_hold(file: TextIO) -> None:
+    """Lock the file; Stop if something else has it."""
+    for _ in range(20):
+        if hold(file.fileno()):
+            return
+        file.seek(0)
+        owner = file.read().strip() or "unknown"
+        what = f"Another bootstrap (process {owner}) works on this project."
+        if is_alive(owner):
+            break
+        what = "What an earlier bootstrap has started, or one elsewhere, works on this project."
+        time.sleep(0.1)  # its children are just being ended
+    raise StopError(2, what, "Wait until it has ended, then run this again.")
+
+
+def is_alive(process: str) -> bool:
+    """Whether a process is there, as far as can be told from here."""
+    if WINDOWS or not process.isdecimal():
+        return True
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
 
 
 def hold(file: int) -> bool:

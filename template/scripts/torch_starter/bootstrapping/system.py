@@ -133,6 +133,16 @@ def locale_encoding() -> str:
     return locale.nl_langinfo(locale.CODESET).upper()
 
 
+def pyenv_pythons(minor: str) -> list[str]:
+    """The Pythons of a minor that pyenv has; none if that may not be read, or nobody has a home."""
+    try:
+        versions = Path(os.environ.get("PYENV_ROOT") or "~/.pyenv").expanduser() / "versions"
+        folders = sorted(versions.glob(f"{minor}.*"))
+    except (OSError, RuntimeError):
+        return []
+    return [str(folder / ("python.exe" if WINDOWS else "bin/python")) for folder in folders]
+
+
 # --- What a Python says about itself
 
 # Run by every candidate. `odd`: why no wheel of PyTorch fits it.

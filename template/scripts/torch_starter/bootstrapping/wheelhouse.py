@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from .places import ROOT, VENV, StopError, display, venv_python
+from .places import ROOT, VENV, StopError, display, read, venv_python
 from .project import MANAGERS, Project, normal
 
 # What pip, uv and uv's cache say of a package that they do not have.
@@ -104,7 +104,9 @@ def fill_commands(project: Project) -> list[str]:
     freeze = [*(["uv", "pip"] if uv else pip), "freeze", "--exclude-editable"]
     locked = f"{display(freeze + ([] if uv else ['--all', '--exclude', 'pip']))} > locked.txt"
     if uv and own:
-        export = ["uv", "export", "--frozen", "--no-emit-project", "--quiet"]
+        # With hashes, pip wants one for each package, and not every index has them; those that
+        # uv.lock has are compared when uv installs.
+        export = ["uv", "export", "--frozen", "--no-emit-project", "--no-hashes", "--quiet"]
         locked = "" if project.lock.exists() else "uv lock && "
         locked += display([*export, "--output-file", "locked.txt"])
     exactly = [*pip, *into, "--no-deps", "-r", "locked.txt", *torch_pages(project)]
@@ -124,7 +126,7 @@ def torch_pages(project: Project) -> list[str]:
 
 def build_requirements() -> list[str]:
     """What pyproject.toml asks for to build the project itself."""
-    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    text = read(ROOT / "pyproject.toml")
     table = re.search(r"^\[build-system\]$(.*?)^(?:\[|\Z)", text, re.MULTILINE | re.DOTALL)
     listed = re.search(r"^requires\s*=\s*\[([^\]]*)\]", table[1] if table else "", re.MULTILINE)
     found = re.findall(r"[\"']([^\"']+)[\"']", listed[1]) if listed else []

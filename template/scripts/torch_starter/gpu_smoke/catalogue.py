@@ -48,7 +48,7 @@ CATALOGUE = {
     "TORCH-FOUND": (
         "ModuleNotFoundError: No module named 'torch'",
         "torch is not installed, or not whole.",
-        "Type `./bootstrap.sh`.",
+        "Type `sh bootstrap.sh`.",
     ),
     "TORCH-BUILD": (
         "AssertionError: Torch not compiled with CUDA enabled",
@@ -163,7 +163,7 @@ CATALOGUE = {
     "TORCH-IMPORT": (
         "cannot open shared object file; undefined symbol; [WinError 127]; [WinError 1114]",
         "A library is missing or of another version; the remedy depends on which.",
-        "As the smoke test says, mostly `./bootstrap.sh --recreate`.",
+        "As the smoke test says, mostly `sh bootstrap.sh --recreate`.",
     ),
     "TORCH-NVJITLINK": (
         "undefined symbol: __nvJitLinkComplete_12_4, version libnvJitLink.so.12",

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -226,26 +226,22 @@ MARK = "@smoke "  # begins each line that a child has for its parent; the rest i
 
 
 def run_child(
-    stage: str,
-    job: dict[str, Any],
-    limit: float,
-    launcher: Sequence[str] = (),
-    **env: str,
+    stage: str, job: dict[str, Any], limit: float, **env: str
 ) -> tuple[list[dict[str, Any]], str]:
     """Run a stage of this script: the rows it reported, and how it came to a bad end, if it did.
 
-    A launcher is a module and its options, that Python runs and that runs this script.
+    When this returns, or this process ends, the child and all that it has started end too.
     """
     isolated = ["-I"] if sys.flags.isolated else []
-    command = [sys.executable, *isolated, *launcher, str(ENTRY), "--child", stage, json.dumps(job)]
+    command = [sys.executable, *isolated, str(ENTRY), "--child", stage, json.dumps(job)]
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,  # see end_with_parent
             stdout=output,
             stderr=errors,
             env={**os.environ, **env},
-            cwd=sys.prefix if launcher else None,  # since `-m` puts it before all modules
+            start_new_session=True,
         )
         try:
             code, ended = child.wait(limit), ""
@@ -255,6 +251,8 @@ def run_child(
         except subprocess.TimeoutExpired:
             ended = f"did not answer within {limit:g} s"
         finally:
+            if child.stdin:
+                child.stdin.close()
             child.kill()
             with suppress(subprocess.TimeoutExpired):  # stuck in a driver, not even this ends it
                 child.wait(5)
@@ -275,3 +273,27 @@ def run_child(
 def tell(row: dict[str, Any]) -> None:
     """Report to the parent; flushed, so that it is there even if this process dies next."""
     print(f"\n{MARK}{json.dumps(row)}", flush=True)
+
+
+def end_with_parent() -> None:
+    """Let this child, and all of its process group, end when nobody holds its stdin any more.
+
+    A process of its own waits for that: torch may hang without ever letting a thread run.
+    """
+    if sys.platform != "win32" and not os.fork():
+        os.read(0, 1)
+        os.killpg(0, signal.SIGKILL)
+
+
+def end_children_with_this_process() -> None:
+    """The same for Windows, where one job does for all: it ends with the process that holds it."""
+    if sys.platform == "win32":
+        import ctypes
+
+        kernel32, number = ctypes.WinDLL("kernel32"), ctypes.c_void_p
+        kernel32.CreateJobObjectW.restype = kernel32.GetCurrentProcess.restype = number
+        job = number(kernel32.CreateJobObjectW(None, None))
+        # JOBOBJECT_EXTENDED_LIMIT_INFORMATION with JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
+        limits = bytes(16) + (0x2000).to_bytes(4, "little") + bytes(124)
+        kernel32.SetInformationJobObject(job, 9, limits, len(limits))
+        kernel32.AssignProcessToJobObject(job, number(kernel32.GetCurrentProcess()))

@@ -22,10 +22,21 @@ from . import (
     torch_checks,
 )
 from .catalogue import CATALOGUE
-from .check import DEVICE_IDS, Check, CheckFunction, Job, Result, carry_out, run_child, tell
+from .check import (
+    DEVICE_IDS,
+    Check,
+    CheckFunction,
+    Job,
+    Result,
+    carry_out,
+    end_children_with_this_process,
+    end_with_parent,
+    run_child,
+    tell,
+)
 from .device_checks import ONLY_FOR
 from .driver_checks import amd_facts, ask_driver, nvidia_facts
-from .full_checks import take_part
+from .full_checks import start_processes, take_part
 from .machine import (
     BUILDS,
     FAULTY,
@@ -174,6 +185,7 @@ def run_torch_checks(job: Job) -> None:
 CHILDREN: dict[str, Callable[[dict[str, Any]], None]] = {
     "torch": lambda job: run_torch_checks(Job(**job)),
     "driver": lambda _: tell(ask_driver()),
+    "torchrun": start_processes,
     "all-reduce": take_part,
     "others": lambda _: tell_others(),
 }
@@ -219,6 +231,7 @@ def main(description: str) -> None:
     arguments = parser.parse_args()
     if arguments.child:
         stage, job = arguments.child
+        end_with_parent()
         CHILDREN[stage](json.loads(job))
         return
     if arguments.list:
@@ -235,6 +248,7 @@ def main(description: str) -> None:
         parser.error("--timeout must be more than 0 seconds")
     if trouble := output_trouble(arguments):
         parser.error(ascii(trouble)[1:-1])
+    end_children_with_this_process()
     try:
         machine = read_machine(BUILDS)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

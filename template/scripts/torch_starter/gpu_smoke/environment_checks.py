@@ -67,7 +67,7 @@ def check_shadows(machine: Machine) -> Check:
     found = [
         path
         for path in sorted([*BUILDS.parent.iterdir(), *ROOT.iterdir()])
-        if path.suffix == ".py" or (path / "__init__.py").is_file()
+        if path.suffix == ".py" or os.access(path / "__init__.py", os.R_OK)
     ]
     modules = sys.stdlib_module_names - {"test"}  # nothing needs Python's own tests
     for status, names in {"fail": packages, "warn": modules}.items():
@@ -194,6 +194,14 @@ SHARED_MEMORY = 256 * 2**20  # bytes; containers have 64 MiB unless they are tol
 LONGEST_PATH = 259  # what Windows allows by default
 
 
+def listed(folder: str, pattern: str) -> list[Path]:
+    """What a folder has, by its names; nothing, if it may not be read."""
+    try:
+        return sorted(Path(folder).glob(pattern))
+    except OSError:
+        return []
+
+
 def traps(accelerator: str, env: Mapping[str, str]) -> list[tuple[str, str]]:
     """Environment variables that are known to break things: what they do, and the way out."""
     found = []
@@ -206,12 +214,12 @@ def traps(accelerator: str, env: Mapping[str, str]) -> list[tuple[str, str]]:
     if accelerator == "cuda":
         for folder in filter(None, env.get("LD_LIBRARY_PATH", "").split(os.pathsep)):
             # Torch finds its own libraries, but what cuDNN loads later is found here first.
-            for library in sorted(Path(folder).glob("libcudnn*.so*"))[:1]:
+            for library in listed(folder, "libcudnn*.so*")[:1]:
                 problem = f"LD_LIBRARY_PATH offers {library}, but torch brings its own cuDNN"
                 found.append((problem, f"take {folder} out of LD_LIBRARY_PATH"))
         for name in ("CUDA_HOME", "CUDA_PATH"):
-            if env.get(name) and not Path(env[name]).is_dir():
-                trap(name, "is no folder, where extensions are compiled")
+            if env.get(name) and not listed(env[name], "*"):
+                trap(name, "is no folder that has something, where extensions are compiled")
     if accelerator in ("cuda", "rocm") and env.get("CUDA_LAUNCH_BLOCKING") == "1":
         trap("CUDA_LAUNCH_BLOCKING", "makes every call wait for the GPU")
     if accelerator == "rocm":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import json
 import os
 import shutil
 import sys
@@ -33,7 +34,7 @@ from .check import (
     run_child,
     tell,
 )
-from .machine import FAULTY, PEER, WINDOWS, in_container, repair
+from .machine import ENTRY, FAULTY, PEER, WINDOWS, in_container, repair
 
 CHECKS: dict[str, CheckFunction] = {}
 
@@ -239,11 +240,9 @@ def remedy_of(problem: str, backend: str) -> str:
 def all_reduce(backend: str, devices: list[str], limit: float, **env: str) -> tuple[str, float]:
     """Let one process for each device sum with the others: what went wrong, or "", and GB/s."""
     job = {"backend": backend, "devices": devices, "limit": limit}
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr=127.0.0.1"]
-    launcher.append(f"--nproc-per-node={len(devices)}")
     # Windows' torch has no libuv: "run with USE_LIBUV=0 to disable it", says even 2.13.
     env = {"OMP_NUM_THREADS": "1", **({"USE_LIBUV": "0"} if WINDOWS else {}), **env}
-    rows, ended = run_child("all-reduce", job, limit + 30, launcher, **env)
+    rows, ended = run_child("torchrun", job, limit + 30, **env)
     errors = [row["error"] for row in rows if "error" in row]
     speeds = [row["busbw"] for row in rows if "busbw" in row]
     if errors:
@@ -251,6 +250,13 @@ def all_reduce(backend: str, devices: list[str], limit: float, **env: str) -> tu
     if len(speeds) < len(devices):
         return ended or f"{len(devices) - len(speeds)} process(es) ended without a word", 0
     return "", min(speeds)
+
+
+def start_processes(job: dict[str, Any]) -> None:
+    """The child's work: torchrun, whose processes take part."""
+    options = ["--standalone", "--local-addr=127.0.0.1", f"--nproc-per-node={len(job['devices'])}"]
+    take_part = [str(ENTRY), "--child", "all-reduce", json.dumps(job)]
+    importlib.import_module("torch.distributed.run").main([*options, *take_part])
 
 
 def take_part(job: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ BUILDS = ROOT / "scripts" / "torch_builds.json"
 SCHEMA = 2  # of that file
 
 WINDOWS = os.name == "nt"
-BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "./bootstrap.sh"
+BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "sh bootstrap.sh"
 OPTION = "--compute-platform"
 FALLBACK = "--fallback"
 PYPI = "pypi"  # the compute platform that is chosen for its index, and not for a GPU
@@ -182,7 +182,9 @@ class Machine:
     def pinned(self) -> bool:
         """Whether pyproject.toml asks for this torch; that of a machine build is not there."""
         file = ROOT / "pyproject.toml"
-        return bool(self.own) or not file.exists() or self.release in file.read_text("utf-8")
+        there = os.access(file, os.R_OK)
+        text = file.read_text("utf-8", errors="replace") if there else self.release
+        return bool(self.own) or self.release in text
 
     def peaks(self) -> list[dict[str, float]]:
         """What each visible GPU is made for; [] if that is not known, as for a part of a GPU."""
@@ -354,7 +356,7 @@ def installed_torch() -> dict[str, str]:
     path = Path(spec.origin).with_name("version.py") if spec and spec.origin else Path()
     if not path.is_file():
         return {}
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8", errors="replace")
     return dict(re.findall(r"^(\w+)\b[^=\n]*= *['\"]([^'\"]*)", text, re.MULTILINE))
 
 

@@ -77,7 +77,7 @@ def report(result: Result, colours: bool, columns: int = 0) -> str:
     lines[-1] += f"  {paint(dim, result.cost())}"
     if top.startswith("FAIL"):
         lines += [paint(dim, row) for row in wrap(MORE, columns)]
-    if trouble and Path.cwd() != ROOT and columns >= NARROWEST:
+    if trouble and elsewhere() and columns >= NARROWEST:
         lines += wrap(f"Its commands are for the folder {ROOT}", columns)
     lines.append("")
     for one in rows:
@@ -92,6 +92,14 @@ def report(result: Result, colours: bool, columns: int = 0) -> str:
             todo = [paint(BOLD, row) for row in todo]
         lines += [head, *(" " * indent + row for row in [*text, *todo])]
     return "\n".join(lines)
+
+
+def elsewhere() -> bool:
+    """Whether this runs in another folder than the project's, or in one that is gone."""
+    try:
+        return Path.cwd() != ROOT
+    except FileNotFoundError:
+        return True
 
 
 def merged(checks: list[Check]) -> list[Check]:
