@@ -68,8 +68,6 @@ def refuse_missing(context: Context, question: str) -> None:
         UserMessageError: that says how to find it.
     """
     conf = context["_copier_conf"]
-    if question == "pytorch_index_url" and conf["data"].get("compute_platform") == "pypi":
-        return  # not asked, so not recorded
     if are_recorded(context) and question not in conf["data"]:
         file = conf["answers_file"]
         raise UserMessageError(

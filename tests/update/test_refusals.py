@@ -85,14 +85,6 @@ def test_answers_edited_to_what_no_version_knows_stop_the_update(
     assert refused(project).startswith(said)
 
 
-@pytest.mark.slow
-def test_a_question_that_was_not_asked_need_not_be_recorded(history: Path, tmp_path: Path) -> None:
-    project = start(history, tmp_path / "project", "v1.2.0", compute_platform="pypi")
-    assert "pytorch_index_url" not in recorded(project)
-    update(project)
-    assert recorded(project)["_commit"] == "v2.0.0"
-
-
 MIGRATION = """\
 import pathlib
 file = pathlib.Path(".copier-answers.yml")
