@@ -8,6 +8,7 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 LONGEST_NAME = 50  # keeps rendered lines below 100 characters, and paths below 120
@@ -85,6 +86,25 @@ def package_name_error(name: str) -> str:
     if name in DEVICES:
         return f"Windows keeps {name} for a device: use another name"
     return ""
+
+
+def moved_error(project: Path, old: str, new: str) -> str:
+    """Why a project's package cannot get another name, or the empty string: Copier moves no files.
+
+    What the template has of it would come again under the new name, the owner's edits and modules
+    would not.
+    """
+    source = project / "src" / old
+    left = (file for file in source.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    if old == new or next(left, None) is None:
+        return ""
+    to_do = f"`git mv src/{old} src/{new}`"
+    if (project / "src" / new).exists():
+        to_do = f"put what is in src/{old} into src/{new}, which is there already, remove src/{old}"
+    return (
+        f"the package is in src/{old}, which Copier does not move: {to_do}, write {new} where your"
+        f" files have {old} (`git grep --name-only -w {old}`), commit, and run this again"
+    )
 
 
 def text_error(text: str) -> str:

@@ -6,6 +6,7 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
 from copier.errors import UserMessageError
 from jinja2.runtime import Context
 
@@ -38,6 +39,19 @@ def given_answer(context: Context, question: str) -> object:
         silent = conf["defaults"] or conf["skip_answered"]
         return context[question] if silent else NOT_GIVEN
     return conf["settings"].defaults.get(question, NOT_GIVEN)
+
+
+def recorded_answer(context: Context, question: str) -> object:
+    """What the project's own answers file says, or NOT_GIVEN: a new project has none.
+
+    Nor have the two renderings without which an update could not tell what its owner changed.
+    """
+    conf = context["_copier_conf"]
+    try:
+        text = Path(conf["dst_path"], conf["answers_file"]).read_bytes()
+    except OSError:
+        return NOT_GIVEN
+    return (yaml.safe_load(text) or {}).get(question, NOT_GIVEN)
 
 
 def refuse_unknown(context: Context, questions: frozenset[str]) -> None:

@@ -13,13 +13,14 @@ from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
 
 from . import moves
-from .answers import ERRORS, default_package_name, to_markdown, to_toml, type_error
+from .answers import ERRORS, default_package_name, moved_error, to_markdown, to_toml, type_error
 from .build import Asked, Build
 from .given import (
     NOT_GIVEN,
     are_recorded,
     given_answer,
     read_questions,
+    recorded_answer,
     refuse_missing,
     refuse_unknown,
 )
@@ -70,7 +71,7 @@ class TemplateGlobals:
         )
         environment.globals.update(
             # copier.yml: questions
-            answer_error=lambda question, value: ERRORS[question](value),
+            answer_error=self.answer_error,
             check_answer=self.check_answer,
             choices_of=self.choices_of,
             default_of=self.default_of,
@@ -152,6 +153,17 @@ class TemplateGlobals:
             return json.dumps([name for name in COMPANIONS[:1] if name in usable])
         return (policy.python if question == "python_version" else policy.compute_platforms).default
 
+    @staticmethod
+    @pass_context
+    def answer_error(context: Context, question: str, value: str) -> str:
+        """Why a text cannot be the answer to a question, or the empty string."""
+        error = ERRORS[question](value)
+        if error or question != "package_name":
+            return error
+        old = recorded_answer(context, question)
+        project = Path(context["_copier_conf"]["dst_path"])
+        return moved_error(project, old, value) if isinstance(old, str) else ""
+
     @pass_context
     def check_answer(self, context: Context, question: str) -> bool:
         """Stop with one sentence if a given answer cannot be used; else true, for `ask`.
@@ -183,7 +195,7 @@ class TemplateGlobals:
         if error := next((text for part in parts if (text := type_error(part))), None):
             return error
         if question in ERRORS:
-            return ERRORS[question](str(value))
+            return self.answer_error(context, question, str(value))
         return self._why_not(context, question, value)
 
     def _why_not(self, context: Context, question: str, value: object) -> str | None:
