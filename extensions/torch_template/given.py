@@ -41,17 +41,25 @@ def given_answer(context: Context, question: str) -> object:
     return conf["settings"].defaults.get(question, NOT_GIVEN)
 
 
-def recorded_answer(context: Context, question: str) -> object:
-    """What the project's own answers file says, or NOT_GIVEN: a new project has none.
+_KEPT: dict[str, object] = {}  # what `kept_answer` read last
 
-    Nor have the two renderings without which an update could not tell what its owner changed.
+
+def kept_answer(context: Context, question: str, questions: frozenset[str]) -> object:
+    """What a project has already, and may keep though a new one would be refused it; or NOT_GIVEN.
+
+    Of the three renderings of an update, one lies beside the answers file. The old version's is
+    given what is in it. The last is given all answers, and takes what was read for the second.
     """
     conf = context["_copier_conf"]
+    if are_recorded(context):
+        return conf["data"].get(question, NOT_GIVEN)
     try:
         text = Path(conf["dst_path"], conf["answers_file"]).read_bytes()
     except OSError:
-        return NOT_GIVEN
-    return (yaml.safe_load(text) or {}).get(question, NOT_GIVEN)
+        return _KEPT.get(question, NOT_GIVEN) if questions <= conf["data"].keys() else NOT_GIVEN
+    _KEPT.clear()
+    _KEPT.update(yaml.safe_load(text) or {})
+    return _KEPT.get(question, NOT_GIVEN)
 
 
 def refuse_unknown(context: Context, questions: frozenset[str]) -> None:

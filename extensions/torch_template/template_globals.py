@@ -13,14 +13,22 @@ from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
 
 from . import moves
-from .answers import ERRORS, default_package_name, moved_error, to_markdown, to_toml, type_error
+from .answers import (
+    ERRORS,
+    TAKEN,
+    default_package_name,
+    moved_error,
+    to_markdown,
+    to_toml,
+    type_error,
+)
 from .build import Asked, Build
 from .given import (
     NOT_GIVEN,
     are_recorded,
     given_answer,
+    kept_answer,
     read_questions,
-    recorded_answer,
     refuse_missing,
     refuse_unknown,
 )
@@ -153,14 +161,17 @@ class TemplateGlobals:
             return json.dumps([name for name in COMPANIONS[:1] if name in usable])
         return (policy.python if question == "python_version" else policy.compute_platforms).default
 
-    @staticmethod
     @pass_context
-    def answer_error(context: Context, question: str, value: str) -> str:
+    def answer_error(self, context: Context, question: str, value: str) -> str:
         """Why a text cannot be the answer to a question, or the empty string."""
         error = ERRORS[question](value)
-        if error or question != "package_name":
+        if error or question not in TAKEN:
             return error
-        old = recorded_answer(context, question)
+        old = kept_answer(context, question, self._questions)
+        if value == old:
+            return ""
+        if (error := TAKEN[question](value)) or question != "package_name":
+            return error
         project = Path(context["_copier_conf"]["dst_path"])
         return moved_error(project, old, value) if isinstance(old, str) else ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from copier import VcsRef
+from copier.errors import UserMessageError
 
-from render.projects import commit, copier, files, git, recorded, start
+from render.projects import commit, copier, copy, files, git, recorded, release, start, update
 from update.versions import assert_clean
 
 OLD, NEW = "my_torch_project", "vision"
@@ -118,3 +121,20 @@ def test_another_project_name_leaves_the_package_where_it_is(project: Path) -> N
     for name, text in OWN.items():
         assert (project / name).read_text(encoding="utf-8") == text
     assert 'name = "Vision"' in (project / "pyproject.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("question", ["project_name", "package_name"])
+def test_a_name_that_a_newer_version_refuses_stays_with_the_project_that_has_it(
+    repository: Path, tmp_path: Path, question: str
+) -> None:
+    project = start(repository, tmp_path / "project", **{question: NEW})
+    path = repository / "extensions/torch_template/dependencies.json"
+    path.write_text(json.dumps({"distributions": [NEW], "modules": [NEW]}), encoding="utf-8")
+    release(repository, "v1.1.0")
+    for version in (None, VcsRef.CURRENT):
+        update(project, vcs_ref=version)
+        assert recorded(project)[question] == NEW
+        assert recorded(project)["_commit"] == "v1.1.0"
+        commit(project)
+    with pytest.raises(UserMessageError, match=f"{question}: a p.* named {NEW} "):
+        copy(repository, tmp_path / "fresh", **{question: NEW})
