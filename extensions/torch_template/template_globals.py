@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -53,9 +54,14 @@ from .menus import (
     torch_version_choices,
     why_not,
 )
-from .reasons import Unfit, resolve
-from .resolving import alternatives, find_build, same_release
+from .reasons import why_no_build
+from .resolving import alternatives, kept_build, same_release
 from .torch_builds import torch_builds
+
+
+def companions(answer: object) -> list[str]:
+    """Those that a recorded answer names."""
+    return [name for name in COMPANIONS if isinstance(answer, list) and name in answer]
 
 
 def _no_mark(_: Build) -> str:
@@ -127,7 +133,8 @@ class TemplateGlobals:
             case "torch_version":
                 return torch_version_choices(matrix, asked)
             case "torch_packages":
-                return torch_package_choices(matrix, asked)
+                kept = kept_answer(context, question, self._questions)
+                return torch_package_choices(matrix, asked, companions(kept))
         return fixed_choices(question)
 
     @pass_context
@@ -225,7 +232,15 @@ class TemplateGlobals:
             if successor:
                 return f"{value} is retired: choose {successor}"
         parts = value if isinstance(value, list) else [value]
-        return next((why for part in parts if (why := why_not(choices, part))), None)
+        why = next((why for part in parts if (why := why_not(choices, part))), None)
+        if why is None or question != "torch_packages":
+            return why
+        if value != kept_answer(context, question, self._questions):
+            return why
+        rest = ", ".join(str(part) for part in parts if not why_not(choices, part))
+        given = {} if are_recorded(context) else context["_copier_conf"]["data"]
+        words = [moves.COMMAND, *(f"--data {shlex.quote(f'{k}={v}')}" for k, v in given.items())]
+        return f'{why}, with `{" ".join(words)} --data "torch_packages=[{rest}]"`'
 
     # --- The build, and what an update tells of it
 
@@ -236,10 +251,10 @@ class TemplateGlobals:
         Raises:
             UserMessageError: if the answers do not fit together.
         """
-        found = resolve(self._matrix, self._asked(context))
-        if isinstance(found, Unfit):
-            raise UserMessageError(f"{found}.")
-        return found
+        asked = self._asked(context)
+        if build := kept_build(self._matrix, asked):
+            return build
+        raise UserMessageError(f"{why_no_build(self._matrix, asked)}.")
 
     @pass_context
     def switch_command(self, context: Context) -> str | None:
@@ -262,7 +277,7 @@ class TemplateGlobals:
     def _pythons(self, build: Build) -> list[str]:
         """The Python minors on offer for which the project would get the release that it has."""
         found = {
-            minor: find_build(self._matrix, replace(build.asked, python=minor))
+            minor: kept_build(self._matrix, replace(build.asked, python=minor))
             for minor in self._matrix.policy.python.listed(None)
         }
         return [

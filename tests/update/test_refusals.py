@@ -172,32 +172,6 @@ def test_a_new_python_stops_where_the_recorded_platform_has_no_wheels_for_it(
     )
 
 
-def test_torchaudio_stops_the_update_to_a_torch_that_has_none(
-    history: Path, tmp_path: Path
-) -> None:
-    packages = ["torchvision", "torchaudio"]
-    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
-    assert refused(project) == (
-        "torch_packages: torchaudio ends with torch 2.11:"
-        " choose torch 2.11, or leave torchaudio out."
-    )
-    assert recorded(project)["torch_packages"] == packages
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "way_out", [{"torch_version": "2.11"}, {"torch_packages": ["torchvision"]}], ids=str
-)
-def test_both_ways_out_of_the_refused_torchaudio_work(
-    history: Path, tmp_path: Path, way_out: dict[str, Any]
-) -> None:
-    packages = ["torchvision", "torchaudio"]
-    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
-    update(project, **way_out)
-    assert_clean(project)
-    assert {name: recorded(project)[name] for name in way_out} == way_out
-
-
 def withdraw(facts: dict[str, Any]) -> None:
     del facts["releases"]["2.13.0"]
 
