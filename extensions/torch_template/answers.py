@@ -8,18 +8,20 @@ import re
 import sys
 import unicodedata
 from collections.abc import Callable
+from pathlib import Path
 from urllib.parse import urlsplit
 
 LONGEST_NAME = 50  # keeps rendered lines below 100 characters, and paths below 120
 LONGEST_TEXT = 500
-# A project that has one of these names would shadow, or depend on, itself.
-DEPENDENCIES = frozenset(
-    {"copier", "filelock", "fsspec", "hatchling", "jinja2", "markupsafe", "mpmath", "mypy"}
-    | {"networkx", "numpy", "nvidia", "pip", "poetry", "poetry-core", "pytest", "pytorch"}
-    | {"pytorch-triton-rocm", "pytorch-triton-xpu", "ruff", "setuptools", "sympy", "torch"}
-    | {"torchaudio", "torchvision", "triton", "triton-rocm", "triton-xpu", "typing-extensions"}
-    | {"uv", "wheel"}
-)
+# What a project's dependencies are called, and the modules that they bring: written by
+# tools/dependency_names.py.
+FOUND = json.loads(Path(__file__).with_name("dependencies.json").read_text(encoding="utf-8"))
+# What makes a project and its .venv, and a name that means another package.
+TOOLS = frozenset({"copier", "pip", "poetry", "pytorch", "uv", "wheel"})
+DISTRIBUTIONS = TOOLS.union(FOUND["distributions"])
+MODULES = TOOLS.union(FOUND["modules"])
+# NVIDIA's own names for one major version of CUDA: torch's next release may require more of them.
+NVIDIA = r"nvidia-.+-cu\d+"
 # Modules of the standard library of any offered Python, whichever of them runs Copier: 3.12 and
 # 3.13 removed some, 3.14 added some.
 STDLIB = frozenset(
@@ -30,6 +32,8 @@ STDLIB = frozenset(
     | {"annotationlib", "compression", "tomllib"}
 )
 FOLDERS = frozenset({"build", "dist", "docs", "requirements", "scripts", "src", "test", "tests"})
+# Files of scripts/ and tests/ that mypy would find twice; pytest has a use of its own for the last.
+FILES = frozenset({"gpu_smoke_test", "test_device", "conftest"})
 # Names that Windows keeps for devices, in any case and with any extension.
 DEVICES = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
@@ -45,7 +49,8 @@ def normalized(name: str) -> str:
 def default_package_name(project_name: str) -> str:
     """An importable name for a project: `My-Project` -> `my_project`, `2d` -> `project_2d`."""
     name = re.sub(r"\W|_", "_", normalized(project_name), flags=re.ASCII)
-    return f"project_{name}" if package_name_error(name) else name
+    taken = package_name_error(name) or taken_package_error(name)
+    return f"project_{name}" if taken else name
 
 
 def _form_error(kind: str, name: str, form: str, rule: str) -> str:
@@ -63,8 +68,6 @@ def project_name_error(name: str) -> str:
     )
     if error := _form_error("project", name, form, rule):
         return error
-    if normalized(name) in DEPENDENCIES:
-        return f"a project named {name} could not install {name}: use another name"
     if name.partition(".")[0].lower() in DEVICES:
         return f"Windows keeps {name} for a device: use another name"
     return ""
@@ -80,11 +83,43 @@ def package_name_error(name: str) -> str:
         return error
     if keyword.iskeyword(name):
         return f"{name} is a keyword of Python: use another name"
-    if name in STDLIB or normalized(name) in DEPENDENCIES or name in FOLDERS:
-        return f"a package named {name} would shadow another one: use another name"
     if name in DEVICES:
         return f"Windows keeps {name} for a device: use another name"
     return ""
+
+
+def taken_project_error(name: str) -> str:
+    """Why a new project cannot have a name, or the empty string: what it depends on has it."""
+    plain = normalized(name)
+    if plain in DISTRIBUTIONS or re.fullmatch(NVIDIA, plain):
+        return f"a project named {name} could not install {plain}: use another name"
+    return ""
+
+
+def taken_package_error(name: str) -> str:
+    """Why a new package cannot have a name, or the empty string: another module has it."""
+    if name in STDLIB | MODULES | FOLDERS | FILES:
+        return f"a package named {name} would shadow another one: use another name"
+    return ""
+
+
+def moved_error(project: Path, old: str, new: str) -> str:
+    """Why a project's package cannot get another name, or the empty string: Copier moves no files.
+
+    What the template has of it would come again under the new name, the owner's edits and modules
+    would not.
+    """
+    source = project / "src" / old
+    left = (file for file in source.rglob("*") if file.is_file() and file.suffix != ".pyc")
+    if next(left, None) is None:
+        return ""
+    to_do = f"`git mv src/{old} src/{new}`"
+    if (project / "src" / new).exists():
+        to_do = f"put what is in src/{old} into src/{new}, which is there already, remove src/{old}"
+    return (
+        f"the package is in src/{old}, which Copier does not move: {to_do}, write {new} where your"
+        f" files have {old} (`git grep --name-only -w {old}`), commit, and run this again"
+    )
 
 
 def text_error(text: str) -> str:
@@ -149,6 +184,11 @@ ERRORS: dict[str, Callable[[str], str]] = {
     "user_name": user_name_error,
     "user_email": user_email_error,
     "pytorch_index_url": index_url_error,
+}
+# A project that has such a name already lives with it.
+TAKEN: dict[str, Callable[[str], str]] = {
+    "project_name": taken_project_error,
+    "package_name": taken_package_error,
 }
 
 

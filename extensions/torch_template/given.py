@@ -6,6 +6,7 @@ import re
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
 from copier.errors import UserMessageError
 from jinja2.runtime import Context
 
@@ -40,6 +41,27 @@ def given_answer(context: Context, question: str) -> object:
     return conf["settings"].defaults.get(question, NOT_GIVEN)
 
 
+_KEPT: dict[str, object] = {}  # what `kept_answer` read last
+
+
+def kept_answer(context: Context, question: str, questions: frozenset[str]) -> object:
+    """What a project has already, and may keep though a new one would be refused it; or NOT_GIVEN.
+
+    Of the three renderings of an update, one lies beside the answers file. The old version's is
+    given what is in it. The last is given all answers, and takes what was read for the second.
+    """
+    conf = context["_copier_conf"]
+    if are_recorded(context):
+        return conf["data"].get(question, NOT_GIVEN)
+    try:
+        text = Path(conf["dst_path"], conf["answers_file"]).read_bytes()
+    except OSError:
+        return _KEPT.get(question, NOT_GIVEN) if questions <= conf["data"].keys() else NOT_GIVEN
+    _KEPT.clear()
+    _KEPT.update(yaml.safe_load(text) or {})
+    return _KEPT.get(question, NOT_GIVEN)
+
+
 def refuse_unknown(context: Context, questions: frozenset[str]) -> None:
     """Stop at a name that Copier would ignore, and take the default of the question that was meant.
 
@@ -68,8 +90,6 @@ def refuse_missing(context: Context, question: str) -> None:
         UserMessageError: that says how to find it.
     """
     conf = context["_copier_conf"]
-    if question == "pytorch_index_url" and conf["data"].get("compute_platform") == "pypi":
-        return  # not asked, so not recorded
     if are_recorded(context) and question not in conf["data"]:
         file = conf["answers_file"]
         raise UserMessageError(

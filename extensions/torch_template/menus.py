@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .build import Asked, Build, Wheels
@@ -10,6 +10,7 @@ from .managers import MANAGERS
 from .matrix.facts import COMPANIONS, PYPI, all_series, has_ended
 from .matrix.model import Matrix
 from .reasons import Unfit, resolve, why_no_companion
+from .resolving import kept_build
 
 
 @dataclass(frozen=True)
@@ -97,16 +98,27 @@ def torch_version_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
     return choices
 
 
-def torch_package_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
-    """torchvision and torchaudio; without a partner, the reason and the way out."""
+def torch_package_choices(
+    matrix: Matrix, asked: Asked, current: Sequence[str] = ()
+) -> list[Choice]:
+    """torchvision and torchaudio; without a partner, the reason and the way out.
+
+    `current`: what a project has already, and keeps where an older torch has it.
+    """
     build = resolve(matrix, replace(asked, packages=COMPANIONS))
     versions = build.versions if isinstance(build, Build) else {}
-    return [
-        Choice(f"{name} {versions[name]}", name)
-        if name in versions
-        else Choice(name, name, str(why_no_companion(matrix, asked, name) or ""))
-        for name in COMPANIONS
-    ]
+    kept = kept_build(matrix, replace(asked, packages=tuple(current))) if current else None
+    choices = []
+    for name in COMPANIONS:
+        if name in versions:
+            choices.append(Choice(f"{name} {versions[name]}", name))
+        elif kept and name in current and name in kept.versions:
+            stays = f"{name} {kept.versions[name]} - torch stays at {kept.torch} for it"
+            choices.append(Choice(stays, name))
+        else:
+            why = str(why_no_companion(matrix, asked, name) or "")
+            choices.append(Choice(name, name, why))
+    return choices
 
 
 FIXED_MENUS = {

@@ -216,6 +216,18 @@ def ended_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | Non
     return f"{note}\n\n{move(matrix, old, new, f'To keep {listed(kept)}, instead:')}"
 
 
+def companion_note(matrix: Matrix, old: Build) -> str | None:
+    """What to tell a project whose torch stays behind for a companion that newer ones lack."""
+    new = find_build(matrix, old.asked)
+    if new is None or new.torch == old.torch:
+        return None
+    ended = [name for name in old.asked.packages if name not in new.versions]
+    return (
+        f"{listed(ended)} {'have' if ended[1:] else 'has'} no build for torch {new.torch}, so torch"
+        f" stays at {old.torch}. {move(matrix, old, new)}"
+    )
+
+
 def retired_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | None:
     """What to tell a project whose compute platform the policy has retired."""
     name = old.asked.compute_platform
@@ -279,8 +291,10 @@ def switch(old: Build, others: Iterable[Build]) -> str:
 
 def notes(matrix: Matrix, build: Build, others: list[Build]) -> list[str]:
     """All that the owner of a project should hear about its answers."""
-    platform = retired_note(matrix, build, others) or ended_note(matrix, build, others)
-    return [note for note in (platform, python_note(matrix, build)) if note]
+    companion = companion_note(matrix, build)
+    ended = None if companion else ended_note(matrix, build, others)  # first things first
+    platform = retired_note(matrix, build, others) or ended
+    return [note for note in (platform, companion, python_note(matrix, build)) if note]
 
 
 def read_builds(project: Path) -> tuple[str, Platforms] | None:

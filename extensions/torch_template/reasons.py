@@ -133,6 +133,8 @@ def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | No
         older = f"Python {max(release.python, key=python_key)} or older"
         return Unfit(f"{companion} {version} has no Python {asked.python} wheels", (older, without))
     partners = [n for n in matrix.newest_first if getattr(matrix.releases[n], companion) != "none"]
+    if not partners:
+        return Unfit(f"{companion} is not on offer any more", (without,))
     last = series(partners[0])
     stay = (f"torch {last}",) if fitting_release(matrix, replace(asked, torch=last)) else ()
     return Unfit(f"{companion} ends with torch {last}", (*stay, without))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .build import Asked, Build, Wheels
@@ -23,10 +23,12 @@ from .matrix.facts import (
 from .matrix.model import Matrix
 
 
-def newest_usable(matrix: Matrix, asked: Asked) -> str | None:
-    """The newest release that has the platform and wheels for the Python; None if none has."""
+def newest_usable(matrix: Matrix, asked: Asked, partners: Sequence[str] = ()) -> str | None:
+    """The newest release that has the platform, wheels for the Python, and these companions."""
     for torch in releases_of(matrix, asked.compute_platform, asked.torch):
-        if is_usable(matrix, torch, asked.compute_platform, asked.python):
+        if is_usable(matrix, torch, asked.compute_platform, asked.python) and all(
+            has_partner(matrix, torch, companion, asked.python) for companion in partners
+        ):
             return torch
     return None
 
@@ -37,10 +39,11 @@ def lacks_pins(matrix: Matrix, asked: Asked, torch: str) -> bool:
     return wanted and nvidia_pins(matrix, torch, asked.compute_platform) is None
 
 
-def fitting_release(matrix: Matrix, asked: Asked) -> str | None:
+def fitting_release(matrix: Matrix, asked: Asked, partners: Sequence[str] = ()) -> str | None:
     """The torch that the answers lead to; None if they do not fit together."""
     known = matrix.compute_platforms.get(asked.compute_platform)
-    torch = newest_usable(matrix, asked) if known and not known.blocked else None
+    usable = known and not known.blocked
+    torch = newest_usable(matrix, asked, partners) if usable else None
     return None if torch is None or lacks_pins(matrix, asked, torch) else torch
 
 
@@ -51,6 +54,16 @@ def find_build(matrix: Matrix, asked: Asked) -> Build | None:
     """
     torch = fitting_release(matrix, asked)
     return _build(matrix, asked, torch) if torch else None
+
+
+def kept_build(matrix: Matrix, asked: Asked) -> Build | None:
+    """The build of a project that has these answers already: it keeps each companion.
+
+    So its torch stays at the newest release for which they are all there. A new project is refused
+    what the newest torch does not have, so its build is the one of `find_build`.
+    """
+    torch = fitting_release(matrix, asked, asked.packages)
+    return _build(matrix, asked, torch) if torch else find_build(matrix, asked)
 
 
 def alternatives(matrix: Matrix, asked: Asked) -> list[Build]:
@@ -83,7 +96,7 @@ def same_release(matrix: Matrix, build: Build) -> list[Build]:
 def same_pythons(matrix: Matrix, build: Build) -> list[str]:
     """The Python minors on offer for which a project would get the release that it has."""
     found = {
-        minor: find_build(matrix, replace(build.asked, python=minor))
+        minor: kept_build(matrix, replace(build.asked, python=minor))
         for minor in matrix.policy.python.listed(None)
     }
     return [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +13,21 @@ from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
 
 from . import moves
-from .answers import ERRORS, default_package_name, to_markdown, to_toml, type_error
+from .answers import (
+    ERRORS,
+    TAKEN,
+    default_package_name,
+    moved_error,
+    to_markdown,
+    to_toml,
+    type_error,
+)
 from .build import Asked, Build
 from .given import (
     NOT_GIVEN,
     are_recorded,
     given_answer,
+    kept_answer,
     read_questions,
     refuse_missing,
     refuse_unknown,
@@ -43,9 +53,14 @@ from .menus import (
     torch_version_choices,
     why_not,
 )
-from .reasons import Unfit, resolve
-from .resolving import alternatives, same_pythons, same_release
+from .reasons import why_no_build
+from .resolving import alternatives, kept_build, same_pythons, same_release
 from .torch_builds import torch_builds
+
+
+def companions(answer: object) -> list[str]:
+    """Those that a recorded answer names."""
+    return [name for name in COMPANIONS if isinstance(answer, list) and name in answer]
 
 
 def _no_mark(_: Build) -> str:
@@ -69,7 +84,7 @@ class TemplateGlobals:
         )
         environment.globals.update(
             # copier.yml: questions
-            answer_error=lambda question, value: ERRORS[question](value),
+            answer_error=self.answer_error,
             check_answer=self.check_answer,
             choices_of=self.choices_of,
             default_of=self.default_of,
@@ -119,7 +134,8 @@ class TemplateGlobals:
             case "torch_version":
                 return torch_version_choices(matrix, asked)
             case "torch_packages":
-                return torch_package_choices(matrix, asked)
+                kept = kept_answer(context, question, self._questions)
+                return torch_package_choices(matrix, asked, companions(kept))
         return fixed_choices(question)
 
     @pass_context
@@ -154,6 +170,20 @@ class TemplateGlobals:
         return (policy.python if question == "python_version" else policy.compute_platforms).default
 
     @pass_context
+    def answer_error(self, context: Context, question: str, value: str) -> str:
+        """Why a text cannot be the answer to a question, or the empty string."""
+        error = ERRORS[question](value)
+        if error or question not in TAKEN:
+            return error
+        old = kept_answer(context, question, self._questions)
+        if value == old:
+            return ""
+        if (error := TAKEN[question](value)) or question != "package_name":
+            return error
+        project = Path(context["_copier_conf"]["dst_path"])
+        return moved_error(project, old, value) if isinstance(old, str) else ""
+
+    @pass_context
     def check_answer(self, context: Context, question: str) -> bool:
         """Stop with one sentence if a given answer cannot be used; else true, for `ask`.
 
@@ -184,7 +214,7 @@ class TemplateGlobals:
         if error := next((text for part in parts if (text := type_error(part))), None):
             return error
         if question in ERRORS:
-            return ERRORS[question](str(value))
+            return self.answer_error(context, question, str(value))
         return self._why_not(context, question, value)
 
     def _why_not(self, context: Context, question: str, value: object) -> str | None:
@@ -203,7 +233,17 @@ class TemplateGlobals:
             if successor:
                 return f"{value} is retired: choose {successor}"
         parts = value if isinstance(value, list) else [value]
-        return next((why for part in parts if (why := why_not(choices, part))), None)
+        why = next((why for part in parts if (why := why_not(choices, part))), None)
+        if why is None or question != "torch_packages":
+            return why
+        if value != kept_answer(context, question, self._questions):
+            return why
+        rest = ", ".join(str(part) for part in parts if not why_not(choices, part))
+        given = {} if are_recorded(context) else context["_copier_conf"]["data"]
+        words = [f"--data {shlex.quote(f'{k}={v}')}" for k, v in given.items() if k != question]
+        update = moves.copier_update(self._asked(context).answers_file)
+        command = " ".join([update, "--defaults", *words, f'--data "{question}=[{rest}]"'])
+        return f"{why}, with `{command}`"
 
     # --- The build, and what an update tells of it
 
@@ -214,10 +254,10 @@ class TemplateGlobals:
         Raises:
             UserMessageError: if the answers do not fit together.
         """
-        found = resolve(self._matrix, self._asked(context))
-        if isinstance(found, Unfit):
-            raise UserMessageError(f"{found}.")
-        return found
+        asked = self._asked(context)
+        if build := kept_build(self._matrix, asked):
+            return build
+        raise UserMessageError(f"{why_no_build(self._matrix, asked)}.")
 
     @pass_context
     def copier_update(self, context: Context) -> str:

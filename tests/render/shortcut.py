@@ -29,10 +29,9 @@ ANSWERS = {
 
 def answers_for(asked: Asked, **others: Any) -> dict[str, Any]:  # noqa: ANN401
     """All answers of a project that has the defaults but for these."""
-    answers = ANSWERS | others
-    if asked.compute_platform == "pypi":
-        del answers["pytorch_index_url"]
-    return answers | {
+    return {
+        **ANSWERS,
+        **others,
         "package_manager": asked.manager,
         "python_version": asked.python,
         "compute_platform": asked.compute_platform,
@@ -59,8 +58,7 @@ class Shortcut:
     def render(self, answers: dict[str, Any]) -> dict[str, str]:
         """The path and the text of each file that is rendered, not copied."""
         conf = {"answers_file": ".copier-answers.yml"}
-        defaults = {"pytorch_index_url": ANSWERS["pytorch_index_url"]}  # though not asked for
-        context = defaults | answers | {"_copier_conf": conf, "_copier_answers": answers}
+        context = answers | {"_copier_conf": conf, "_copier_answers": answers}
         files = {}
         for path, content in self._templates:
             name = path.render(context)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from copier.errors import UserMessageError
 
 from matrix.doctored import every_build
 from render.projects import ROOT, copy, git
@@ -75,6 +76,28 @@ def test_what_is_the_template_s_is_not_counted_as_the_owner_s(
     patterns = pyproject((project / "pyproject.toml").read_text("utf-8"))["tool"]["mypy"]["files"]
     typed = {path for pattern in patterns for path in project.glob(pattern)}
     assert {project / name for name in ("src", "tests", "scripts/gpu_smoke_test.py")} == typed
+
+
+@pytest.mark.slow
+def test_a_package_named_like_a_file_of_the_template_is_refused_or_does_no_harm(
+    template: Path, tmp_path: Path
+) -> None:
+    project = copy(template, tmp_path / "project")
+    parts = [*project.glob("scripts/*"), *project.glob("scripts/torch_starter/*")]
+    parts += project.glob("tests/*.py")
+    names = {part.stem for part in parts if part.is_dir() or part.suffix == ".py"}
+    refused = set()
+    for name in names:
+        try:
+            named = copy(template, tmp_path / name, package_name=name)
+        except UserMessageError:
+            refused.add(name)
+            continue
+        tool = Path(sys.executable).with_name("mypy")
+        said = subprocess.run([tool], cwd=named, capture_output=True, text=True, check=False).stdout
+        assert "checked 4 source files" in said, said
+    assert refused == {"gpu_smoke_test", "test_device"}
+    assert {"bootstrap", "gpu_smoke", "torch_starter"} <= names
 
 
 def test_the_plain_files_of_the_template_are_linted_and_formatted() -> None:

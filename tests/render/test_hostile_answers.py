@@ -68,13 +68,16 @@ NAMES = [
     "nul1",
 ]
 REFUSED_NAMES = [
-    "torch", "Torch", "NumPy", "torchvision", "pytorch_triton_rocm", "pytest",
+    "torch", "Torch", "NumPy", "torchvision", "pytorch_triton_rocm", "pytest", "pillow", "pluggy",
+    "mypy-extensions", "cuda-toolkit", "nvidia-cublas", "Nvidia.Cublas_cu11", "intel-sycl-rt",
+    "nvidia-cudnn-cu14", "trove-classifiers", "optree",
     "CON", "con", "aux.txt", "NUL", "com1", "LPT9.log", "", " ", "a b", "-a", "a-", ".a", "a.",
     "../a", "a/b", "a\\b", "a\nb", "$(touch x)", "%PATH%", "{{ 7*7 }}", "{% raw %}", "'", '"',
     "caf\u00e9", "\u03b1", "a\u202eb", "x" * 51, "x" * 300,
 ]  # fmt: skip
-PACKAGES = ["a", "x1", "torch_lab", "my_2d", "x" * 50, "match", "case", "type", "conx"]
+PACKAGES = ["a", "x1", "torch_lab", "my_2d", "bootstrap", "x" * 50, "match", "case", "type", "conx"]
 REFUSED_PACKAGES = [
+    "gpu_smoke_test", "test_device", "conftest", "torchgen", "mypy_extensions", "opt_einsum",
     "torch", "class", "None", "test", "tests", "src", "numpy", "__init__", "json", "con", "aux",
     "nul", "com1", "os", "A", "_a", "2a", "a-b", "a.b", "a b", "../a", "a\n", "caf\u00e9", "\u03b1",
     "{{ 7*7 }}", "$(touch x)", "x" * 51, "",

@@ -70,7 +70,10 @@ def project_for(tmp_path: Path, own: str, others: tuple[str, ...] = OTHERS) -> D
                 "cpu": {"release": TORCH, "accelerator": "cpu"},
             }
         },
-        "moves": {"cu118": "--data compute_platform=cu118 --data torch_version=latest"},
+        "moves": {
+            **{name: f"--data compute_platform={name}" for name in names if name != own},
+            "cu118": "--data compute_platform=cu118 --data torch_version=latest",
+        },
     }
     demo.write_builds()
     return demo

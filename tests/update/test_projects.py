@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import tomlkit
+import yaml
 from copier import VcsRef
 
 from render.projects import (
     PYTHON,
+    ROOT,
     commit,
     copier,
     copy,
@@ -26,7 +28,7 @@ from render.projects import (
     update,
 )
 from render.reading import Builds, pinned, pyproject
-from update.versions import assert_clean
+from update.versions import assert_clean, edit
 
 MANAGERS = ("uv", "poetry", "pip")
 
@@ -293,6 +295,49 @@ def test_no_answer_is_replaced_by_a_default(
     assert {name: after[name] for name in answers} == answers
     index = json.dumps(build(project).build["index_url"])
     assert answers.get("pytorch_index_url", "https://download.pytorch.org/whl") in index
+
+
+GIVEN = "extensions/torch_template/given.py"
+MIRROR = "https://mirror.example/whl"
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("first", ["cu130", "pypi"])
+def test_a_mirror_is_kept_while_no_build_comes_from_it(
+    history: Path, tmp_path: Path, first: str
+) -> None:
+    answers = {"pytorch_index_url": MIRROR, "compute_platform": first}
+    project = start(history, tmp_path / "project", "v2.0.0", **answers)
+    for platform in ("pypi", "cu130"):
+        update(project, vcs_ref=VcsRef.CURRENT, compute_platform=platform)
+        assert recorded(project)["pytorch_index_url"] == MIRROR
+        commit(project)
+    assert build(project).build["index_url"] == f"{MIRROR}/cu130"
+
+
+def test_an_older_project_of_pypi_that_has_no_answer_for_the_mirror_gets_one(
+    repository: Path, tmp_path: Path
+) -> None:
+    """Copier forgets the answers of a question with a `when:` that is false."""
+    ask = """  ask: "{{ check_answer('pytorch_index_url') and compute_platform != 'pypi' }}"\n"""
+    edit(repository, "copier.yml", ask, """  when: "{{ compute_platform != 'pypi' }}"\n""")
+    missed = "are_recorded(context) and question not in"
+    edit(repository, GIVEN, missed, f"question != 'pytorch_index_url' and {missed}")
+    release(repository, "v1.1.0")
+    project = start(repository, tmp_path / "project", "v1.1.0", compute_platform="pypi")
+    assert "pytorch_index_url" not in recorded(project)
+    git(repository, "checkout", "--quiet", "v1.0.0", "--", "copier.yml", GIVEN)
+    release(repository, "v2.0.0")
+    update(project)
+    assert recorded(project)["pytorch_index_url"] == "https://download.pytorch.org/whl"
+    assert_clean(project)
+
+
+def test_no_answer_hides_another_s_question() -> None:
+    """Copier would forget what was recorded there."""
+    questions = yaml.safe_load((ROOT / "copier.yml").read_text(encoding="utf-8"))
+    asked = {name: one for name, one in questions.items() if not name.startswith("_")}
+    assert [name for name, one in asked.items() if "when" in one] == []
 
 
 @pytest.mark.slow

@@ -85,14 +85,6 @@ def test_answers_edited_to_what_no_version_knows_stop_the_update(
     assert refused(project).startswith(said)
 
 
-@pytest.mark.slow
-def test_a_question_that_was_not_asked_need_not_be_recorded(history: Path, tmp_path: Path) -> None:
-    project = start(history, tmp_path / "project", "v1.2.0", compute_platform="pypi")
-    assert "pytorch_index_url" not in recorded(project)
-    update(project)
-    assert recorded(project)["_commit"] == "v2.0.0"
-
-
 MIGRATION = """\
 import pathlib
 file = pathlib.Path(".copier-answers.yml")
@@ -178,32 +170,6 @@ def test_a_new_python_stops_where_the_recorded_platform_has_no_wheels_for_it(
         "compute_platform: cu118 ends at torch 2.7.1, which has no Python 3.14 wheels:"
         " choose Python 3.13 or older, or cu126."
     )
-
-
-def test_torchaudio_stops_the_update_to_a_torch_that_has_none(
-    history: Path, tmp_path: Path
-) -> None:
-    packages = ["torchvision", "torchaudio"]
-    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
-    assert refused(project) == (
-        "torch_packages: torchaudio ends with torch 2.11:"
-        " choose torch 2.11, or leave torchaudio out."
-    )
-    assert recorded(project)["torch_packages"] == packages
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "way_out", [{"torch_version": "2.11"}, {"torch_packages": ["torchvision"]}], ids=str
-)
-def test_both_ways_out_of_the_refused_torchaudio_work(
-    history: Path, tmp_path: Path, way_out: dict[str, Any]
-) -> None:
-    packages = ["torchvision", "torchaudio"]
-    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
-    update(project, **way_out)
-    assert_clean(project)
-    assert {name: recorded(project)[name] for name in way_out} == way_out
 
 
 def withdraw(facts: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from render.projects import commit, git, start
+from update.versions import edit
 from update.weekly_update import BRANCH, WeeklyUpdate, amend, as_fleet
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the gh of these tests is a shell script")
@@ -123,13 +124,14 @@ def test_what_is_ignored_stays_where_git_does_not_commit(history: Path, tmp_path
 
 @pytest.mark.slow
 def test_an_update_that_is_refused_fails_with_its_sentence(history: Path, tmp_path: Path) -> None:
-    packages = ["torchvision", "torchaudio"]
-    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=packages)
+    project = start(history, tmp_path / "project", "v1.1.0")
+    edit(project, ".copier-answers.yml", "license: MIT", "license: GPL")
+    commit(project)
     weekly = WeeklyUpdate(project, tmp_path)
     git(project, "branch", BRANCH)
     result = weekly.run("prepare")
     assert result.returncode == 1
-    assert "torchaudio ends with torch 2.11: choose torch 2.11" in result.stderr
+    assert "license: 'GPL' is not on offer: choose MIT" in result.stderr
     assert "Traceback" not in result.stderr
     assert git(project, "branch", "--list").split() == ["*", "main", BRANCH]
     assert git(project, "status", "--porcelain") == ""

@@ -1,0 +1,167 @@
+"""A companion that newer torches lack holds torch where it is, and the update says how to go on."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from copier import VcsRef
+from copier.errors import UserMessageError
+
+from render.projects import commit, copier, copy, files, git, recorded, start, update
+from render.reading import pinned, pyproject
+from update.versions import assert_clean, release_with
+from update.weekly_update import WeeklyUpdate
+
+BOTH = ["torchvision", "torchaudio"]
+NOTE = "torchaudio has no build for torch 2.14.1, so torch stays at 2.11.0. Move on with:"
+
+
+def versions(project: Path) -> dict[str, str]:
+    """The exact versions that a project asks for."""
+    text = (project / "pyproject.toml").read_text(encoding="utf-8")
+    return pinned(pyproject(text)["project"]["dependencies"])
+
+
+def printed(project: Path, *arguments: str) -> str:
+    """What an update prints; its files are committed."""
+    done = copier("update", "--trust", "--defaults", *arguments, project)
+    assert done.returncode == 0, done.stderr
+    assert_clean(project)
+    commit(project)
+    return done.stderr
+
+
+def refused(project: Path, **answers: Any) -> str:  # noqa: ANN401
+    """The sentence with which an update is refused; the project is untouched."""
+    before = files(project)
+    with pytest.raises(UserMessageError) as error:
+        update(project, **answers)
+    assert files(project) == before
+    assert git(project, "status", "--porcelain") == ""
+    return str(error.value)
+
+
+def follow(project: Path, said: str) -> str:
+    """Run the one command of a message; what that prints."""
+    [command] = re.findall(r"copier update [^`\n]+", said)
+    words = shlex.split(command)
+    assert words[:4] == ["copier", "update", "--trust", "--defaults"]
+    return printed(project, *words[4:])
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
+def test_torchaudio_keeps_torch_at_its_last_release_until_the_command_is_run(
+    history: Path, tmp_path: Path, manager: str
+) -> None:
+    answers: dict[str, Any] = {"torch_packages": BOTH, "package_manager": manager}
+    project = start(history, tmp_path / "project", "v1.1.0", **answers)
+    before = versions(project)
+    said = printed(project)
+    assert NOTE in " ".join(said.split())
+    assert recorded(project)["torch_packages"] == BOTH
+    assert recorded(project)["_commit"] == "v2.0.0"
+    assert versions(project) == before
+    assert before["torchaudio"] == "2.11.0"
+    again = printed(project, "--vcs-ref", ":current:")
+    assert NOTE in " ".join(again.split())
+    assert versions(project) == before
+
+    said = follow(project, said)
+
+    assert "torch 2.11.0+cpu -> 2.14.1+cpu" in said
+    assert "stays" not in said
+    assert recorded(project)["torch_packages"] == ["torchvision"]
+    assert versions(project)["torch"] == "2.14.1"
+
+
+@pytest.mark.slow
+def test_the_weekly_update_of_such_a_project_is_prepared(history: Path, tmp_path: Path) -> None:
+    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=BOTH)
+    weekly = WeeklyUpdate(project, tmp_path)
+    assert NOTE in " ".join(weekly.done("prepare").split())
+    assert weekly.ready["title"] == "Update the template to 2.0.0"
+
+
+@pytest.mark.slow
+def test_another_platform_keeps_the_companion_too(history: Path, tmp_path: Path) -> None:
+    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=BOTH)
+    update(project, compute_platform="cu130")
+    assert versions(project)["torchaudio"] == versions(project)["torch"] == "2.11.0"
+    assert recorded(project)["torch_packages"] == BOTH
+
+
+def test_a_new_answer_is_refused_with_the_ways_out(history: Path, tmp_path: Path) -> None:
+    sentence = (
+        "torch_packages: torchaudio ends with torch 2.11:"
+        " choose torch 2.11, or leave torchaudio out."
+    )
+    project = start(history, tmp_path / "project", "v2.0.0")
+    assert refused(project, vcs_ref=VcsRef.CURRENT, torch_packages=BOTH) == sentence
+    with pytest.raises(UserMessageError) as error:
+        copy(history, tmp_path / "fresh", torch_packages=BOTH)
+    assert str(error.value) == sentence
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("answers", "reason"),
+    [
+        ({"torch_version": "2.14"}, "torchaudio ends with torch 2.11"),
+        ({"compute_platform": "cu132"}, "torchaudio ends with torch 2.11"),
+    ],
+    ids=str,
+)
+def test_answers_that_no_torch_with_it_fits_are_refused_with_the_command(
+    history: Path, tmp_path: Path, answers: dict[str, str], reason: str
+) -> None:
+    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=BOTH)
+    sentence = refused(project, **answers)
+    assert sentence.startswith(f"torch_packages: {reason}: choose ")
+    follow(project, sentence)
+    after = recorded(project)
+    assert {name: after[name] for name in answers} == answers
+    assert after["torch_packages"] == ["torchvision"]
+
+
+def forget_torchaudio(facts: dict[str, Any]) -> None:
+    for row in facts["releases"].values():
+        row["torchaudio"] = "none"
+
+
+@pytest.mark.slow
+def test_a_companion_that_the_new_version_does_not_know_stops_the_update(
+    repository: Path, tmp_path: Path
+) -> None:
+    answers: dict[str, Any] = {"torch_packages": BOTH, "torch_version": "2.11"}
+    project = start(repository, tmp_path / "project", **answers)
+    release_with(repository, "v1.1.0", forget_torchaudio)
+    sentence = refused(project)
+    assert sentence.startswith("torch_packages: torchaudio is not on offer any more: choose leave")
+    follow(project, sentence)
+    assert "torchaudio" not in versions(project)
+    assert versions(project)["torch"] == "2.11.0"
+
+
+def without_torchvision_for_new_pythons(facts: dict[str, Any]) -> None:
+    for name in ("2.14.0", "2.14.1", "2.15.0"):
+        row = facts["releases"][name]
+        more = {"python": "3.12 - 3.14", "platforms": "L A W M", "not_for": "xpu"}
+        row |= {"python": "3.11", "more_python": [{**more, "companions": False}]}
+
+
+def test_torchvision_that_has_no_wheels_for_the_python_any_more_keeps_torch_too(
+    repository: Path, tmp_path: Path
+) -> None:
+    project = start(repository, tmp_path / "project", python_version="3.12")
+    release_with(repository, "v1.1.0", without_torchvision_for_new_pythons)
+    said = printed(project)
+    assert "torchvision has no build for torch 2.14.1, so torch stays at 2.13.0." in said
+    assert recorded(project)["torch_packages"] == ["torchvision"]
+    assert versions(project)["torch"] == "2.13.0"
+    follow(project, said)
+    assert versions(project) == {"torch": "2.14.1"}
