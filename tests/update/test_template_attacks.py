@@ -54,8 +54,11 @@ def settings(weekly: WeeklyUpdate, trap: Host) -> dict[str, str]:
 
 def of_the_user(weekly: WeeklyUpdate, trap: Host) -> None:
     weekly.environment["GIT_CONFIG_GLOBAL"] = str(weekly.folder / ".gitconfig")
+    weekly.environment["XDG_CONFIG_HOME"] = str(weekly.folder)
+    (weekly.folder / "git").mkdir()
     for name, value in settings(weekly, trap).items():
         git(weekly.folder, "config", "--file", ".gitconfig", name, value)
+        git(weekly.folder, "config", "--file", "git/config", name, value)
 
 
 def of_the_machine(weekly: WeeklyUpdate, trap: Host) -> None:

@@ -125,6 +125,13 @@ def test_a_report_of_last_week_is_not_published_again(prepared: WeeklyUpdate) ->
     assert prepared.host.asked == []
 
 
+def test_a_ci_file_from_before_is_told_of_the_new_one(weekly: WeeklyUpdate) -> None:
+    command = [*weekly.command("prepare")[:2], "publish", "--report", str(weekly.report)]
+    done = subprocess.run(command, cwd=weekly.project, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("template_publish.py does that now, in a job of its own: ")
+
+
 def test_a_report_goes_also_where_the_next_run_stops(prepared: WeeklyUpdate) -> None:
     (prepared.project / "README.md").write_text("mine\n", encoding="utf-8")
     assert "Not everything is committed" in prepared.refused("prepare")

@@ -333,7 +333,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             given = (options.report, options.unchecked, options.base)
             print(publish(*given, Path(folder).resolve()))
-    except StopError as error:
+    except (StopError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:

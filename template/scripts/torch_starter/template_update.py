@@ -159,7 +159,7 @@ def all_or_nothing(branch: str) -> Iterator[str]:
     before = run("git", "rev-parse", "--verify", "--quiet", ref).stdout.strip()
     try:
         yield start
-    except (StopError, StoppedError):
+    except BaseException:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         back_to(start)
@@ -318,7 +318,7 @@ def prepare(copier: str, report: Path, checked: bool) -> None:
 def main() -> int:
     """Command line: see the top of this file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("step", choices=["prepare"])
+    parser.add_argument("step", choices=["prepare", "publish"], help="prepare")
     parser.add_argument("--report", type=Path, required=True, help="a folder outside the project")
     parser.add_argument("--copier", default="copier", help="the copier command (default: copier)")
     parser.add_argument(
@@ -331,8 +331,13 @@ def main() -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, stop)
     try:
+        if options.step == "publish":  # as a CI file from before asks for
+            raise StopError(
+                "template_publish.py does that now, in a job of its own: take the CI file of the"
+                " template's new version, or see its docs/org-rollout.md."
+            )
         prepare(options.copier, options.report, not options.no_check)
-    except StopError as error:
+    except (StopError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     except StoppedError as stopped:
