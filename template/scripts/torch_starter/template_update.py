@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 NO_TESTS = 5  # pytest's exit code if it found none
@@ -34,7 +34,9 @@ SAFE = ["-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false"]
 TOKENS = ("TEMPLATE_UPDATE_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN")
 REPORT = ("body.md", "pull-request.json", "update.bundle")
 LOCKS = ("uv.lock", "poetry.lock", "requirements/*.txt")  # what the bootstrap may write
-SIGNALS = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name != "nt" else [])]
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform != "win32":
+    SIGNALS.append(signal.SIGHUP)
 
 
 class StopError(Exception):
@@ -78,19 +80,17 @@ def run(*command: str, apart: bool = False) -> subprocess.CompletedProcess[str]:
 
 def end(process: subprocess.Popen[str]) -> None:
     """End a process that runs apart, and all that it started; first as Ctrl-C does."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
         subprocess.run(command, capture_output=True, check=False)
-        return
-    try:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
-            os.killpg(process.pid, number)
-            for _ in range(100):
-                time.sleep(0.05)
-                process.poll()
-                os.killpg(process.pid, 0)
-    except OSError:  # none is left
-        return
+    else:
+        with suppress(OSError):  # none is left
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+                os.killpg(process.pid, number)
+                for _ in range(100):
+                    time.sleep(0.05)
+                    process.poll()
+                    os.killpg(process.pid, 0)
 
 
 def must(*command: str) -> str:
