@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,6 +19,15 @@ ANSWERS = ".copier-answers.yml"
 DATA_FILE = "scripts/torch_builds.json"
 # What a project of this template, or of a fork of it, has recorded.
 NEEDED = ("compute_platform", "package_manager", "python_version", "torch_version")
+# A clone's own configuration is not trusted with programs: no monitor, hook, pager or signature, no
+# way to a remote for objects that a partial clone lacks. Filters have any name: see `borrow`.
+SAFE = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.pager=", "log.showSignature=")
+ALONE = {"GIT_ALLOW_PROTOCOL": "none", "GIT_NO_LAZY_FETCH": "1"}
+# What is harmless of it, and says which files are as they were committed.
+KEPT = (
+    *("core.autocrlf", "core.eol", "core.filemode", "core.ignorecase", "core.symlinks"),
+    *("core.precomposeunicode", "core.excludesfile", "core.checkstat", "core.trustctime"),
+)
 RESTORE = f"Restore it: `git log -- {ANSWERS}` shows its versions"
 
 
@@ -39,18 +49,23 @@ class Recorded:
     torch_version: str
 
 
-def git(folder: Path | str, *arguments: str, **environment: str) -> str:
-    """Run git in a folder; what it prints.
+def git(folder: Path | str, *arguments: str, given: str = "", **environment: str) -> str:
+    """Run git in a folder, which may be somebody's clone; what it prints.
 
     Raises:
         GitError: if git fails, or is not installed.
     """
     try:
         done = subprocess.run(
-            ["git", *arguments],
+            ["git", *(part for setting in SAFE for part in ("-c", setting)), *arguments],
             cwd=folder,
-            env={**os.environ, "LANGUAGE": "en", **environment},  # as what it says is read
-            stdin=subprocess.DEVNULL,
+            env={
+                **os.environ,
+                "LANGUAGE": "en",  # as what it says is read
+                **ALONE,
+                **environment,
+            },
+            input=given,
             capture_output=True,
             encoding="utf-8",
             errors="replace",
@@ -235,17 +250,51 @@ def base_of(top: Path) -> tuple[str, str | None]:
     return base, f"on {'branch' if branch else 'commit'} {base}"
 
 
-def uncommitted(project: Path) -> list[str]:
+def borrow(top: Path, trial: Path) -> list[str]:
+    """Make a repository that has what a checkout has, but nothing of its configuration.
+
+    git runs what a configuration names: filters for one, when it looks whether files have changed.
+    The options by which it looks at the checkout from there; `have` ends that.
+    """
+    places = git(top, "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir")
+    own, common = map(Path, places.splitlines())
+    format_ = git(top, "rev-parse", "--show-object-format")
+    init = ["init", "--quiet", "--template=", f"--object-format={format_}"]
+    git(trial.parent, *init, str(trial))
+    place = trial / ".git"
+    (place / "info").mkdir(exist_ok=True)
+    (place / "objects/info/alternates").write_text(f"{common / 'objects'}\n", encoding="utf-8")
+    files = [common / name for name in ("shallow", "info/exclude", "info/attributes")]
+    for file in (*files, own / "index", *own.glob("sharedindex.*")):
+        if file.is_file():
+            shutil.copy2(file, place / file.relative_to(own if file.parent == own else common))
+    git(trial, "update-ref", "--no-deref", "HEAD", git(top, "rev-parse", "HEAD"))
+    listed = [entry.partition("\n") for entry in git(top, "config", "--list", "-z").split("\0")]
+    found = {key: value for key, _, value in listed}
+    kept = [part for key in KEPT if key in found for part in ("-c", f"{key}={found[key]}")]
+    return [f"--git-dir={place}", f"--work-tree={top}", *kept]
+
+
+def have(trial: Path) -> None:
+    """Check out what was borrowed."""
+    for name in ("index", "info/exclude", "info/attributes"):
+        (trial / ".git" / name).unlink(missing_ok=True)
+    git(trial, "reset", "--quiet", "--hard")
+
+
+def uncommitted(project: Path, look: list[str]) -> list[str]:
     """The files of a project that are not as they were committed, new ones with them.
 
     Raises:
         RefusedError: if the answers file is one of them: what it says is not what HEAD has.
     """
-    if not git(project, "ls-files", "--", ANSWERS):
+    if not git(project, *look, "ls-files", "--", ANSWERS):
         raise RefusedError(
             f"{ANSWERS} is not committed: run `git add --force {ANSWERS}` there and commit it."
         )
-    lines = git(project, "status", "--porcelain", "--", ".").splitlines()
+    # Whether a submodule has changes, only git with the submodule's own configuration can say.
+    options = ["--porcelain", "--ignore-submodules=dirty"]
+    lines = git(project, *look, "status", *options, "--", ".").splitlines()
     names = [line[3:] for line in lines]
     if any(Path(name).name == ANSWERS for name in names):
         raise RefusedError(

@@ -34,8 +34,10 @@ from fleet_projects import (
     RefusedError,
     address,
     base_of,
+    borrow,
     built,
     git,
+    have,
     read,
     refuse_dirty,
     top_folder,
@@ -44,8 +46,8 @@ from fleet_projects import (
     without_secrets,
 )
 
+REMOTE = "file:git:http:https:ssh"  # what git allows by itself
 SET_BY_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE")  # where a git hook runs this
-NO_HOOKS = ["-c", f"core.hooksPath={os.devnull}"]
 UP_TO_DATE, UPDATE, CONFLICT, REFUSED, FAILED = (
     "up to date",
     "update",
@@ -105,7 +107,12 @@ def newest(template: str, folder: Path, prereleases: bool) -> Template:
         repository = url = address(template)
         if not Path(url).exists():
             repository = str(folder)
-            git(folder.parent, "clone", "--quiet", "--mirror", "--", url, repository)
+            fetched = ["clone", "--quiet", "--mirror", "--", url, repository]
+            git(
+                folder.parent,
+                *fetched,
+                GIT_ALLOW_PROTOCOL=os.environ.get("GIT_ALLOW_PROTOCOL", REMOTE),
+            )
         tags = []
         for tag in git(repository, "tag", "--list").splitlines():
             try:
@@ -196,33 +203,34 @@ def look_after(path: Path, row: Row, template: Template, trust: bool, apply: boo
 
 
 def _fill(path: Path, row: Row, template: Template, trust: bool, apply: bool) -> None:
-    recorded, top, changed = read(path), top_folder(path), uncommitted(path)
-    if template.problem:
-        raise RefusedError(template.problem)
-    row.new_version = template.version
-    row.base, row.base_note = base_of(top)
-    if not _is_behind(recorded.commit, template):
-        row.state = UP_TO_DATE
-        return
-    refuse_dirty(changed)
+    recorded, top = read(path), top_folder(path)
     subfolder = path.resolve().relative_to(top.resolve())
-    branch = branch_name(template.version, subfolder)
-    if known := _known_branch(top, branch, subfolder, template):
-        row.state, row.branch = THERE, known
-        _note_message(row, git(top, "log", "-1", "--format=%b", known))
-        return
     with tempfile.TemporaryDirectory(prefix="trial-", ignore_cleanup_errors=True) as folder:
-        clone = Path(folder) / "project"
-        _clone(top, clone)
-        message = _update(clone / subfolder, template.commit, trust, recorded.template)
+        trial = Path(folder) / "project"
+        changed = uncommitted(path, borrow(top, trial))
+        if template.problem:
+            raise RefusedError(template.problem)
+        row.new_version = template.version
+        row.base, row.base_note = base_of(top)
+        if not _is_behind(recorded.commit, template):
+            row.state = UP_TO_DATE
+            return
+        refuse_dirty(changed)
+        branch = branch_name(template.version, subfolder)
+        if known := _known_branch(top, trial, branch, subfolder, template):
+            row.state, row.branch = THERE, known[0]
+            _note_message(row, git(trial, "log", "-1", "--format=%b", known[1]))
+            return
+        have(trial)
+        message = _update(trial / subfolder, template.commit, trust, recorded.template)
         _note_message(row, message)
-        new = built(clone / subfolder)
+        new = built(trial / subfolder)
         row.new_torch, row.new_minimum_driver = new.torch, new.minimum_driver
-        row.conflicts = _conflicts(clone)
+        row.conflicts = _conflicts(trial)
         row.state = CONFLICT if row.conflicts else UPDATE
         if apply and not row.conflicts:
-            _commit(top, clone, f"Update the template to {template.version}\n\n{message}\n")
-            _bring_back(top, clone, branch)
+            _commit(top, trial, f"Update the template to {template.version}\n\n{message}\n")
+            _bring_back(top, trial, branch)
             row.state, row.branch = MADE, branch
 
 
@@ -270,23 +278,26 @@ def _is_behind(commit: str, template: Template) -> bool:
     return False
 
 
-def _known_branch(top: Path, branch: str, subfolder: Path, template: Template) -> str | None:
-    """The branch of an earlier run, here or on a remote, that has this update of today's commits.
+def _known_branch(
+    top: Path, trial: Path, branch: str, subfolder: Path, template: Template
+) -> tuple[str, str] | None:
+    """The branch and commit of an earlier run, here or on a remote, with this update of today's.
 
     Raises:
         RefusedError: if a branch of that name is something else.
     """
     # `*` stands for one part of a name, that of a remote.
     refs = [f"refs/heads/{branch}", f"refs/remotes/*/{branch}"]
-    listed = git(top, "for-each-ref", "--format=%(refname)", *refs).splitlines()
-    for ref in listed:
+    listed = git(top, "for-each-ref", "--format=%(objectname) %(refname)", *refs).splitlines()
+    head = git(top, "rev-parse", "HEAD")
+    for commit, ref in map(str.split, listed):
         file = (subfolder / ANSWERS).as_posix()
         try:
-            is_of_today = git(top, "merge-base", "HEAD", ref) == git(top, "rev-parse", "HEAD")
-            text = git(top, "show", f"{ref}:{file}")
+            is_of_today = git(trial, "merge-base", head, commit) == head
+            text = git(trial, "cat-file", "blob", f"{commit}:{file}")
             recorded = re.search(r"^_commit: (\S+)$", text, re.MULTILINE)
             if is_of_today and recorded and not _is_behind(recorded[1].strip("'\""), template):
-                return ref.removeprefix("refs/heads/").removeprefix("refs/remotes/")
+                return ref.removeprefix("refs/heads/").removeprefix("refs/remotes/"), commit
         except (GitError, RefusedError):
             continue
     if listed:
@@ -295,14 +306,6 @@ def _known_branch(top: Path, branch: str, subfolder: Path, template: Template) -
             " merge it or delete it."
         )
     return None
-
-
-def _clone(top: Path, clone: Path) -> None:
-    """A clone of what is checked out that borrows the objects, so that little is copied."""
-    head = git(top, "rev-parse", "HEAD")
-    shared = ["--shared", "--no-checkout", "--no-tags"]
-    git(top, *NO_HOOKS, "clone", "--quiet", *shared, "--", str(top), str(clone))
-    git(clone, *NO_HOOKS, "checkout", "--quiet", "--detach", head)
 
 
 def _update(project: Path, commit: str, trust: bool, template: str) -> str:
@@ -342,21 +345,27 @@ def _commit(top: Path, clone: Path, message: str) -> None:
     for key, value in (("name", "template-update"), ("email", "template-update@localhost")):
         owner = git(top, "config", "--default", value, "--get", f"user.{key}")
         named += ["-c", f"user.{key}={owner}"]
-    git(clone, *NO_HOOKS, "add", "--all")
+    git(clone, "add", "--all")
     options = ["--quiet", "--no-gpg-sign", "--message", message]
-    git(clone, *NO_HOOKS, *named, "commit", *options)
+    git(clone, *named, "commit", *options)
 
 
-def _bring_back(top: Path, clone: Path, branch: str) -> None:
+def _bring_back(top: Path, trial: Path, branch: str) -> None:
     """The one step that changes the owner's repository: it gets the finished branch, or nothing.
 
     Raises:
         RefusedError: if another worktree of the repository got a branch of that name meanwhile.
     """
-    quiet = ["--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules"]
-    source = [str(clone), f"HEAD:refs/heads/{branch}"]
+    objects = git(top, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+    commit = git(trial, "rev-parse", "HEAD")
+    git(
+        *(trial, "pack-objects", "--quiet", "--revs", f"{objects}/pack/pack"),
+        given=f"{commit}\n^{commit}^@\n",
+        GIT_OBJECT_DIRECTORY=objects,
+        GIT_ALTERNATE_OBJECT_DIRECTORIES=str(trial / ".git/objects"),
+    )
     try:
-        git(top, *NO_HOOKS, "-c", "gc.auto=0", "fetch", *quiet, "--", *source)
+        git(top, "update-ref", f"refs/heads/{branch}", commit, "")  # which is not there yet
     except GitError:
         if not git(top, "for-each-ref", f"refs/heads/{branch}"):
             raise

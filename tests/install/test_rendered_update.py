@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import yaml
 from install.managers import ToolFailedError, Tools
 from render.projects import MATRIX_YML, PYTHON, commit, git, start, update
 from update.versions import clone, release_as_of
+from update.weekly_update import Host
 
 pytestmark = [
     pytest.mark.slow,
@@ -24,37 +26,45 @@ pytestmark = [
 VERSION = "import importlib.metadata as m; print(m.version('torch'))"
 
 
-def run_the_workflow(tools: Tools, project: Path, folder: Path) -> Path:
-    """Run the shell steps of the project's workflow as GitHub does; the remote that it pushed to.
+def run_the_workflow(tools: Tools, project: Path, folder: Path) -> Host:
+    """Run the shell steps of the project's workflow as GitHub does, each job on its own checkout.
 
-    Copier comes from the registry, the project's packages from loopback, and `gh` notes its orders.
+    Copier comes from the registry, the project's packages from loopback, as GitHub itself.
     """
-    remote = folder / "remote.git"
-    git(folder, "init", "--quiet", "--bare", str(remote))
-    git(project, "remote", "add", "origin", str(remote))
+    git(folder, "init", "--quiet", "--bare", "remote.git")
+    git(project, "remote", "add", "origin", str(folder / "remote.git"))
     git(project, "push", "--quiet", "origin", "main")
-    gh = folder / "bin/gh"
-    gh.parent.mkdir()
-    gh.write_text(f'#!/bin/sh\nprintf "%s\\n" "$*" >> "{folder}/asked"\n', encoding="utf-8")
-    gh.chmod(0o755)
     workflow = project / ".github/workflows/template-update.yml"
-    steps = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]["update"]["steps"]
-    shells = [step for step in steps if "run" in step]
-    assert len(shells) == 3
-    for step in shells:
-        # The first one installs Copier, which the index on loopback does not have.
-        known = {**os.environ} if step is shells[0] else tools.environment
-        path = f"{gh.parent}{os.pathsep}{tools.environment['PATH']}"
-        given = dict.fromkeys(step.get("env", {}), "secret")
-        done = subprocess.run(
-            ["bash", "-e", "-c", step["run"]],
-            cwd=project,
-            env={**known, **given, "PATH": path, "RUNNER_TEMP": str(folder)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    return remote
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    with Host(folder / "remote.git") as host:
+        for name, job in jobs.items():
+            checkout = folder / name / "checkout"
+            git(folder, "clone", "--quiet", "--depth=1", host.remote.as_uri(), str(checkout))
+            for step in job["steps"]:
+                if "download-artifact" in step.get("uses", ""):
+                    source = step["with"]["artifact-ids"].split(".")[1]
+                    target = step["with"]["path"].removeprefix("${{ runner.temp }}/")
+                    shutil.copytree(folder / source / "report", folder / name / target)
+                if "run" not in step:
+                    continue
+                # The index on loopback does not have Copier.
+                known = {**os.environ} if step["name"] == "Install Copier" else tools.environment
+                given = dict.fromkeys(step.get("env", {}), "secret") | {
+                    "RUNNER_TEMP": str(folder / name),
+                    "GITHUB_REPOSITORY": "org/project",
+                    "GITHUB_SERVER_URL": host.url,
+                    "GITHUB_API_URL": f"{host.url}/api",
+                    "GITHUB_REF_NAME": "main",
+                }
+                done = subprocess.run(
+                    ["bash", "-e", "-c", step["run"]],
+                    cwd=checkout,
+                    env={**known, **given},
+                    capture_output=True,
+                    text=True,
+                )
+                assert done.returncode == 0, done.stdout + done.stderr
+    return host
 
 
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
@@ -81,6 +91,7 @@ def test_an_update_is_locked_installed_and_tested(
     assert tools.run(python, "-c", VERSION, cwd=project).strip() == "2.13.0+cpu"
 
     locks = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements/torch-cpu.txt"}
+    branch = "template-update/1.2.0"
     old_lock = (project / locks[manager]).read_text(encoding="utf-8")
     assert "2.14.1" not in old_lock
 
@@ -96,25 +107,22 @@ def test_an_update_is_locked_installed_and_tested(
     git(project, "reset", "--quiet", "--hard")
     assert "Nothing to do" in tools.bootstrap(project)
 
-    report = tmp_path / "report"
     if manager == "uv":
-        remote = run_the_workflow(tools, project, tmp_path)
-        assert "_commit: v1.2.0" in git(remote, "show", "template-update/1.2.0:.copier-answers.yml")
-        assert "2.14.1" in git(remote, "show", "template-update/1.2.0:uv.lock")
-        asked = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
-        assert [line.split()[:2] for line in asked] == [["pr", "create"]]
-        assert "--draft" not in asked[0]
-    else:
-        copier = str(Path(sys.executable).with_name("copier"))
-        command = ["scripts/torch_starter/template_update.py", "prepare", "--report", str(report)]
-        tools.run(sys.executable, *command, "--copier", copier, cwd=project)
-
+        host = run_the_workflow(tools, project, tmp_path)
+        assert "_commit: v1.2.0" in git(host.remote, "show", f"{branch}:.copier-answers.yml")
+        assert "2.14.1" in git(host.remote, "show", f"{branch}:uv.lock")
+        assert (host.asked, host.request["draft"]) == (["create"], False)
+        assert "\n\nLocked, installed and tested.\n```\n" in host.request["body"]
+        return
+    report = tmp_path / "report"
+    copier = str(Path(sys.executable).with_name("copier"))
+    command = ["scripts/torch_starter/template_update.py", "prepare", "--report", str(report)]
+    tools.run(sys.executable, *command, "--copier", copier, cwd=project)
     ready = json.loads((report / "pull-request.json").read_text(encoding="utf-8"))
-    body = (report / "body.md").read_text(encoding="utf-8")
-    assert body.endswith("\n\nLocked, installed and tested.\n")
+    assert ready["text"].endswith("\n\nLocked, installed and tested.\n")
     assert ready["draft"] is False
     assert tools.run(python, "-c", VERSION, cwd=project).strip() == "2.14.1+cpu"
-    changed = git(project, "diff", "--name-only", "main", ready["branch"]).splitlines()
+    changed = git(project, "diff", "--name-only", "main", branch).splitlines()
     assert locks[manager] in changed
     assert "2.14.1" in (project / locks[manager]).read_text(encoding="utf-8")
     assert git(project, "status", "--porcelain") == ""

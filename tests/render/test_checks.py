@@ -163,27 +163,48 @@ def test_ci_runs_in_a_first_commit_as_git_makes_it(template: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_the_job_that_updates_has_the_token_only_when_it_publishes(
+def test_the_job_that_publishes_alone_has_the_token_and_runs_what_the_project_had(
     template: Path, tmp_path: Path, ci: str
 ) -> None:
     project = copy(template, tmp_path / "project", ci=ci)
     path = {"github": ".github/workflows/template-update.yml", "gitlab": ".gitlab-ci.yml"}[ci]
     workflow = yaml.safe_load((project / path).read_text(encoding="utf-8"))
+    jobs = workflow["jobs"] if ci == "github" else workflow
+    publish = jobs.pop("publish" if ci == "github" else "template-update-publish")
+    assert "TOKEN" not in str({name: job for name, job in workflow.items() if name != "jobs"})
+    assert "TOKEN" not in str(jobs)
+    assert "cache" not in str(jobs)
     if ci == "github":
-        steps = workflow["jobs"]["update"]["steps"]
-        with_token = [step["run"] for step in steps if "TOKEN" in str(step)]
-        lines = [step["run"] for step in steps if "run" in step]
-        assert "env" not in workflow
-        assert "env" not in workflow["jobs"]["update"]
+        *fresh, last = publish["steps"]
+        assert publish["environment"] == "template-update"
+        assert [step["uses"].split("@")[0].split("/")[1] for step in fresh] == [
+            "checkout",
+            "download-artifact",
+            "download-artifact",
+        ]
+        # By what other jobs said, each of its own artifact, not by a name that one may take.
+        assert [step["with"].get("artifact-ids") for step in fresh[1:]] == [
+            "${{ needs.update.outputs.report }}",
+            "${{ needs.test.outputs.report }}",
+        ]
+        assert all("runner.temp" in step["with"]["path"] for step in fresh[1:])
+        script = last["run"]
+        assert "${{" not in script
+        others = [str(job["steps"]) for job in jobs.values()]
     else:
-        lines = workflow["template-update"]["script"]
-        with_token = [line for line in lines if "env -u TEMPLATE_UPDATE_TOKEN" not in line][-1:]
+        assert publish["environment"]["name"] == "template-update"
+        assert publish["cache"] == []
+        assert publish["inherit"]["default"] == ["tags"]
+        assert publish["variables"] == {"GIT_STRATEGY": "none"}
+        # What an artifact may have written over the project is not run.
+        assert publish["script"][0] == 'cd "$(mktemp -d)"'
+        assert " clone --quiet " in publish["script"][1]
+        script = publish["script"][-1]
         assert {"if": '$CI_PIPELINE_SOURCE == "schedule"', "when": "never"} in workflow["test"][
             "rules"
         ]
-    assert [line for line in lines if " publish " in line] == with_token
-    prepares = [line for line in lines if " prepare " in line]
-    assert len(prepares) == 1
-    assert "cp scripts/torch_starter/template_update.py" in "\n".join(
-        lines[: lines.index(prepares[0])]
-    )
+        others = [str(jobs[".prepare"]), *(str(jobs[f"template-update{x}"]) for x in ("", "-test"))]
+    assert "template_publish.py" in script
+    assert " --unchecked " in script
+    assert not any("template_publish" in job for job in others)
+    assert sum("--no-check" in job for job in others) == 1

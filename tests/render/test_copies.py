@@ -33,7 +33,8 @@ ALWAYS = """
 bootstrap.cmd bootstrap.ps1 bootstrap.sh docs/pytorch-build.md pyproject.toml
 scripts/gpu_smoke_test.py scripts/torch_builds.json
 scripts/torch_starter/README.md scripts/torch_starter/bootstrap.py scripts/torch_starter/ruff.toml
-scripts/torch_starter/template_update.py scripts/torch_starter/bootstrapping/__init__.py
+scripts/torch_starter/template_publish.py scripts/torch_starter/template_update.py
+scripts/torch_starter/bootstrapping/__init__.py
 scripts/torch_starter/bootstrapping/choice.py scripts/torch_starter/bootstrapping/command.py
 scripts/torch_starter/bootstrapping/environment.py scripts/torch_starter/bootstrapping/failures.py
 scripts/torch_starter/bootstrapping/fallback.py scripts/torch_starter/bootstrapping/index.py

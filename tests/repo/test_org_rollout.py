@@ -263,9 +263,13 @@ def with_private_step(path: Path) -> Path:
     """The workflow of new projects, with the step for a private template."""
     (workflow,) = (ROOT / "template").glob("*/workflows/template-update.yml")
     text = workflow.read_text(encoding="utf-8")
-    before = "      - name: Check, update, lock and test\n"
-    assert before in text
-    path.write_text(text.replace(before, f"{block('private github')}\n{before}"), encoding="utf-8")
+    for before in (
+        "      - name: Check and update\n",
+        "      - name: Check, update, lock and test\n",
+    ):
+        assert before in text
+        text = text.replace(before, f"{block('private github')}\n{before}")
+    path.write_text(text, encoding="utf-8")
     return path
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from render.projects import MATRIX_YML, commit, release, start
 from update.versions import clone, cloned_once, release_as_of
-from update.weekly_update import WeeklyUpdate
+from update.weekly_update import Host, WeeklyUpdate
 
 
 @pytest.fixture(scope="session")
@@ -46,9 +46,11 @@ def conflicting(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Week
 
 
 @pytest.fixture
-def weekly(conflicting: WeeklyUpdate, tmp_path: Path) -> WeeklyUpdate:
+def weekly(conflicting: WeeklyUpdate, tmp_path: Path) -> Iterator[WeeklyUpdate]:
     """That project, for one test."""
-    return conflicting.copy_to(tmp_path)
+    weekly = conflicting.copy_to(tmp_path)
+    with Host(weekly.remote) as weekly.host:
+        yield weekly
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +64,11 @@ def prepared_once(
 
 
 @pytest.fixture
-def prepared(prepared_once: WeeklyUpdate, tmp_path: Path) -> WeeklyUpdate:
+def prepared(prepared_once: WeeklyUpdate, tmp_path: Path) -> Iterator[WeeklyUpdate]:
     """That, for one test."""
-    return prepared_once.copy_to(tmp_path)
+    prepared = prepared_once.copy_to(tmp_path)
+    with Host(prepared.remote) as prepared.host:
+        yield prepared
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +179,74 @@ def test_a_private_template_is_fetched_once_and_trust_is_asked_for(
     commands = [json.loads(line) for line in trace.splitlines() if '"event":"start"' in line]
     served = [c["argv"] for c in commands if "upload-pack" in c["argv"][0] + c["argv"][1]]
     assert sum(str(template) in argv for argv in served) == 1, served
+
+
+def configured(clone: Path, evil: Path) -> None:
+    """Let the configuration of a clone name a program wherever git would start one."""
+    hooks = clone / ".git/hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in ("post-index-change", "reference-transaction", "post-checkout", "pre-commit"):
+        shutil.copy2(evil, hooks / name)
+    for name, value in {
+        "core.fsmonitor": str(evil),
+        "core.sshCommand": str(evil),
+        "core.pager": str(evil),
+        "core.editor": str(evil),
+        "core.alternateRefsCommand": str(evil),
+        "credential.helper": f"!{evil}",
+        "diff.external": str(evil),
+        "diff.evil.textconv": str(evil),
+        "filter.evil.clean": str(evil),
+        "filter.evil.smudge": str(evil),
+        "gpg.program": str(evil),
+        "commit.gpgSign": "true",
+        "log.showSignature": "true",
+        "alias.status": f"!{evil}",
+        "protocol.allow": "always",
+        # What is missing is asked for here.
+        "extensions.partialClone": "origin",
+        "remote.origin.promisor": "true",
+        "remote.origin.url": str(clone.parent),
+        "remote.origin.uploadpack": str(evil),
+    }.items():
+        git(clone, "config", "--file", str(clone / ".git/more"), name, value)
+    git(clone, "config", "include.path", "more")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="the program is a shell script")
+def test_no_program_is_run_that_the_configuration_of_a_clone_names(
+    project: Callable[..., Path], tmp_path: Path
+) -> None:
+    evil, ran = tmp_path / "evil", tmp_path / "ran"
+    evil.write_text(f'#!/bin/sh\necho "$0 $*" >> "{ran}"\nexit 1\n', encoding="utf-8")
+    evil.chmod(0o755)
+    clone, lacking = project("clone"), project("lacking")
+    (clone / ".gitattributes").write_text("* filter=evil diff=evil\n", encoding="utf-8")
+    shutil.copytree(project("inner", "new"), clone / "inner")
+    git(clone, "add", "--all")
+    commit(clone)
+    signed = git(clone, "cat-file", "commit", "HEAD").replace(
+        "\n\n", "\ngpgsig -----BEGIN PGP SIGNATURE-----\n x\n -----END PGP SIGNATURE-----\n\n", 1
+    )
+    (tmp_path / "signed").write_text(signed, encoding="utf-8")
+    made = git(clone, "hash-object", "-w", "-t", "commit", str(tmp_path / "signed")).strip()
+    git(clone, "update-ref", "HEAD", made)
+    tree = git(lacking, "rev-parse", "HEAD^{tree}").strip()
+    (lacking / ".git/objects" / tree[:2] / tree[2:]).unlink()
+    for path in (clone, lacking, clone / "inner"):
+        configured(path, evil)
+        os.utime(path / "README.md")  # so that git looks into it
+        subprocess.run(["git", "log", "-1", "--stat"], cwd=path, capture_output=True)
+        subprocess.run(["git", "status"], cwd=path, capture_output=True)
+        assert ran.exists(), "git by itself runs nothing there"
+        ran.unlink()
+
+    told = rows(fleet("--trust", "--apply", "--json", clone, lacking))
+    assert told["clone"]["state"] == "branch made", told["clone"]
+    assert told["lacking"]["state"] == "failed", told["lacking"]
+    assert rows(fleet("--trust", "--json", clone))["clone"]["state"] == "branch is there"
+    assert not ran.exists(), ran.read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -142,7 +142,7 @@ def test_a_branch_that_another_worktree_got_meanwhile_is_a_sentence(tmp_path: Pa
     with pytest.raises(RefusedError, match=f"^The branch {BRANCH} was made meanwhile, for another"):
         _bring_back(top, trial, BRANCH)
     with pytest.raises(GitError, match=r"^fatal: "):
-        _bring_back(top, tmp_path / "nowhere", "other")
+        _bring_back(top, trial, f"{BRANCH}/below")
 
 
 def test_a_token_in_an_address_is_not_shown() -> None:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -18,7 +13,7 @@ from update.weekly_update import BRANCH, WeeklyUpdate, amend, as_fleet
 
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.skipif(os.name == "nt", reason="the gh of these tests is a shell script"),
+    pytest.mark.skipif(os.name == "nt", reason="looks into .venv/bin"),
 ]
 
 
@@ -28,119 +23,75 @@ def test_without_a_token_nothing_is_pushed_and_it_says_which_one(prepared: Weekl
     assert "GITHUB_TOKEN cannot change workflows" in result.stderr
     assert "TEMPLATE_UPDATE_TOKEN" in result.stderr
     assert not prepared.pushed()
-    assert not prepared.asked
-
-
-class MergeRequests(BaseHTTPRequestHandler):
-    """GitLab's API of merge requests, as far as the script asks it."""
-
-    known: ClassVar[list[dict[str, str]]] = []
-    asked: ClassVar[list[tuple[str, str, object]]] = []
-
-    def answer(self, data: object, body: object = None) -> None:
-        self.asked.append((self.path, self.headers["PRIVATE-TOKEN"], body))
-        allowed = self.headers["PRIVATE-TOKEN"] == "secret"
-        self.send_response(200 if allowed else 403)
-        self.end_headers()
-        self.wfile.write(json.dumps(data if allowed else {}).encode())
-
-    def do_GET(self) -> None:
-        assert parse_qs(urlsplit(self.path).query)["state"] == ["all"]
-        self.answer([{"state": "opened"} | one for one in self.known])
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        self.known.append(body)
-        self.answer({"web_url": "https://example.com/1"}, body)
-
-    def log_message(self, *_: object) -> None: ...
+    assert not prepared.host.asked
 
 
 @pytest.fixture
-def gitlab(weekly: WeeklyUpdate, monkeypatch: pytest.MonkeyPatch) -> Iterator[WeeklyUpdate]:
-    """The project in a pipeline: a commit is checked out, and the API is on loopback."""
-    MergeRequests.known.clear()
-    MergeRequests.asked.clear()
-    with ThreadingHTTPServer(("127.0.0.1", 0), MergeRequests) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        git(weekly.project, "checkout", "--quiet", "--detach")
-        git(weekly.project, "remote", "remove", "origin")
-        for name, value in {
-            "GITLAB_CI": "true",
-            "CI_COMMIT_BRANCH": "main",
-            "CI_PROJECT_URL": str(weekly.remote.with_suffix("")),
-            "CI_PROJECT_ID": "7",
-            "CI_API_V4_URL": f"http://127.0.0.1:{server.server_port}/api/v4",
-        }.items():
-            monkeypatch.setenv(name, value)
-        yield weekly
-        server.shutdown()
+def gitlab(weekly: WeeklyUpdate) -> WeeklyUpdate:
+    """The project in a pipeline: a commit is checked out."""
+    git(weekly.project, "checkout", "--quiet", "--detach")
+    weekly.environment = {
+        "GITLAB_CI": "true",
+        "CI_COMMIT_BRANCH": "main",
+        "CI_PROJECT_URL": f"{weekly.host.url}/org/project",
+        "CI_PROJECT_ID": "7",
+        "CI_API_V4_URL": f"{weekly.host.url}/api/v4",
+    }
+    return weekly
 
 
-def test_on_gitlab_the_branch_is_pushed_and_a_draft_is_opened_once(
-    gitlab: WeeklyUpdate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_gitlab_the_branch_is_pushed_and_a_draft_is_opened_once(gitlab: WeeklyUpdate) -> None:
     gitlab.done("prepare")
-    refused = gitlab.run("publish")
-    assert refused.returncode == 1
-    assert "TEMPLATE_UPDATE_TOKEN is empty. Save a project access token" in refused.stderr
+    said = gitlab.refused("publish")
+    assert "TEMPLATE_UPDATE_TOKEN is empty. Save a project access token" in said
+    assert "masked, protected, and for the environment template-update alone" in said
     assert not gitlab.pushed()
 
-    monkeypatch.setenv("TEMPLATE_UPDATE_TOKEN", "secret")
-    assert gitlab.done("publish").strip() == "https://example.com/1"
+    assert gitlab.done("publish", token="secret").strip() == "https://example.com/1"
     assert gitlab.pushed()
-    path, _, request = MergeRequests.asked[-1]
-    assert path == "/api/v4/projects/7/merge_requests"
-    assert isinstance(request, dict)
-    assert "- `pyproject.toml`" in request.pop("description")
-    assert request == {
+    assert "- pyproject.toml" in gitlab.host.request.pop("description")
+    assert gitlab.host.request == {
         "source_branch": BRANCH,
         "target_branch": "main",
         "title": "Draft: Update the template to 2.0.0",
     }
 
-    assert "is there already" in gitlab.done("publish")
-    assert len(MergeRequests.known) == 1
-    MergeRequests.known[0]["state"] = "merged"
-    assert gitlab.done("publish").strip() == "https://example.com/1"
-    assert len(MergeRequests.known) == 2
+    assert "is there already" in gitlab.done("publish", token="secret")
+    assert gitlab.host.asked == ["create", "list"]
+    gitlab.host.state = "merged"
+    assert gitlab.done("publish", token="secret").strip() == "https://example.com/1"
 
 
-def test_on_gitlab_a_token_that_may_not_is_one_sentence(
-    gitlab: WeeklyUpdate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_token_that_may_not_is_one_sentence(gitlab: WeeklyUpdate) -> None:
     gitlab.done("prepare")
-    monkeypatch.setenv("TEMPLATE_UPDATE_TOKEN", "wrong")
-    result = gitlab.run("publish")
-    assert result.returncode == 1
-    assert result.stderr.startswith("GitLab answered 403 Forbidden. Save a project access token")
-    assert len(result.stderr.splitlines()) == 1
+    assert "Authentication failed" in gitlab.refused("publish", token="wrong")
+    assert not gitlab.pushed()
 
 
 def test_a_branch_that_somebody_worked_on_is_not_pushed_again(weekly: WeeklyUpdate) -> None:
     git(weekly.project, "push", "--quiet", "origin", f"main:{BRANCH}")
     before = git(weekly.remote, "rev-parse", BRANCH)
-    weekly.pull_request_exists()
+    weekly.host.state = "opened"
     weekly.done("prepare")
     assert "is there already" in weekly.done("publish", token="secret")
     assert git(weekly.remote, "rev-parse", BRANCH) == before
-    assert not any(line.startswith("pr create") for line in weekly.asked)
+    assert weekly.host.asked == ["list"]
 
 
 def test_a_pull_request_that_somebody_closed_is_not_opened_again(prepared: WeeklyUpdate) -> None:
     prepared.done("publish", token="secret")
-    prepared.pull_request_exists("closed")
+    prepared.host.state = "closed"
     said = prepared.done("publish", token="secret")
     assert said.strip() == (
         f"The pull request for {BRANCH} was closed: delete that branch to get it again."
     )
-    assert [line.split()[1] for line in prepared.asked] == ["create", "list"]
+    assert prepared.host.asked == ["create", "list"]
 
 
 def test_a_branch_without_its_pull_request_gets_it(prepared: WeeklyUpdate) -> None:
     git(prepared.project, "push", "--quiet", "origin", BRANCH)
     prepared.done("publish", token="secret")
-    assert [line.split()[1] for line in prepared.asked] == ["list", "create"]
+    assert prepared.host.asked == ["list", "create"]
 
 
 def prepare_in_another_clone(weekly: WeeklyUpdate) -> None:
@@ -167,7 +118,7 @@ def test_no_pull_request_is_opened_for_commits_of_others(
     assert said.startswith(f"origin/{BRANCH} has other commits, which are not what was prepared")
     assert "Merge it or delete it there" in said
     assert git(prepared.remote, "rev-parse", BRANCH) == before
-    assert [line.split()[1] for line in prepared.asked] == ["list"]
+    assert prepared.host.asked == ["list"]
 
 
 def test_an_earlier_run_is_replaced_if_it_has_no_open_pull_request(prepared: WeeklyUpdate) -> None:
@@ -176,20 +127,21 @@ def test_an_earlier_run_is_replaced_if_it_has_no_open_pull_request(prepared: Wee
     prepared.done("publish", token="secret")
     tip = git(prepared.project, "rev-parse", BRANCH)
     assert git(prepared.remote, "rev-parse", BRANCH) == tip
-    assert [line.split()[1] for line in prepared.asked] == ["list", "create"]
+    assert prepared.host.asked == ["list", "create"]
 
 
 def test_an_update_that_was_merged_and_reverted_is_proposed_again(prepared: WeeklyUpdate) -> None:
     project = prepared.project
     prepared.done("publish", token="secret")
-    prepared.pull_request_exists("merged")
+    prepared.host.state = "merged"
     git(project, "switch", "--quiet", "main")
     git(project, "merge", "--quiet", BRANCH)
     git(project, "revert", "--no-edit", "HEAD")
+    git(project, "push", "--quiet", "origin", "main")
     prepared.done("prepare")
     prepared.done("publish", token="secret")
     assert git(prepared.remote, "rev-parse", BRANCH) == git(project, "rev-parse", BRANCH)
-    assert [line.split()[1] for line in prepared.asked] == ["create", "list", "create"]
+    assert prepared.host.asked == ["create", "list", "create"]
 
 
 def test_a_shallow_checkout_is_enough(weekly: WeeklyUpdate) -> None:
@@ -204,8 +156,8 @@ def test_a_shallow_checkout_is_enough(weekly: WeeklyUpdate) -> None:
 
 
 def test_a_remote_that_refuses_is_one_sentence(prepared: WeeklyUpdate) -> None:
-    git(prepared.project, "remote", "set-url", "origin", str(prepared.folder / "nowhere"))
-    result = prepared.run("publish", token="secret")
-    assert result.returncode == 1
-    assert result.stderr.startswith("git failed: ")
-    assert len(result.stderr.splitlines()) == 1
+    hook = prepared.remote / "hooks/pre-receive"
+    hook.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
+    hook.chmod(0o755)
+    assert prepared.refused("publish", token="secret").startswith("git failed: ")
+    assert prepared.host.asked == []

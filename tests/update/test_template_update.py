@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from render.projects import commit, git, start
 from update.versions import edit
 from update.weekly_update import BRANCH, WeeklyUpdate, amend, as_fleet
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="the gh of these tests is a shell script")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="looks into .venv/bin")
 
 
 def test_a_project_of_the_newest_version_is_left_alone(history: Path, tmp_path: Path) -> None:
@@ -22,30 +20,28 @@ def test_a_project_of_the_newest_version_is_left_alone(history: Path, tmp_path: 
     assert "newest version" in weekly.done("prepare")
     assert git(weekly.project, "branch", "--list").split() == ["*", "main"]
     assert "nothing to publish" in weekly.done("publish")
-    assert not weekly.asked
 
 
 def test_a_conflict_makes_a_draft_that_lists_the_files(weekly: WeeklyUpdate) -> None:
     text = weekly.done("prepare")
     assert "my-torch-project is up to date: torch 2.14.1 for CPU." in text
     assert "Changed: torch 2.13.0+cpu -> 2.14.1+cpu" in text
-    assert "\n- `pyproject.toml`\n" in text
+    assert "\n- pyproject.toml\n" in text
     assert "README.md" not in text
-    assert weekly.ready == {
-        "base": "main",
-        "branch": BRANCH,
-        "title": "Update the template to 2.0.0",
-        "draft": True,
-    }
+    assert weekly.ready == {"version": "2.0.0", "draft": True, "text": text[:-1]}
     assert git(weekly.project, "status", "--porcelain") == ""
     assert not weekly.pushed()  # that needs the token
 
     weekly.done("publish", token="secret")
 
     assert weekly.pushed()
-    create = weekly.asked[-1]
-    assert create.startswith("pr create --title Update the template to 2.0.0 --body-file ")
-    assert create.endswith(f"--base main --head {BRANCH} --draft")
+    assert "- pyproject.toml" in weekly.host.request.pop("body")
+    assert weekly.host.request == {
+        "head": BRANCH,
+        "base": "main",
+        "title": "Update the template to 2.0.0",
+        "draft": True,
+    }
     assert "<<<<<<<" in git(weekly.remote, "show", f"{BRANCH}:pyproject.toml")
     assert "_commit: v2.0.0" in git(weekly.remote, "show", f"{BRANCH}:.copier-answers.yml")
     assert "_commit: v1.2.0" in git(weekly.remote, "show", "main:.copier-answers.yml")
@@ -75,16 +71,6 @@ def test_work_on_the_branch_is_kept(prepared: WeeklyUpdate, work: Callable[[Path
 
 
 @pytest.mark.slow
-def test_a_commit_that_is_checked_out_needs_the_name_of_the_branch(weekly: WeeklyUpdate) -> None:
-    git(weekly.project, "checkout", "--quiet", "--detach")
-    before = git(weekly.project, "branch", "--list")
-    assert "with `--base BRANCH`" in weekly.refused("prepare")
-    assert git(weekly.project, "branch", "--list") == before
-    weekly.done("prepare", "--base", "trunk")
-    assert weekly.ready["base"] == "trunk"
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("detached", [False, True])
 def test_where_git_does_not_commit_everything_is_as_before(
     weekly: WeeklyUpdate, detached: bool
@@ -96,7 +82,7 @@ def test_where_git_does_not_commit_everything_is_as_before(
     if detached:
         git(project, "checkout", "--quiet", "--detach")
     before, head = git(project, "branch", "--list", "--verbose"), git(project, "rev-parse", "HEAD")
-    said = weekly.refused("prepare", "--base", "main")
+    said = weekly.refused("prepare")
     assert said.startswith("git does not commit the update here (error: gpg failed to sign")
     assert "commit.gpgsign" in said
     assert git(project, "branch", "--list", "--verbose") == before
@@ -149,7 +135,7 @@ def test_a_failing_installation_makes_a_draft_with_its_output(
     commit(project)
     weekly = WeeklyUpdate(project, tmp_path)
     text = weekly.done("prepare")
-    assert "Locking and installing failed:\n\n```text\nno room\n```" in text
+    assert "Locking and installing failed:\n\nno room\n" in text
     assert "tested" not in text
     assert weekly.ready["draft"] is True
 
@@ -182,13 +168,5 @@ def test_answers_that_cannot_be_read_are_one_sentence(
 
 @pytest.mark.slow
 def test_a_missing_copier_is_one_sentence(weekly: WeeklyUpdate) -> None:
-    command = [sys.executable, str(weekly.script), "prepare", "--report", "x"]
-    done = subprocess.run(
-        [*command, "--copier", "no-such-copier"],
-        cwd=weekly.project,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1
-    assert done.stderr.startswith("no-such-copier cannot be run: ")
-    assert len(done.stderr.splitlines()) == 1
+    said = weekly.refused("prepare", "--copier", "no-such-copier")
+    assert said.startswith("no-such-copier cannot be run: ")

@@ -1,16 +1,15 @@
 #!/usr/bin/env python3
-"""Update this project from its template on a branch of its own, and open a pull request.
+"""Update this project from its template on a branch of its own.
 
     template_update.py prepare --report FOLDER    check, update, lock, install, test, commit
-    template_update.py publish --report FOLDER    push the branch, open the pull request
 
-`prepare` needs `copier` and no credentials, and leaves the project alone if the template has no
-newer version. `publish` needs a token: on GitHub in GH_TOKEN, with `gh`; in a GitLab pipeline in
-TEMPLATE_UPDATE_TOKEN. A branch that has an open pull request, or commits of others, is never pushed
-again. Conflicts and failures make the pull request (on GitLab: the merge request) a draft that says
-so.
+It needs `copier`, and leaves the project alone if the template has no newer version. The folder
+gets a git bundle of the branch, and what to say of it: all that `template_publish.py` takes, in a
+job of its own, to push the branch and to open the pull request. What runs here is code that the
+update brings, so it starts only where no token is. Conflicts and failures make a draft.
 
-Exit codes: 0 done, or nothing to do; 1 failed, one sentence says why; 2 usage.
+Exit codes: 0 done, or nothing to do; 1 failed, one sentence says why; 2 usage; 130 or 143 stopped
+by Ctrl-C or SIGTERM, and everything is as it was.
 """
 
 from __future__ import annotations
@@ -19,35 +18,79 @@ import argparse
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
-import urllib.error
-import urllib.parse
-import urllib.request
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 NO_TESTS = 5  # pytest's exit code if it found none
 # What `prepare` writes below its commits: their tree, so that an amended one is told apart.
 PREPARED = "Prepared-Tree"
-# Nothing that the update or the tests left in .git takes part in what is done with the token.
-SAFE = ["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "credential.helper="]
+# Settings of the project's clone start no programs of its own while the update is made.
+SAFE = ["-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false"]
+TOKENS = ("TEMPLATE_UPDATE_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN")
+REPORT = ("body.md", "pull-request.json", "update.bundle")
+LOCKS = ("uv.lock", "poetry.lock", "requirements/*.txt")  # what the bootstrap may write
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+if sys.platform != "win32":
+    SIGNALS.append(signal.SIGHUP)
 
 
 class StopError(Exception):
     """What went wrong, and what to do."""
 
 
-def run(*command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in the project; its output is returned, not shown."""
+class StoppedError(BaseException):
+    """Ctrl-C, or the signal by which a scheduler ends a job; its number."""
+
+
+def stop(number: int, _: object) -> None:
+    """Handle a signal."""
+    raise StoppedError(number)
+
+
+def run(*command: str, apart: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command in the project; its output is returned, not shown.
+
+    What starts processes of its own runs apart, to be ended with them all.
+    """
     try:
-        return subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", check=False
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL if apart else None,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=apart,
         )
     except OSError as error:
         raise StopError(f"{command[0]} cannot be run: {error.strerror}. Install it.") from error
+    with process:
+        try:
+            output, errors = process.communicate()
+        except StoppedError:
+            end(process) if apart else process.terminate()
+            raise
+    return subprocess.CompletedProcess(command, process.returncode, output, errors)
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    """End a process that runs apart, and all that it started; first as Ctrl-C does."""
+    if sys.platform == "win32":
+        command = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(command, capture_output=True, check=False)
+    else:
+        with suppress(OSError):  # none is left
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+                os.killpg(process.pid, number)
+                for _ in range(100):
+                    time.sleep(0.05)
+                    process.poll()
+                    os.killpg(process.pid, 0)
 
 
 def must(*command: str) -> str:
@@ -80,19 +123,8 @@ def current_branch() -> str:
     return run("git", "symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
 
 
-def base_branch() -> str:
-    """The branch to update."""
-    # GitLab checks out a commit, not a branch.
-    if base := os.environ.get("CI_COMMIT_BRANCH") or current_branch():
-        return base
-    raise StopError(
-        "A commit is checked out, and not a branch: name the branch to update with `--base BRANCH`."
-    )
-
-
-def is_prepared(commit: str) -> bool:
-    """Whether `prepare` made a commit, and nobody has changed it since."""
-    text = must("git", "cat-file", "commit", commit)  # begins with `tree`; reads no settings
+def is_prepared(text: str) -> bool:
+    """Whether `prepare` made a commit, as `git cat-file` shows it, and nobody has changed it."""
     return f"\n{PREPARED}: {text.split()[1]}" in text
 
 
@@ -102,26 +134,37 @@ def refuse_taken(branch: str) -> None:
     if run("git", "rev-parse", "--verify", "--quiet", ref).returncode:
         return
     own = must("git", "rev-list", ref, "--not", "HEAD").splitlines()
-    if len(own) > 1 or (own and not is_prepared(own[0])):
+    if len(own) > 1 or (own and not is_prepared(must("git", "cat-file", "commit", own[0]))):
         raise StopError(
             f"The branch {branch} is there already, with commits of its own. Merge it, or delete it"
             f" (`git branch -D {branch}`), then run this again."
         )
 
 
+def back_to(commit: str) -> None:
+    """Have a commit in the tree, on no branch, and nothing beside it but what is ignored."""
+    must("git", *SAFE, "update-ref", "--no-deref", "HEAD", commit)
+    # In this order nothing goes that is ignored there, but was not a moment ago.
+    must("git", *SAFE, "reset", "--quiet")
+    must("git", *SAFE, "reset", "--quiet", "--hard")
+    must("git", *SAFE, "clean", "--quiet", "-d", "--force")
+
+
 @contextmanager
-def all_or_nothing() -> Iterator[None]:
-    """Begin with a clean tree; what stops brings that tree and its branch or commit back."""
+def all_or_nothing(branch: str) -> Iterator[str]:
+    """Begin with a clean tree, the commit of which it gives; what stops brings all of it back."""
+    ref = f"refs/heads/{branch}"
     start = must("git", "rev-parse", "HEAD")
     where = current_branch() or start
+    before = run("git", "rev-parse", "--verify", "--quiet", ref).stdout.strip()
     try:
-        yield
-    except StopError:
-        # In this order nothing goes that is ignored here, but not in the template's new version.
-        must("git", "reset", "--quiet", start)
-        must("git", "reset", "--quiet", "--hard")
-        must("git", "clean", "--quiet", "-d", "--force")
+        yield start
+    except BaseException:
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        back_to(start)
         must("git", *SAFE, "checkout", "--quiet", where, "--")
+        must("git", *SAFE, "update-ref", *([ref, before] if before else ["-d", ref]))
         raise
 
 
@@ -146,7 +189,7 @@ def why_copier_failed(stderr: str) -> str:
 
 def newer_version(copier: str) -> str | None:
     """The template's newest version, if this project is behind."""
-    done = run(copier, "check-update", "--output-format", "json")
+    done = run(copier, "check-update", "--output-format", "json", apart=True)
     if done.returncode:
         raise StopError(why_copier_failed(done.stderr))
     found = json.loads(done.stdout)
@@ -155,7 +198,7 @@ def newer_version(copier: str) -> str | None:
 
 def update(copier: str) -> str:
     """Update the files; return the template's message."""
-    done = run(copier, "update", "--trust", "--defaults")
+    done = run(copier, "update", "--trust", "--defaults", apart=True)
     lines = done.stderr.strip().splitlines()
     if done.returncode:
         why = why_copier_failed(done.stderr)
@@ -169,46 +212,50 @@ def conflicts() -> str | None:
     files = must("git", "diff", "--name-only", "--diff-filter=U").splitlines()
     if not files:
         return None
-    names = "\n".join(f"- `{name}`" for name in files)
+    names = "\n".join(f"- {name}" for name in files)
     return (
         "The project and the template changed the same lines. Merge them by hand, then run"
         f" bootstrap and the tests:\n\n{names}"
     )
 
 
-def check() -> str | None:
-    """Lock, install and test; return what failed, with the end of what it printed."""
+def check(title: str, command: list[str], fine: tuple[int, ...] = (0,)) -> str | None:
+    """Run a step; what failed, with the end of what it printed."""
+    done = run(*command, apart=True)
+    if done.returncode in fine:
+        return None
+    tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
+    return f"{title} failed:\n\n{tail}"
+
+
+def install() -> str | None:
+    """Lock and install; what failed."""
     # A runner without a GPU installs the build for the CPU; what is locked is the project's.
     # By its name for people, which stays; the version just updated to may have its parts elsewhere.
-    windows = os.name == "nt"
-    shim = [r".\bootstrap.cmd"] if windows else ["sh", "bootstrap.sh"]
-    python = r".venv\Scripts\python.exe" if windows else ".venv/bin/python"
+    shim = [r".\bootstrap.cmd"] if os.name == "nt" else ["sh", "bootstrap.sh"]
     os.environ["BOOTSTRAP_PYTHON"] = sys.executable
-    bootstrap = [*shim, "--no-smoke", "--compute-platform", "auto"]
-    steps = [
-        ("Locking and installing", bootstrap, [0]),
-        ("Testing", [python, "-m", "pytest"], [0, NO_TESTS]),
-    ]
-    for title, command, fine in steps:
-        done = run(*command)
-        if done.returncode not in fine:
-            tail = "\n".join((done.stdout + done.stderr).strip().splitlines()[-30:])
-            return f"{title} failed:\n\n{fenced(tail)}"
-    return None
+    options = ["--no-smoke", "--compute-platform", "auto"]
+    return check("Locking and installing", [*shim, *options])
+
+
+def run_tests() -> str | None:
+    """Run the tests; what failed."""
+    python = r".venv\Scripts\python.exe" if os.name == "nt" else ".venv/bin/python"
+    return check("Testing", [python, "-m", "pytest"], (0, NO_TESTS))
 
 
 def fenced(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    fence = "```"
-    while fence in text:
-        fence += "`"
-    return f"{fence}text\n{text}\n{fence}"
+    """Text that GitHub and GitLab show as it is: no mention, no command, no image in it works."""
+    return "```text\n" + text.replace("```", "'''").strip() + "\n```\n"
 
 
-def commit(version: str, branch: str) -> None:
-    """Commit everything to the branch, with a name of our own where git has none."""
-    must("git", "add", "--all")
-    # The branch changes last, so that it is as it was if git does not commit.
+def commit(tree: str, version: str) -> str:
+    """Commit a tree and the lock files, on no branch, with a name of our own if git has none."""
+    must("git", *SAFE, "read-tree", tree)
+    listed = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", *LOCKS]
+    locks = [name for name in must("git", *SAFE, *listed).split("\0") if name]
+    if locks:
+        must("git", *SAFE, "--literal-pathspecs", "add", "--all", "--", *locks)
     must("git", *SAFE, "switch", "--quiet", "--detach")
     named = run("git", "config", "user.email").stdout.strip()
     name = ["-c", "user.name=template-update", "-c", "user.email=template-update@localhost"]
@@ -220,175 +267,82 @@ def commit(version: str, branch: str) -> None:
             f"git does not commit the update here ({what_is_wrong(done)}). Make `git commit` work,"
             " for example with the key that commit.gpgsign asks for, then run this again."
         )
-    must("git", *SAFE, "switch", "--quiet", "--force-create", branch)
+    return must("git", "rev-parse", "HEAD")
 
 
-def prepare(copier: str, report: Path, base: str | None) -> None:
-    """Everything up to the commit; the report is what `publish` needs."""
+def refuse_tokens() -> None:
+    """Stop where what the update brings could read a token that may write here."""
+    if found := [name for name in TOKENS if os.environ.get(name)]:
+        raise StopError(
+            f"{found[0]} is set here, where code runs that the update brings: leave it to the job"
+            " that publishes. On GitLab, scope the variable to the environment template-update;"
+            f" in a shell, begin with `env -u {found[0]}`."
+        )
+
+
+def prepare(copier: str, report: Path, checked: bool) -> None:
+    """Everything up to the commit; the report is what `template_publish.py` needs."""
+    for name in REPORT:  # of an earlier run: that is not to be published again
+        (report / name).unlink(missing_ok=True)
+    refuse_tokens()
     refuse_dirty()
     version = newer_version(copier)
     if version is None:
         print("The project has the newest version of its template.")
         return
-    base = base or base_branch()
     branch = f"template-update/{version}"
     refuse_taken(branch)
-    with all_or_nothing():
+    with all_or_nothing(branch) as start:
         message = update(copier)
-        problem = conflicts() or check()
-        commit(version, branch)
-    body = f"{fenced(message)}\n\n{problem or 'Locked, installed and tested.'}\n"
-    ready = {
-        "base": base,
-        "branch": branch,
-        "title": f"Update the template to {version}",
-        "draft": problem is not None,
-    }
-    report.mkdir(parents=True, exist_ok=True)
-    (report / "body.md").write_text(body, encoding="utf-8")
-    (report / "pull-request.json").write_text(json.dumps(ready, indent=2), encoding="utf-8")
-    print(body)
-
-
-class GitHub:
-    """Pull requests, by way of `gh`."""
-
-    variable = "GH_TOKEN"
-    needs = (
-        "Save a token that may write contents, pull requests and workflows of this repository"
-        " (a fine-grained token, or one of a GitHub App) as the secret TEMPLATE_UPDATE_TOKEN."
-        " The workflow's own GITHUB_TOKEN cannot change workflows."
-    )
-    login = "!gh auth git-credential"
-
-    def remote(self) -> str:
-        """Where to push."""
-        return "origin"
-
-    def states(self, branch: str) -> list[str]:
-        """What became of the pull requests of a branch, the newest first."""
-        found = must("gh", "pr", "list", "--head", branch, "--state", "all", "--json", "state")
-        return [str(one["state"]).lower() for one in json.loads(found)]
-
-    def open(self, ready: dict[str, Any], body: Path) -> str:
-        """Open the pull request; return its address."""
-        options = ["--title", ready["title"], "--body-file", str(body), "--base", ready["base"]]
-        options += ["--head", ready["branch"], *(["--draft"] if ready["draft"] else [])]
-        return must("gh", "pr", "create", *options)
-
-
-class GitLab:
-    """Merge requests, by way of the API that a pipeline is told of."""
-
-    variable = "TEMPLATE_UPDATE_TOKEN"
-    needs = (
-        "Save a project access token with the role Developer and the scopes api and"
-        " write_repository as the masked CI/CD variable TEMPLATE_UPDATE_TOKEN."
-    )
-    login = '!f() { echo username=oauth2; echo "password=$TEMPLATE_UPDATE_TOKEN"; }; f'
-
-    def remote(self) -> str:
-        """Where to push; `origin` has the pipeline's own token, which cannot."""
-        return f"{os.environ['CI_PROJECT_URL']}.git"
-
-    def _ask(
-        self, query: str = "", data: dict[str, str] | None = None
-    ) -> dict[str, Any] | list[dict[str, Any]]:
-        project = f"{os.environ['CI_API_V4_URL']}/projects/{os.environ['CI_PROJECT_ID']}"
-        token = {"PRIVATE-TOKEN": os.environ[self.variable]}
-        request = urllib.request.Request(
-            f"{project}/merge_requests{query}",
-            data=json.dumps(data).encode() if data else None,
-            headers={**token, "Content-Type": "application/json"},
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                found: dict[str, Any] | list[dict[str, Any]] = json.load(answer)
-                return found
-        except urllib.error.HTTPError as error:
-            raise StopError(f"GitLab answered {error.code} {error.reason}. {self.needs}") from error
-        except OSError as error:
-            raise StopError(f"GitLab cannot be reached: {error}. Run the job again.") from error
-
-    def states(self, branch: str) -> list[str]:
-        """What became of the merge requests of a branch, the newest first."""
-        query = urllib.parse.urlencode({"source_branch": branch, "state": "all"})
-        return [one["state"] for one in self._ask(f"?{query}") if isinstance(one, dict)]
-
-    def open(self, ready: dict[str, Any], body: Path) -> str:
-        """Open the merge request; return its address."""
-        request = {
-            "source_branch": ready["branch"],
-            "target_branch": ready["base"],
-            "title": f"Draft: {ready['title']}" if ready["draft"] else ready["title"],
-            "description": body.read_text(encoding="utf-8"),
-        }
-        answer = self._ask(data=request)
-        return str(answer["web_url"]) if isinstance(answer, dict) else ""
-
-
-def is_replaceable(there: str, branch: str) -> bool:
-    """Whether nothing is lost with the remote's commit; if not, it has to be what was prepared."""
-    ref = f"refs/heads/{branch}"
-    if is_prepared(there) or not run("git", "merge-base", "--is-ancestor", there, ref).returncode:
-        return True
-    trees = [must("git", "rev-parse", one + "^{tree}") for one in (there, ref)]
-    if trees[0] != trees[1]:
-        raise StopError(
-            f"origin/{branch} has other commits, which are not what was prepared and tested here."
-            " Merge it or delete it there, then run this again."
-        )
-    return False
-
-
-def publish(report: Path) -> None:
-    """Push the branch and open the pull request, unless there is one, open or refused."""
-    file = report / "pull-request.json"
-    if not file.exists():
-        print("There is nothing to publish.")
-        return
-    ready = json.loads(file.read_text(encoding="utf-8"))
-    host = GitLab() if os.environ.get("GITLAB_CI") else GitHub()
-    if not os.environ.get(host.variable):
-        raise StopError(f"{ready['title']}: {host.variable} is empty. {host.needs}")
-    branch = ready["branch"]
-    git = ["git", *SAFE, "-c", f"credential.helper={host.login}"]
-    ref = f"refs/heads/{branch}"
-    found = must(*git, "ls-remote", "--heads", host.remote(), ref)
-    there = found.split()[0] if found else ""
-    if there:
-        states = host.states(branch)
-        if {"open", "opened"} & set(states):
-            print(f"The pull request for {branch} is there already.")
-            return
-        if states[:1] == ["closed"]:  # somebody's no; merged ones may have been reverted
-            print(f"The pull request for {branch} was closed: delete that branch to get it again.")
-            return
-        quiet = ["--quiet", "--no-tags", "--no-recurse-submodules"]
-        must(*git, "fetch", *quiet, host.remote(), ref)
-    if not there or is_replaceable(there, branch):
-        # Refused if the remote's branch is not, or no longer, the one that was looked at.
-        lease = f"--force-with-lease={ref}:{there}"
-        must(*git, "push", "--quiet", lease, host.remote(), f"{ref}:{ref}")
-    print(host.open(ready, report / "body.md"))
+        problem = conflicts()
+        must("git", *SAFE, "add", "--all")
+        tree = must("git", "write-tree")  # before anything runs that may write other files
+        if checked and not problem:
+            problem = install()
+        made = commit(tree, version)
+        if checked and not problem:
+            problem = run_tests()
+        back_to(made)
+        must("git", *SAFE, "switch", "--quiet", "--force-create", branch)
+        last = "Locked, installed and tested." if checked else "Neither installed nor tested."
+        text = f"{message}\n\n{problem or last}\n"
+        ready = {"version": version, "draft": problem is not None or not checked, "text": text}
+        report.mkdir(parents=True, exist_ok=True)
+        bundle = [str(report.resolve() / "update.bundle"), f"refs/heads/{branch}", f"^{start}"]
+        must("git", "bundle", "create", "--quiet", "--version=2", *bundle)
+        (report / "body.md").write_text(fenced(text), encoding="utf-8")
+        (report / "pull-request.json").write_text(json.dumps(ready, indent=2), encoding="utf-8")
+    print(text)
 
 
 def main() -> int:
-    """Run one of the two steps."""
+    """Command line: see the top of this file."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("step", choices=["prepare", "publish"])
+    parser.add_argument("step", choices=["prepare", "publish"], help="prepare")
     parser.add_argument("--report", type=Path, required=True, help="a folder outside the project")
-    parser.add_argument("--base", metavar="BRANCH", help="what to update (default: this branch)")
     parser.add_argument("--copier", default="copier", help="the copier command (default: copier)")
+    parser.add_argument(
+        "--no-check",
+        action="store_true",
+        help="run nothing that the update brings: to compare with the report of one that does",
+    )
     options = parser.parse_args()
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, stop)
     try:
-        if options.step == "prepare":
-            prepare(options.copier, options.report, options.base)
-        else:
-            publish(options.report)
-    except StopError as error:
+        if options.step == "publish":  # as a CI file from before asks for
+            raise StopError(
+                "template_publish.py does that now, in a job of its own: take the CI file of the"
+                " template's new version, or see its docs/org-rollout.md."
+            )
+        prepare(options.copier, options.report, not options.no_check)
+    except (StopError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
+    except StoppedError as stopped:
+        print("Stopped. The project is as it was: run this again to update it.", file=sys.stderr)
+        return 128 + int(stopped.args[0])
     return 0
 
 
