@@ -168,6 +168,15 @@ def all_or_nothing(branch: str) -> Iterator[str]:
         raise
 
 
+def answers_file() -> str:
+    """Where Copier has the answers of this project."""
+    usual = ".copier-answers.yml"
+    with suppress(OSError, ValueError, AttributeError):
+        builds = json.loads(Path("scripts/torch_builds.json").read_text(encoding="utf-8"))
+        return str(builds.get("answers_file", usual))
+    return usual
+
+
 def why_copier_failed(stderr: str) -> str:
     """Copier's own sentence; of a traceback, which an answers file can cause, what it is about."""
     lines = stderr.strip().splitlines() or ["no output"]
@@ -181,15 +190,17 @@ def why_copier_failed(stderr: str) -> str:
         )
     named = [n for n, line in enumerate(lines) if re.match(r"[\w.]+(Error|Exception)\b", line)]
     what = lines[named[-1] :][:2] if named else lines[-1:]
+    file = answers_file()
     return (
-        f"Copier stopped ({' '.join(' '.join(what).split())}). If .copier-answers.yml was edited,"
-        " restore it: `git log -p -- .copier-answers.yml` shows its versions."
+        f"Copier stopped ({' '.join(' '.join(what).split())}). If {file} was edited,"
+        f" restore it: `git log -p -- {file}` shows its versions."
     )
 
 
 def newer_version(copier: str) -> str | None:
     """The template's newest version, if this project is behind."""
-    done = run(copier, "check-update", "--output-format", "json", apart=True)
+    named = ["--answers-file", answers_file()]
+    done = run(copier, "check-update", *named, "--output-format", "json", apart=True)
     if done.returncode:
         raise StopError(why_copier_failed(done.stderr))
     found = json.loads(done.stdout)
@@ -198,7 +209,8 @@ def newer_version(copier: str) -> str | None:
 
 def update(copier: str) -> str:
     """Update the files; return the template's message."""
-    done = run(copier, "update", "--trust", "--defaults", apart=True)
+    named = ["--answers-file", answers_file()]
+    done = run(copier, "update", "--trust", "--defaults", *named, apart=True)
     lines = done.stderr.strip().splitlines()
     if done.returncode:
         why = why_copier_failed(done.stderr)
