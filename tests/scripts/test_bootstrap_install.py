@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from scripts.bootstrap_helpers import (
     MINOR,
-    ODD_NAME,
     PYTHON,
     Demo,
     builds_for,
@@ -25,26 +23,6 @@ from scripts.bootstrap_helpers import (
 )
 
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
-
-
-@pytest.fixture(scope="session")
-def new_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of a pip that knows --group."""
-    folder = tmp_path_factory.mktemp("pip")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), "pip"]
-    subprocess.run(command, check=True, capture_output=True)
-    return next(folder.glob("pip-*.whl"))
-
-
-@pytest.fixture
-def pip_demo(tmp_path: Path, new_pip: Path) -> Demo:
-    """A project for pip that gets everything from a folder of wheels."""
-    demo = make_demo(tmp_path, "pip", ODD_NAME)
-    wheels = tmp_path / "wheels"
-    shutil.copy(new_pip, wheels)
-    make_wheel(wheels, "demo_stub", "2.0")  # newer than what the requirements file pins
-    demo.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri()}
-    return demo
 
 
 @pytest.mark.network
