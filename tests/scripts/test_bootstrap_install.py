@@ -143,9 +143,13 @@ def test_poetry_makes_its_own_venv_even_where_another_is_active(tmp_path: Path) 
     demo = make_demo(tmp_path, "poetry", "a folder d\u00e9j\u00e0 vu")
     active = tmp_path / "active"
     subprocess.run([str(tool("uv")), "venv", "--quiet", str(active)], check=True)
-    done = demo.run(VIRTUAL_ENV=str(active), POETRY_VIRTUALENVS_CREATE="false")
+    settings = {"CREATE": "false", "OPTIONS_SYSTEM_SITE_PACKAGES": "true", "OPTIONS_NO_PIP": "true"}
+    env = {f"POETRY_VIRTUALENVS_{name}": value for name, value in settings.items()}
+    done = demo.run(VIRTUAL_ENV=str(active), **env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "poetry.lock is new: commit it" in done.stdout
+    says = (demo.root / ".venv/pyvenv.cfg").read_text(encoding="utf-8")
+    assert "include-system-site-packages = false" in says
     assert demo.ask("__import__('demo_stub').VERSION") == "1.0"
     assert not list(active.glob("lib/*/site-packages/demo_stub.py"))
     assert "Nothing to do" in demo.run().stdout
