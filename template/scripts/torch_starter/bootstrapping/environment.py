@@ -282,9 +282,11 @@ def up_to_date(runner: Runner, named: Python | None) -> bool:
         return False
     if not {"inputs", "packages"} <= stamp.keys() or not stamp["packages"].items() <= have.items():
         return False
+    same = bool(stamp["inputs"] == runner.project.fingerprint())
     if runner.project.manager != "uv" or runner.project.machine_build:
-        return bool(stamp["inputs"] == runner.project.fingerprint())
+        return same
     uv, _ = working_manager(runner)
     check = ["sync", "--check", "--locked", "--inexact", "--offline"]
+    check += ["--no-install-project"] if same else []  # which it builds anew after a mere `touch`
     check += ["--python", runner.project.python]
     return bool(uv) and runner.ask([*uv, *check]) is not None
