@@ -221,6 +221,8 @@ def test_a_build_for_one_machine_alone_comes_from_a_wheelhouse_too(
         machine.bootstrap(project, *build, "--wheelhouse", str(wheels))
     )
     # What it says is done on the other machine, which has the same build.
+    if (origin / ".venv").is_symlink():  # which only lent its pip
+        (origin / ".venv").unlink()
     tools.bootstrap(origin, *build)
     tools.run("sh", "-euc", f"{first}\n{second}\n{third}", cwd=origin)
     for wheel in (origin / "wheelhouse").iterdir():

@@ -1,5 +1,6 @@
-"""The real torch, for the tests that need it."""
+"""The real torch, for the tests that need it; projects for uv and for pip."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from install.real_torch import alone, cpu_wheel, what_it_needs
-from scripts.bootstrap_helpers import ODD_NAME, Demo, make_demo, tool
+from scripts.bootstrap_helpers import ODD_NAME, Demo, make_demo, make_wheel, tool
 from scripts.smoke_helpers import ROOT, TORCH, Project
 from scripts.torch_helpers import real_project
 
@@ -35,6 +36,26 @@ def torch_venv() -> Path:
 def demo(tmp_path: Path) -> Demo:
     """A project for uv, which makes and fills a .venv in a moment."""
     return make_demo(tmp_path, "uv", ODD_NAME)
+
+
+@pytest.fixture(scope="session")
+def new_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of a pip that knows --group."""
+    folder = tmp_path_factory.mktemp("pip")
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), "pip"]
+    subprocess.run(command, check=True, capture_output=True)
+    return next(folder.glob("pip-*.whl"))
+
+
+@pytest.fixture
+def pip_demo(tmp_path: Path, new_pip: Path) -> Demo:
+    """A project for pip that gets everything from a folder of wheels."""
+    demo = make_demo(tmp_path, "pip", ODD_NAME)
+    wheels = tmp_path / "wheels"
+    shutil.copy(new_pip, wheels)
+    make_wheel(wheels, "demo_stub", "2.0")  # newer than what the requirements file pins
+    demo.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri()}
+    return demo
 
 
 @pytest.fixture

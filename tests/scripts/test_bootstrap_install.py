@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +12,6 @@ import pytest
 
 from scripts.bootstrap_helpers import (
     MINOR,
-    ODD_NAME,
     PYTHON,
     Demo,
     builds_for,
@@ -25,26 +23,6 @@ from scripts.bootstrap_helpers import (
 )
 
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
-
-
-@pytest.fixture(scope="session")
-def new_pip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel of a pip that knows --group."""
-    folder = tmp_path_factory.mktemp("pip")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), "pip"]
-    subprocess.run(command, check=True, capture_output=True)
-    return next(folder.glob("pip-*.whl"))
-
-
-@pytest.fixture
-def pip_demo(tmp_path: Path, new_pip: Path) -> Demo:
-    """A project for pip that gets everything from a folder of wheels."""
-    demo = make_demo(tmp_path, "pip", ODD_NAME)
-    wheels = tmp_path / "wheels"
-    shutil.copy(new_pip, wheels)
-    make_wheel(wheels, "demo_stub", "2.0")  # newer than what the requirements file pins
-    demo.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri()}
-    return demo
 
 
 @pytest.mark.network
@@ -165,9 +143,13 @@ def test_poetry_makes_its_own_venv_even_where_another_is_active(tmp_path: Path) 
     demo = make_demo(tmp_path, "poetry", "a folder d\u00e9j\u00e0 vu")
     active = tmp_path / "active"
     subprocess.run([str(tool("uv")), "venv", "--quiet", str(active)], check=True)
-    done = demo.run(VIRTUAL_ENV=str(active), POETRY_VIRTUALENVS_CREATE="false")
+    settings = {"CREATE": "false", "OPTIONS_SYSTEM_SITE_PACKAGES": "true", "OPTIONS_NO_PIP": "true"}
+    env = {f"POETRY_VIRTUALENVS_{name}": value for name, value in settings.items()}
+    done = demo.run(VIRTUAL_ENV=str(active), **env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "poetry.lock is new: commit it" in done.stdout
+    says = (demo.root / ".venv/pyvenv.cfg").read_text(encoding="utf-8")
+    assert "include-system-site-packages = false" in says
     assert demo.ask("__import__('demo_stub').VERSION") == "1.0"
     assert not list(active.glob("lib/*/site-packages/demo_stub.py"))
     assert "Nothing to do" in demo.run().stdout

@@ -36,6 +36,7 @@ def test_uv_makes_a_lock_and_a_venv_once(demo: Demo) -> None:
     assert stub_version(demo) == "1.0"
     assert demo.ask("__import__('demo').__file__").startswith(str(demo.root / "src"))
     before = demo.files()
+    (demo.root / "pyproject.toml").touch()  # as git does, from branch to branch
     done = demo.run()
     assert done.returncode == 0
     assert "Nothing to do" in done.stdout
@@ -102,18 +103,6 @@ def test_recreate_makes_it_anew(demo: Demo) -> None:
     done = demo.run("--recreate")
     assert done.returncode == 0, done.stdout + done.stderr
     assert not (demo.root / ".venv" / "mark").exists()
-    assert stub_version(demo) == "1.0"
-
-
-def test_a_linked_venv_loses_the_link_and_not_what_it_points_to(demo: Demo, tmp_path: Path) -> None:
-    target = tmp_path / "scratch"
-    target.mkdir()
-    (target / "mine").touch()
-    (target / "pyvenv.cfg").touch()
-    (demo.root / ".venv").symlink_to(target)
-    done = demo.run()
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert (target / "mine").exists()
     assert stub_version(demo) == "1.0"
 
 
@@ -260,21 +249,6 @@ def test_specifiers_mean_what_packaging_says() -> None:
         for version in versions:
             expected = ".".join(map(str, version)) in SpecifierSet(text)
             assert satisfies(version, text) is expected, (text, version)
-
-
-@pytest.mark.slow
-def test_half_a_lock_file_of_a_killed_run_is_made_anew(demo: Demo) -> None:
-    assert demo.run().returncode == 0
-    lock, aside = demo.root / "uv.lock", demo.root / ".tools" / "lock.before"
-    whole = lock.read_bytes()
-    for before in (b"", whole):  # there was none; there was one
-        aside.write_bytes(before)
-        lock.write_bytes(whole[: len(whole) // 2])
-        done = demo.run()
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "uv.lock is as it was before the interrupted run" in done.stdout
-        assert lock.read_bytes() == whole
-        assert not aside.exists()
 
 
 @pytest.mark.slow

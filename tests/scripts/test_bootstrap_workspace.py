@@ -1,6 +1,5 @@
 """A project inside another one: `Done` is only said of a .venv that has the packages."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -58,16 +57,7 @@ def test_an_older_uv_that_fills_another_venv_is_not_believed(member: Demo, tmp_p
     program.symlink_to(old_tool(tmp_path / "old", "uv==0.8.0"))
     done = member.run("--no-smoke")
     assert done.returncode == 5, done.stdout + done.stderr
-    assert "uv ended well, but demo_stub is not in " in done.stderr
-
-
-@pytest.mark.few(1)
-@pytest.mark.parametrize("name", ["UV_ONLY_INSTALL_PROJECT", "UV_ONLY_INSTALL_LOCAL"])
-def test_a_setting_that_leaves_torch_out_is_named(demo: Demo, name: str) -> None:
-    done = demo.run("--no-smoke", **{name: "1"})
-    assert done.returncode == 5, done.stdout + done.stderr
-    assert done.stderr.startswith("bootstrap: uv ended well, but demo_stub is not in ")
-    assert re.search(rf"then run this again: .*\b{name}\b.*\.\n", done.stderr)
+    assert "uv ended without an error, but demo_stub is not in " in done.stderr
 
 
 @pytest.mark.few(2)

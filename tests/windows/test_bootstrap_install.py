@@ -151,7 +151,7 @@ def test_what_is_wrong_with_the_environment_is_seen(
         folder = f"{CASES}\\moved"
         root.rename(windows.path(folder))
     elif harm == "interrupted":
-        (root / ".tools" / "bootstrap.unfinished").touch()
+        (root / ".venv" / "bootstrap.unfinished").touch()
     else:
         pins.write_bytes(before + b"# edited\r\n")
     try:
@@ -161,7 +161,7 @@ def test_what_is_wrong_with_the_environment_is_seen(
             windows.path(folder).rename(root)
         if python.with_name("gone.exe").exists():
             python.with_name("gone.exe").rename(python)
-        (root / ".tools" / "bootstrap.unfinished").unlink(missing_ok=True)
+        (root / ".venv" / "bootstrap.unfinished").unlink(missing_ok=True)
         pins.write_bytes(before)
     assert done.returncode == 0, said(done)
     assert re.search(f"^  {said_of_it}", done.stdout, re.MULTILINE), said(done)

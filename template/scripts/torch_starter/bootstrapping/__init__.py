@@ -2,7 +2,8 @@
 
     command        the command line, and the order of the steps
     fallback       --fallback: PyPI's own wheels in the place of a build whose index does not answer
-    environment    .venv: whether it is what it should be, how it is made, its stamp; the managers
+    environment    .venv: whether it is what it should be, how it is made; the managers
+    contents       what is in .venv: its stamp, its packages; the old one, until a new one is whole
     installation   fills .venv, with a network and without
     machine_build  --compute-platform: installs a build for one machine alone
     locking        the lock file: whether it does, and how it is made

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from .choice import choose
-from .environment import named_python, read_stamp, set_up, up_to_date, why_rebuild
+from .contents import read_stamp
+from .environment import named_python, set_up, up_to_date
 from .failures import SPACE, IndexStopError
 from .fallback import fall_back, trouble_ahead
 from .machine_build import constraints
@@ -194,8 +195,7 @@ def bootstrap(options: argparse.Namespace) -> None:
 def fill(runner: Runner, running: Python, named: Python | None) -> None:
     """Make .venv what it should be, while no other run does."""
     with guarded(runner):  # look again: another run may just have ended
-        current = runner.probe([venv_python(VENV)])
-        set_up(runner, running, named, why_rebuild(runner, current, named))
+        set_up(runner, running, named)
 
 
 def refused(error: OSError) -> tuple[str, str]:

@@ -1,21 +1,28 @@
-"""The project's .venv: whether it is what it should be, how it is made, and its stamp."""
+"""The project's .venv: whether it is what it should be, and how it is made."""
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
+from .contents import (
+    ASIDE,
+    MOVING,
+    entries,
+    packages,
+    read_stamp,
+    replacing,
+    settle,
+    write_stamp,
+)
 from .installation import install, install_offline
 from .locking import restore_lock
 from .places import (
-    LOCK_BEFORE,
     LOG,
     ROOT,
-    STAMP,
     TOOLS,
     UNFINISHED,
     VENV,
@@ -25,8 +32,9 @@ from .places import (
     say,
     venv_python,
 )
-from .project import MANAGERS
+from .project import MANAGERS, normal
 from .runner import Runner
+from .settings import pip_settings, settings_advice
 from .system import (
     Python,
     get_python,
@@ -37,8 +45,6 @@ from .system import (
     warn_of_surroundings,
 )
 from .wheelhouse import no_index
-
-SITE = "Lib/site-packages" if WINDOWS else "lib/python3*/site-packages"  # of an environment
 
 
 def venv_command(python: Python, folder: Path) -> list[str]:
@@ -51,28 +57,48 @@ def venv_command(python: Python, folder: Path) -> list[str]:
     return [python.executable, "-m", "venv", str(folder)]
 
 
-def find_manager(runner: Runner, base: Python) -> list[str]:
-    """The command of uv or Poetry: from PATH, else from its own environment in .tools."""
-    name = runner.project.manager
-    specifier, key = MANAGERS[name]
+def own_manager(name: str) -> list[str]:
+    """The command of uv or Poetry in its own environment in .tools."""
+    python = venv_python(TOOLS / name)
+    if name == "uv":  # not by -m, which would show uv its own environment as the active one
+        return [str(Path(python).with_name("uv.exe" if WINDOWS else "uv"))]
+    return [python, "-m", name]
+
+
+def wanted_manager(runner: Runner) -> str:
+    """The versions of uv or Poetry that these scripts and the project are for."""
+    specifier, key = MANAGERS[runner.project.manager]
     text = read(ROOT / "pyproject.toml")
     narrower = re.search(rf'^{key}\s*=\s*"([^"]+)"', text, re.MULTILINE)
-    specifier += f",{narrower[1]}" if narrower else ""
-    home = TOOLS / name
-    own = [venv_python(home), "-m", name]
-    if name == "uv":  # not by -m, which would show uv its own environment as the active one
-        own = [str(Path(own[0]).with_name("uv.exe" if WINDOWS else "uv"))]
-    for command in ([runner.which(name)], own):
+    return specifier + (f",{narrower[1]}" if narrower else "")
+
+
+def working_manager(runner: Runner) -> tuple[list[str], str]:
+    """The command of a fitting uv or Poetry, and its version; nothing if there is none."""
+    name, specifier = runner.project.manager, wanted_manager(runner)
+    for command in ([runner.which(name)], own_manager(name)):
         version = re.search(r"(\d+)\.(\d+)\.(\d+)", runner.ask([*command, "--version"]) or "")
         if version and satisfies([int(part) for part in version.groups()], specifier):
-            say(f"  {name} {version[0]} ({command[0]})")
-            return command
-    make = venv_command(base, home)
-    runner.remove(home, f"it has no working {name} {specifier}")
+            return command, version[0]
+    return [], ""
+
+
+def find_manager(runner: Runner, base: Python) -> list[str]:
+    """The command of uv or Poetry: from PATH, else from its own environment in .tools."""
+    name, home = runner.project.manager, TOOLS / runner.project.manager
+    command, version = working_manager(runner)
+    if command:
+        say(f"  {name} {version} ({command[0]})")
+        return command
+    make, specifier = venv_command(base, home), wanted_manager(runner)
+    if home.exists():
+        say(f"  removing {home.name}: it has no working {name} {specifier}")
+        if not runner.options.dry_run:
+            shutil.rmtree(home)
     runner.run(f"making .tools/{name}", make, 4)
     pip = [venv_python(home), "-m", "pip", "install"]
     runner.run(f"installing {name} into it", [*pip, name + specifier])
-    return own
+    return own_manager(name)
 
 
 def check_workspace(runner: Runner, uv: list[str]) -> None:
@@ -88,7 +114,7 @@ def check_workspace(runner: Runner, uv: list[str]) -> None:
     raise StopError(2, what, todo)
 
 
-# --- .venv, and its stamp
+# --- .venv
 
 
 def find_python(runner: Runner, running: Python, uv: list[str]) -> Python | None:
@@ -117,9 +143,7 @@ def named_python(runner: Runner, name: str) -> Python:
     return python
 
 
-def environment_command(
-    runner: Runner, manager: list[str], uv: list[str], python: Python | None
-) -> list[str]:
+def environment_command(runner: Runner, uv: list[str], python: Python | None) -> list[str]:
     """How to make an empty .venv with this Python, or else with one that uv downloads."""
     kind, minor = runner.project.installer, runner.project.python
     uv = uv if python or not runner.options.offline else []  # it would have to download one
@@ -129,21 +153,15 @@ def environment_command(
         seed = ["--seed"] if kind == "pip" or (kind == "poetry" and runner.options.offline) else []
         if seed and runner.options.offline:
             seed += no_index(runner.options.wheelhouse)
-        return [*uv, "venv", "--no-project", *seed, "--python", request, str(VENV)]
+        how = ["--no-project", "--allow-existing", *seed, "--python", request]
+        return [*uv, "venv", *how, str(VENV)]
     if not python:
         what = f"No Python {runner.project.requires_python} was found."
         raise StopError(3, what, get_python(minor, runner.project.pythons, runner.project.update))
-    if kind == "poetry":
-        return [*manager, "env", "use", "--no-interaction", python.executable]
-    return venv_command(python, VENV)
-
-
-def read_stamp() -> dict[str, Any]:
-    """What .venv was made from; empty if this script did not complete it."""
-    try:
-        return dict(json.loads(STAMP.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return {}
+    place = VENV.resolve() if VENV.is_symlink() else VENV  # `venv` takes no link
+    if kind == "poetry" and not runner.options.offline:
+        return [python.executable, "-m", "venv", "--without-pip", str(place)]
+    return venv_command(python, place)
 
 
 def made_elsewhere() -> bool:
@@ -164,110 +182,129 @@ def made_elsewhere() -> bool:
         return True
 
 
-def reopen_stamp() -> None:
-    """Take back that .venv is complete; that it was begun for a machine build stays true."""
-    kept = {name: read_stamp().get(name, "") for name in ("machine_build", "fallback")}
-    STAMP.unlink(missing_ok=True)
-    if kept["machine_build"]:
-        write_stamp(**kept)
+def why_rebuild(
+    runner: Runner, current: Python | None, named: Python | None, have: dict[str, str]
+) -> str:
+    """Why .venv cannot be kept as it is; empty if it can, or if there is none.
 
-
-def write_stamp(**facts: str) -> None:
-    """Say what .venv is made from."""
-    text = json.dumps({"root": str(ROOT.resolve()), **facts})
-    STAMP.write_text(text, encoding="utf-8")
-
-
-def why_rebuild(runner: Runner, current: Python | None, named: Python | None) -> str:
-    """Why .venv cannot be kept as it is; empty if it can, or if there is none."""
-    if not os.path.lexists(VENV):
-        return ""
-    if UNFINISHED.exists():
+    `have`: the packages in it.
+    """
+    stamp, here = read_stamp(), str(ROOT.resolve())
+    if UNFINISHED.exists() or ASIDE.exists() or MOVING.exists():
         return "an earlier run was interrupted"
-    foreign = VENV.exists() and not (VENV / "pyvenv.cfg").exists()
-    if foreign and (not VENV.is_dir() or any(VENV.iterdir())):
-        todo = "Move it away and run this again."
-        raise StopError(4, f"{VENV} is there, but is not a virtual environment.", todo)
+    refuse_foreign()
+    if not entries():
+        return ""
     if runner.options.recreate:
         return "--recreate"
     if current is None:
         return "its Python does not run"
-    if read_stamp().get("root", str(ROOT.resolve())) != str(ROOT.resolve()) or made_elsewhere():
+    if stamp.get("root", here) != here or made_elsewhere():
         return "the folder of the project was moved"
-    other = runner.project.other_than(read_stamp().get("machine_build", ""))
+    other = runner.project.other_than(stamp.get("machine_build", ""))
     if other:
         return other
-    if replaced(runner):
-        return "another torch has been put into it"
+    if runner.project.machine_build and "inputs" in stamp and lacking(runner, have, exactly=True):
+        return "another torch has been put into it"  # `uv run` and the like bring the own one back
+    before = stamp.get("packages", {})
+    lost = [name for name in have if name in before and not have[name] and before[name]]
+    if lost:
+        return f"files of {', '.join(lost)} are lost"
     if named and not Path(named.base_prefix).samefile(current.base_prefix):
         return f"it is from another Python than {named.executable}"
     return runner.project.misfit(current).replace("is", "it is", 1)
 
 
-def replaced(runner: Runner) -> bool:
-    """Whether a machine build is gone: `uv run` and the like bring the project's own back."""
-    if not runner.project.machine_build or "inputs" not in read_stamp():
-        return False
-    return not has_build(runner)
+def refuse_foreign() -> None:
+    """Stop if something else is in the place of .venv: it is not touched."""
+    if not os.path.lexists(VENV):
+        return
+    if VENV.is_symlink() and not VENV.exists():
+        what = f"{VENV} is a link to {VENV.readlink()}, which is not there."
+        raise StopError(4, what, "Make that folder, or remove the link, then run this again.")
+    if not VENV.is_dir() or (entries() and not (VENV / "pyvenv.cfg").exists()):
+        todo = "Move it away and run this again."
+        raise StopError(4, f"{VENV} is there, but is not a virtual environment.", todo)
 
 
-def has_build(runner: Runner) -> bool:
-    """Whether .venv has the packages of the build: somebody may have put others there, or none."""
-    packages = runner.project.build["platforms"][runner.platform]["packages"]
-    names = (f"{name}-{version}" for name, version in packages.items())
-    return all(any(VENV.glob(f"{SITE}/{name}.dist-info")) for name in names)
+def lacking(runner: Runner, have: dict[str, str], exactly: bool = False) -> list[str]:
+    """The packages of the build that are not in .venv, or not in that version."""
+    build = runner.project.build["platforms"][runner.platform]["packages"]
+    found = {name: have.get(normal(name)) for name in build}
+    return [name for name in build if (found[name] != build[name] if exactly else not found[name])]
 
 
-def check_filled(runner: Runner) -> None:
-    """Stop if a manager ended well, and torch is not in .venv: a setting can send it elsewhere."""
-    names = runner.project.build["platforms"][runner.platform]["packages"]
-    if not any(any(VENV.glob(f"{SITE}/{name}-*.dist-info")) for name in names):
-        manager = runner.project.manager
-        what = f"{manager} ended well, but {next(iter(names))} is not in {VENV}."
-        todo = f"Take away what tells {manager} to install less, or elsewhere, then run this again"
-        found = [name for name in os.environ if name.startswith(f"{manager.upper()}_")]
-        settings = ", ".join(sorted(found)) or f"settings in a file of {manager}"
-        raise StopError(5, what, f"{todo}: {settings}.\nThe whole output is in {LOG}.")
-
-
-def set_up(runner: Runner, running: Python, named: Python | None, rebuild: str) -> None:
+def set_up(runner: Runner, running: Python, named: Python | None) -> None:
     """Bring .venv to what the project asks for, and stamp it."""
-    kind, dry_run = runner.project.manager, runner.options.dry_run
+    dry_run, lock = runner.options.dry_run, runner.project.lock
+    astray = [one for one in pip_settings(runner.env) if one.name in ("target", "prefix", "root")]
+    if astray and runner.project.installer == "pip":  # of a file, which no variable overrules
+        todo = f"Take that out of {astray[-1].where}, then run this again."
+        raise StopError(2, f"pip is told to install elsewhere: {astray[-1]}.", todo)
     if not dry_run:
-        shutil.rmtree(TOOLS / "removing", ignore_errors=True)
-        if LOCK_BEFORE.exists():
-            say(f"  {runner.project.lock.name} is as it was before the interrupted run")
-        restore_lock(runner.project.lock)
-        reopen_stamp()
-    manager = find_manager(runner, named or running) if kind != "pip" else []
-    if kind == "uv":
+        settle()
+        if restore_lock(lock):
+            say(f"  {lock.name} was left half written: it is as it was before")
+    current = runner.probe([venv_python(VENV)])
+    rebuild = why_rebuild(runner, current, named, packages())
+    manager = find_manager(runner, named or running) if runner.project.manager != "pip" else []
+    if runner.project.manager == "uv":
         check_workspace(runner, manager)
-    needs_pip = runner.project.installer == "pip"
-    if needs_pip and not rebuild and not runner.ask([venv_python(VENV), "-m", "pip", "-V"]):
+    needs_pip = runner.project.installer == "pip" and current and not rebuild
+    if needs_pip and not runner.ask([venv_python(VENV), "-m", "pip", "-V"]):
         rebuild = "it has no pip"
-    if rebuild or not os.path.lexists(VENV):
-        uv = manager if kind == "uv" else [path for path in [runner.which("uv")] if path]
-        python = named or find_python(runner, running, uv)
-        make = environment_command(runner, manager, uv, python)
-        news = f"{python.name} ({python.executable})" if python else "uv gets the Python"
-        say(f"  {news}")
-        warn_of_surroundings(python)
-        runner.remove(VENV, rebuild)
+    if current and not rebuild:
+        complete(runner, manager)
+        return
+    if rebuild and VENV.is_symlink() and not read_stamp() and not UNFINISHED.exists():
+        what = f"{VENV} is a link to an environment that this script did not make, and {rebuild}."
+        raise StopError(4, what, "Empty that folder, or remove the link, then run this again.")
+    uv = [path for path in [runner.which("uv")] if path]
+    uv = manager if runner.project.manager == "uv" else uv
+    python = named or find_python(runner, running, uv)
+    make = environment_command(runner, uv, python)
+    say(f"  {python.name} ({python.executable})" if python else "  uv gets the Python")
+    warn_of_surroundings(python)
+    if rebuild:
+        say(f"  removing .venv: {rebuild}")
+    with contextlib.nullcontext() if dry_run else replacing():
         runner.run("making .venv", make, 4, venv=True)
-    begun_for = {"machine_build": runner.project.machine_build, "fallback": runner.project.fallback}
-    if begun_for["machine_build"] and not dry_run:  # half made, it must not pass for the project's
-        write_stamp(**begun_for)
+        if not dry_run and not any(ASIDE.iterdir()):
+            ASIDE.rmdir()  # what is made from here on can be gone on with
+        complete(runner, manager)
+
+
+def complete(runner: Runner, manager: list[str]) -> None:
+    """Fill .venv, and stamp it when it has what the project asks for."""
+    project, dry_run = runner.project, runner.options.dry_run
+    begun_for = {"machine_build": project.machine_build, "fallback": project.fallback}
+    if not dry_run:  # half made, it must not pass for whole, nor for the project's own build
+        write_stamp(**begun_for, packages=read_stamp().get("packages", {}))
     (install_offline if runner.options.offline else install)(runner, manager)
-    made = None if dry_run else runner.probe([venv_python(VENV)])
-    if made:
-        check_filled(runner)
-        write_stamp(**begun_for, inputs=runner.project.fingerprint(made))
+    if dry_run:
+        return
+    have, tool = packages(), project.installer
+    if missing := lacking(runner, have):
+        wheels = project.build["platforms"][runner.platform]["packages"]
+        advice = settings_advice(tool, runner.env, wheels)
+        todo = advice[1] if advice else "See what it said, and run this again."
+        what = f"{tool} ended without an error, but {', '.join(missing)} is not in .venv."
+        raise StopError(5, what, f"{todo}\nThe whole output is in {LOG}.")
+    write_stamp(**begun_for, inputs=project.fingerprint(), packages=have)
 
 
 def up_to_date(runner: Runner, named: Python | None) -> bool:
-    """Whether .venv is what the project asks for."""
-    current = runner.probe([venv_python(VENV)])
-    if not current or why_rebuild(runner, current, named):
+    """Whether .venv is what the project asks for: uv is asked, for the others it is remembered."""
+    current, have, stamp = runner.probe([venv_python(VENV)]), packages(), read_stamp()
+    if not current or why_rebuild(runner, current, named, have):
         return False
-    same = read_stamp().get("inputs") == runner.project.fingerprint(current)
-    return same and has_build(runner)
+    if not {"inputs", "packages"} <= stamp.keys() or not stamp["packages"].items() <= have.items():
+        return False
+    same = bool(stamp["inputs"] == runner.project.fingerprint())
+    if runner.project.manager != "uv" or runner.project.machine_build:
+        return same
+    uv, _ = working_manager(runner)
+    check = ["sync", "--check", "--locked", "--inexact", "--offline"]
+    check += ["--no-install-project"] if same else []  # which it builds anew after a mere `touch`
+    check += ["--python", runner.project.python]
+    return bool(uv) and runner.ask([*uv, *check]) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from .choice import why_no_fallback
-from .environment import read_stamp
+from .contents import read_stamp
 from .failures import IndexStopError, index_advice
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble
 from .places import step

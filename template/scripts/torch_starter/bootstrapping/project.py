@@ -79,10 +79,9 @@ class Project(NamedTuple):
             return f"it was made for {made_for}, the project's own is {self.compute_platform}"
         return f"it was made for {made_for or self.compute_platform}"
 
-    def fingerprint(self, python: Python) -> str:
-        """A hash of everything that .venv is made from."""
-        digest = hashlib.sha256(repr((python.version, python.base_prefix)).encode())
-        digest.update(self.machine_build.encode())
+    def fingerprint(self) -> str:
+        """A hash of the files that say what .venv is to have."""
+        digest = hashlib.sha256()
         for path in (ROOT / "pyproject.toml", self.lock, BUILDS):
             digest.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
         return digest.hexdigest()

@@ -28,7 +28,6 @@ from .places import (
     WINDOWS,
     StopError,
     display,
-    say,
     step,
     venv_python,
 )
@@ -36,20 +35,30 @@ from .project import Project
 from .system import PROBE, Python
 from .wheelhouse import offline_settings, what_it_lacks
 
-# These send packages elsewhere, or make a Python load another one's modules. Index settings stay.
+# These send packages elsewhere, leave some out, or make a Python load another one's modules. Index
+# settings stay.
 REDIRECTIONS = (
-    "PIP_TARGET PIP_PREFIX PIP_ROOT PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__ VIRTUAL_ENV "
-    "CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_TORCH_BACKEND UV_WORKING_DIR "
-    "UV_WORKING_DIRECTORY"
+    "PIP_TARGET PIP_PREFIX PIP_ROOT PIP_PYTHON PYTHONHOME PYTHONPATH __PYVENV_LAUNCHER__ "
+    "VIRTUAL_ENV CONDA_PREFIX UV_PROJECT UV_PROJECT_ENVIRONMENT UV_TORCH_BACKEND UV_WORKING_DIR "
+    "UV_WORKING_DIRECTORY "
+    "UV_NO_DEV UV_NO_GROUP UV_NO_DEFAULT_GROUPS UV_NO_EDITABLE UV_NO_INSTALL_PROJECT "
+    "UV_NO_INSTALL_WORKSPACE UV_NO_INSTALL_LOCAL UV_ONLY_INSTALL_PROJECT UV_ONLY_INSTALL_WORKSPACE "
+    "UV_ONLY_INSTALL_LOCAL UV_EXCLUDE UV_FROZEN UV_NO_SOURCES UV_NO_SOURCES_PACKAGE UV_VENV_CLEAR"
 )
 SETTINGS = {
     "PIP_USER": "0",  # stronger than `user = true` in a pip.conf
+    "PIP_NO_DEPS": "0",
+    "PIP_ONLY_DEPS": "0",
+    "PIP_DRY_RUN": "0",
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "POETRY_VIRTUALENVS_CREATE": "true",
     "POETRY_VIRTUALENVS_IN_PROJECT": "true",
     "PYTHONUTF8": "1",
 }
+
+
+PATIENCE = 60  # seconds for a program that is only asked something
 
 
 class Runner:
@@ -77,9 +86,15 @@ class Runner:
         """The output of a command that changes nothing; None if it does not work."""
         try:
             done = subprocess.run(
-                command, capture_output=True, check=False, timeout=60, **self.common
+                command, capture_output=True, check=False, timeout=PATIENCE, **self.common
             )
-        except (OSError, subprocess.TimeoutExpired):
+        except subprocess.TimeoutExpired:
+            if command[0] != venv_python(VENV) or self.options.recreate:
+                return None
+            what = f"{command[0]} did not answer for {PATIENCE} s."
+            todo = "Run this again when the disk is less busy, or make .venv anew: --recreate"
+            raise StopError(4, what, todo) from None
+        except OSError:
             return None
         return None if done.returncode else done.stdout.decode("utf-8", "replace").strip()
 
@@ -103,7 +118,7 @@ class Runner:
             UNFINISHED.touch()
         status, tail = self.follow(title, command)
         if venv and (status == 0 or (status > 0 and code == 5)):  # an installer's error is clean
-            UNFINISHED.unlink()
+            UNFINISHED.unlink(missing_ok=True)
         if status:
             tool = "pip" if command[1:3] == ["-m", "pip"] else self.project.manager
             text, known = "\n".join(tail), None
@@ -136,22 +151,6 @@ class Runner:
         """Start a command that ends with this process."""
         with subprocess.Popen(command, **pipes, **self.common) as child, leashed(child):
             yield child
-
-    def remove(self, folder: Path, why: str) -> None:
-        """Remove an environment that this script made."""
-        if not os.path.lexists(folder):
-            return
-        say(f"  removing {folder.name}: {why}")
-        if self.options.dry_run:
-            return
-        if folder.is_symlink():
-            folder.unlink()
-            return
-        # A rename shows whether a program still uses it, before anything is lost.
-        old = TOOLS / "removing"
-        shutil.rmtree(old, ignore_errors=True)
-        folder.rename(old)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 # --- Whatever ends this process ends what it has started

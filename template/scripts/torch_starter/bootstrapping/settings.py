@@ -29,7 +29,7 @@ class Setting(NamedTuple):
 # What can keep a version from being seen or taken, by manager; in variables with the prefix.
 HOLDS = {
     "pip": "constraint no-index index-url only-binary no-binary uploaded-prior-to require-hashes "
-    "no-deps prefer-binary platform python-version target prefix",
+    "prefer-binary platform python-version target prefix root",
     "uv": "constraint override exclude exclude-newer no-index index-url default-index index "
     "extra-index-url index-strategy only-binary no-binary no-build offline resolution prerelease "
     "require-hashes constraint-dependencies override-dependencies",

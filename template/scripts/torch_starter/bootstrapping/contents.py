@@ -1,0 +1,93 @@
+"""What is in .venv: its stamp, its packages; and the old one, until a new one is whole."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from .places import ROOT, STAMP, VENV, WINDOWS, say
+from .project import normal
+
+# .venv may be a mount point or a link, and is no .venv under another name: what it holds is moved.
+ASIDE = VENV / ".before"  # the old one, whole, while a new one is made
+MOVING = VENV / ".moving"  # the old one on its way there, or back
+
+
+def read_stamp() -> dict[str, Any]:
+    """What .venv was made from; without `inputs` if this script did not complete it."""
+    try:
+        return dict(json.loads(STAMP.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def write_stamp(**facts: object) -> None:
+    """Say what .venv is made from."""
+    text = json.dumps({"root": str(ROOT.resolve()), **facts})
+    STAMP.write_text(text, encoding="utf-8")
+
+
+def packages() -> dict[str, str]:
+    """The packages in .venv with their versions, "" for one that has lost files.
+
+    Of which no manager takes notice. What Python has compiled may come and go.
+    """
+    found: dict[str, str] = {}
+    for info in VENV.glob(f"{'Lib' if WINDOWS else 'lib/python3*'}/site-packages/*.dist-info"):
+        name, _, version = info.name.removesuffix(".dist-info").partition("-")
+        try:
+            with (info / "RECORD").open(encoding="utf-8", errors="replace", newline="") as record:
+                files = [row[0] for row in csv.reader(record) if row]
+        except (OSError, csv.Error):
+            files = ["RECORD"]  # which is then as good as lost
+        top = str(info.parent)  # 15,000 files of torch in 0.05 s, of which Paths would take three
+        paths = (os.path.join(top, file) for file in files if not file.endswith(".pyc"))  # noqa: PTH118
+        whole = all(map(os.path.lexists, paths))
+        found[normal(name)] = version if whole else ""
+    return found
+
+
+def entries() -> list[Path]:
+    """What lies in .venv: nothing of the old one, nor what a file system has at its top."""
+    others = (ASIDE.name, MOVING.name, "lost+found")
+    return [path for path in VENV.iterdir() if path.name not in others] if VENV.is_dir() else []
+
+
+@contextlib.contextmanager
+def replacing() -> Iterator[None]:
+    """Let a new .venv be made; if it does not become whole, the old one is there again."""
+    VENV.mkdir(exist_ok=True)
+    MOVING.mkdir()
+    try:
+        for path in entries():  # which also shows whether a program still uses it
+            path.rename(MOVING / path.name)
+        MOVING.rename(ASIDE)
+        yield
+    finally:
+        settle()
+
+
+def settle() -> None:
+    """Remove the old .venv if the new one is whole, else bring it back; after any kill, too."""
+    if ASIDE.exists() and "inputs" in read_stamp():
+        shutil.rmtree(ASIDE)
+    if ASIDE.exists():
+        for path in entries():
+            path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
+        ASIDE.rename(MOVING)
+    if MOVING.exists():
+        old = list(MOVING.iterdir())
+        for path in old:
+            path.rename(VENV / path.name)
+        MOVING.rmdir()
+        if old:
+            say("  .venv is as it was before")
+        else:  # there was none
+            with contextlib.suppress(OSError):
+                VENV.rmdir()
