@@ -23,7 +23,7 @@ def torch_builds(
 
     `builds` has the project's own build, and those of its release that one machine can have instead
     of it. `alternatives` has, by platform, what the project would get beyond these if it moved, and
-    `moves` has the answers that move it.
+    `moves` has what it must answer for that beside the compute platform.
     `pythons` are the minors for which it would get the same release as now. What is the same on all
     platforms of a build is said once, and nothing is said of what there is not.
     """
@@ -50,9 +50,15 @@ def torch_builds(
             for name, other in builds.items()
         },
         "alternatives": _alternatives(builds, reach, common),
-        "moves": {name: answers(build, other) for name, other in reach.items()},
+        "moves": {name: _more_answers(build, other) for name, other in reach.items()},
     }
     return _json({key: value for key, value in data.items() if value})
+
+
+def _more_answers(build: Build, other: Build) -> str:
+    """The options of Copier that a move to another compute platform needs beside its name."""
+    name = f"--data compute_platform={other.asked.compute_platform}"
+    return answers(build, other).replace(name, "").strip()
 
 
 def _in_every_build(builds: Sequence[Build]) -> dict[str, Any]:

@@ -77,9 +77,8 @@ def version_of(name: str) -> str:
 
 
 def move(name: str) -> str:
-    """Copier's options that take a project to a compute platform."""
-    latest = " --data torch_version=latest" if name in RELEASES else ""
-    return f"--data compute_platform={name}{latest}"
+    """What Copier must be told beside the name of a compute platform."""
+    return "--data torch_version=latest" if name in RELEASES else ""
 
 
 @dataclass

@@ -33,7 +33,7 @@ def with_index(tmp_path: Path, url: str, manager: str = "uv") -> Demo:
     own = demo.builds["builds"]["cpu"]
     pypi = {**own, "label": "PyPI's own wheels"}
     demo.builds["builds"] = {"cpu": {**own, "index_url": url}, "pypi": pypi}
-    demo.builds["moves"] = {"pypi": "--data compute_platform=pypi"}
+    demo.builds["moves"] = {"pypi": ""}
     for build in demo.builds["builds"].values():
         build["extra_packages"] = []
     demo.write_builds()

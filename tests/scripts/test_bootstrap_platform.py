@@ -71,8 +71,8 @@ def project_for(tmp_path: Path, own: str, others: tuple[str, ...] = OTHERS) -> D
             }
         },
         "moves": {
-            **{name: f"--data compute_platform={name}" for name in names if name != own},
-            "cu118": "--data compute_platform=cu118 --data torch_version=latest",
+            **{name: "" for name in names if name != own},
+            "cu118": "--data torch_version=latest",
         },
     }
     demo.write_builds()

@@ -21,7 +21,7 @@ def test_a_platform_without_wheels_is_told_what_works(demo: Demo) -> None:
         "plan9-mips": {"cu130": {"release": "2.13.0", "accelerator": "cuda"}},
         **dict.fromkeys(here, xpu),
     }
-    demo.builds["moves"] = {"xpu": "--data compute_platform=xpu"}
+    demo.builds["moves"] = {"xpu": ""}
     demo.write_builds()
     done = demo.run()
     assert done.returncode == 2

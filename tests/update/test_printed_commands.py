@@ -27,7 +27,8 @@ def printed(project: Path) -> list[str]:
     found = [one.strip() for text in texts for one in COMMAND.findall(text)]
     data = json.loads((project / "scripts" / "torch_builds.json").read_text(encoding="utf-8"))
     update = next(one for one in found if one.endswith("--defaults"))
-    return [*found, *(f"{update} --vcs-ref=:current: {move}" for move in data["moves"].values())]
+    move = f"{update} --vcs-ref=:current: --data compute_platform="
+    return [*found, *(f"{move}{name} {more}" for name, more in data["moves"].items())]
 
 
 def typed(project: Path, command: str) -> dict[str, Any]:
@@ -95,7 +96,7 @@ def test_another_answers_file_is_named_wherever_it_has_to_be(history: Path, tmp_
     assert all(f" --answers-file {OTHER} " in f"{command} " for command in commands)
     for text in ((project / page).read_text(encoding="utf-8") for page in PAGES):
         assert ".copier-answers.yml" not in text
-    move = next(one for one in commands if one.endswith("compute_platform=cpu"))
+    move = next(one for one in commands if one.strip().endswith("compute_platform=cpu"))
     typed(project, move)
     assert "compute_platform: cpu\n" in (project / OTHER).read_text(encoding="utf-8")
     assert not (project / ".copier-answers.yml").exists()

@@ -49,7 +49,7 @@ class Project(NamedTuple):
     compute_platform: str
     builds: dict[str, Any]
     alternatives: dict[str, Any]
-    moves: Mapping[str, str] = {}  # by compute platform, the options of Copier that take it there
+    moves: Mapping[str, str] = {}  # by compute platform, what else Copier must be told
     answers_file: str = ""  # of Copier, where it has a name of its own
     pythons: tuple[str, ...] = ()  # for which the template would give it the same torch
     machine_build: str = ""  # what .venv is for, where it is not the project's own build
@@ -92,7 +92,7 @@ class Project(NamedTuple):
 
     def move(self, name: str) -> str:
         """How to move the whole project to another compute platform that it can have."""
-        return self.update(self.moves[name])
+        return self.update(f"--data compute_platform={name} {self.moves[name]}".strip())
 
     def misfit(self, python: Python) -> str:
         """Why the project cannot use this Python; empty if it can."""

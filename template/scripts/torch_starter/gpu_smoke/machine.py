@@ -104,7 +104,7 @@ class Machine:
     own: str = ""  # the project's own compute platform, where .venv was made for another one
     stands_in: str = ""  # why PyPI's wheels stand in for that, where nobody asked for them
     ready: tuple[str, ...] = ()  # the builds that this machine alone can have instead
-    moves: dict[str, str] = field(default_factory=dict)  # Copier's options to those of the project
+    moves: dict[str, str] = field(default_factory=dict)  # what Copier must be told beside the name
     accelerator: str = "cpu"  # what to test: a key of NAMES
     auto: bool = False  # the CPU will do where there is no such device
     torch: dict[str, str] = field(default_factory=dict)  # see installed_torch
@@ -229,7 +229,8 @@ class Machine:
         here = f"type `{BOOTSTRAP} {OPTION} {name}`"
         if name not in self.moves:
             return here
-        update = f"`{COPIER} --defaults --vcs-ref=:current: {self.moves[name]}`"
+        options = f"--defaults --vcs-ref=:current: --data compute_platform={name}"
+        update = f"`{' '.join([COPIER, options, self.moves[name]]).strip()}`"
         if name in self.ready:
             return f"{here}, or for the whole project {update} and then `{BOOTSTRAP}`"
         other = f" (torch {release})" if release != self.release else ""
