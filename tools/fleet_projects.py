@@ -250,14 +250,24 @@ def base_of(top: Path) -> tuple[str, str | None]:
     return base, f"on {'branch' if branch else 'commit'} {base}"
 
 
+def without_hooks(top: Path) -> dict[str, str]:
+    """Variables for git in which the hooks that a configuration names (of git 2.54) do not run."""
+    listed = git(top, "config", "--list", "--name-only", "-z").split("\0")
+    names = {key.rpartition(".")[0] for key in listed if re.match(r"hook\..+\.", key)}
+    off = {"GIT_CONFIG_COUNT": str(len(names))}
+    for number, name in enumerate(sorted(names)):
+        off |= {f"GIT_CONFIG_KEY_{number}": f"{name}.enabled"}
+        off |= {f"GIT_CONFIG_VALUE_{number}": "false"}
+    return off
+
+
 def borrow(top: Path, trial: Path) -> list[str]:
     """Make a repository that has what a checkout has, but nothing of its configuration.
 
     git runs what a configuration names: filters for one, when it looks whether files have changed.
     The options by which it looks at the checkout from there; `have` ends that.
     """
-    places = git(top, "rev-parse", "--path-format=absolute", "--git-dir", "--git-common-dir")
-    own, common = map(Path, places.splitlines())
+    own, common = (top / git(top, "rev-parse", one) for one in ("--git-dir", "--git-common-dir"))
     format_ = git(top, "rev-parse", "--show-object-format")
     init = ["init", "--quiet", "--template=", f"--object-format={format_}"]
     git(trial.parent, *init, str(trial))

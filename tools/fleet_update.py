@@ -43,6 +43,7 @@ from fleet_projects import (
     top_folder,
     uncommitted,
     what_is_wrong,
+    without_hooks,
     without_secrets,
 )
 
@@ -356,7 +357,7 @@ def _bring_back(top: Path, trial: Path, branch: str) -> None:
     Raises:
         RefusedError: if another worktree of the repository got a branch of that name meanwhile.
     """
-    objects = git(top, "rev-parse", "--path-format=absolute", "--git-path", "objects")
+    objects = str(top / git(top, "rev-parse", "--git-path", "objects"))
     commit = git(trial, "rev-parse", "HEAD")
     git(
         *(trial, "pack-objects", "--quiet", "--revs", f"{objects}/pack/pack"),
@@ -365,7 +366,8 @@ def _bring_back(top: Path, trial: Path, branch: str) -> None:
         GIT_ALTERNATE_OBJECT_DIRECTORIES=str(trial / ".git/objects"),
     )
     try:
-        git(top, "update-ref", f"refs/heads/{branch}", commit, "")  # which is not there yet
+        ref = [f"refs/heads/{branch}", commit, ""]  # which is not there yet
+        git(top, "update-ref", *ref, **without_hooks(top))
     except GitError:
         if not git(top, "for-each-ref", f"refs/heads/{branch}"):
             raise

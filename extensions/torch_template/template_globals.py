@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -63,6 +64,11 @@ def companions(answer: object) -> list[str]:
     return [name for name in COMPANIONS if isinstance(answer, list) and name in answer]
 
 
+def shell_word(path: object) -> str:
+    """A path as one types it here."""
+    return f'"{path}"' if os.name == "nt" else shlex.quote(str(path))
+
+
 def _no_mark(_: Build) -> str:
     return ""
 
@@ -93,6 +99,7 @@ class TemplateGlobals:
             in_repository=self.in_repository,
             owner_notes=self.owner_notes,
             remember_build=self.remember_build,
+            shell_word=shell_word,
             update_summary=self.update_summary,
             # files
             copier_update=self.copier_update,

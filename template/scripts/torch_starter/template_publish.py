@@ -35,15 +35,13 @@ from pathlib import Path
 from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parent))  # which -I leaves out
-from template_update import TOKENS, StopError, fenced, is_prepared, what_is_wrong
+from template_update import PREPARED, TOKENS, StopError, fenced, is_prepared, what_is_wrong
 
 TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105 - its name
 HEADER = re.compile(rb"# v2 git bundle\n-([0-9a-f]{40})(?: [^\n]*)?\n([0-9a-f]{40}) ([^\n]+)\n\n")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}")
-LOCK = re.compile(
-    r":(?:000000|100644) 100644 \w+ \w+ [AM]\t"
-    r"(?:.*/)?(?:uv\.lock|poetry\.lock|requirements/[^/]+\.txt)"
-)
+LOCK = re.compile(r":(?:000000|100644) 100644 \w+ \w+ [AM]\t(?:uv|poetry)\.lock")
+ANSWERS = re.compile(r"(?:.*/)?\.copier-answers[^/]*\.yml")
 RECENT = 50  # commits of the base that an update may be older than
 AGAIN = "Run the job that prepares it again"
 
@@ -203,6 +201,7 @@ class Repository:
             "GIT_NO_REPLACE_OBJECTS": "1",
             "GIT_TERMINAL_PROMPT": "0",
             "HOME": str(folder),  # where curl would look for logins
+            "XDG_CONFIG_HOME": str(folder),  # and a git before 2.32 for settings
         }
         if authority := os.environ.get("CI_SERVER_TLS_CA_FILE"):
             self.environment["GIT_SSL_CAINFO"] = authority
@@ -270,6 +269,23 @@ class Repository:
                 " or the two jobs saw different versions. Look at them, then run them again."
             )
 
+    def is_in(self, base: str, commit: str) -> bool:
+        """Whether the base has the update already: its answers name the same version."""
+        listed = self.must("diff-tree", "-r", "-z", "--name-only", f"{commit}^", commit).split("\0")
+        for name in filter(ANSWERS.fullmatch, listed):
+            texts = (self.ask("cat-file", "blob", f"{one}:{name}").stdout for one in (base, commit))
+            old, new = (re.search(r"^_commit: .*", text, re.MULTILINE) for text in texts)
+            if old and new and old[0] == new[0]:
+                return True
+        return False
+
+    def commit_of_our_own(self, commit: str, title: str) -> str:
+        """A commit of the same tree, of which nothing that ran has written a word."""
+        parent, tree = self.must("rev-parse", f"{commit}^", f"{commit}^{{tree}}").split()
+        name = ["-c", "user.name=template-update", "-c", "user.email=template-update@localhost"]
+        message = f"{title}\n\n{PREPARED}: {tree}"
+        return self.must(*name, "commit-tree", tree, "-p", parent, "-m", message)
+
     def is_replaceable(self, there: str, branch: str, commit: str) -> bool:
         """Whether nothing is lost with the remote's commit; else it has to be what is new."""
         self.fetch(branch, "refs/there")
@@ -304,6 +320,9 @@ def publish(report: Path, unchecked: Path | None, base: str | None, folder: Path
     if unchecked:
         plain = repository.unpack(unchecked, branch, base)
         repository.refuse_more_than_locks(plain, commit)
+        commit = repository.commit_of_our_own(commit, title)
+    if repository.is_in("refs/base", commit):
+        return f"{base} has this update already."
     ref = f"refs/heads/{branch}"
     found = repository.must("ls-remote", "--heads", host.remote, ref, login=True)
     there = found.split()[0] if found else ""

@@ -15,6 +15,7 @@ by Ctrl-C or SIGTERM, and everything is as it was.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import re
@@ -29,11 +30,12 @@ from pathlib import Path
 NO_TESTS = 5  # pytest's exit code if it found none
 # What `prepare` writes below its commits: their tree, so that an amended one is told apart.
 PREPARED = "Prepared-Tree"
-# Settings of the project's clone start no programs of its own while the update is made.
-SAFE = ["-c", f"core.hooksPath={os.devnull}", "-c", "core.fsmonitor=false"]
+# Settings of the project's clone start no programs of its own while the update is made, and reach
+# no submodule.
+SAFE = (f"core.hooksPath={os.devnull}", "core.fsmonitor=false", "submodule.recurse=false")
 TOKENS = ("TEMPLATE_UPDATE_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN")
 REPORT = ("body.md", "pull-request.json", "update.bundle")
-LOCKS = ("uv.lock", "poetry.lock", "requirements/*.txt")  # what the bootstrap may write
+LOCKS = ("uv.lock", "poetry.lock")  # what the bootstrap may write
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform != "win32":
     SIGNALS.append(signal.SIGHUP)
@@ -52,14 +54,34 @@ def stop(number: int, _: object) -> None:
     raise StoppedError(number)
 
 
+@functools.cache
+def without_hooks() -> dict[str, str]:
+    """An environment for git in which the hooks that settings name (of git 2.54) do not run."""
+    find = ["git", "config", "--null", "--name-only", "--get-regexp", r"^hook\."]
+    listed = subprocess.run(find, capture_output=True, encoding="utf-8", check=False).stdout
+    names = sorted({key.rpartition(".")[0] for key in listed.split("\0") if key.count(".") > 1})
+    first = int(os.environ.get("GIT_CONFIG_COUNT") or 0)
+    off = {"GIT_CONFIG_COUNT": str(first + len(names))} if names else {}
+    for number, name in enumerate(names, first):
+        off |= {f"GIT_CONFIG_KEY_{number}": f"{name}.enabled"}
+        off |= {f"GIT_CONFIG_VALUE_{number}": "false"}
+    return {**os.environ, **off}
+
+
 def run(*command: str, apart: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a command in the project; its output is returned, not shown.
 
     What starts processes of its own runs apart, to be ended with them all.
     """
+    environment = None
+    if command[0] == "git":
+        command = ("git", *(part for setting in SAFE for part in ("-c", setting)), *command[1:])
     try:
+        if command[0] == "git":
+            environment = without_hooks()
         process = subprocess.Popen(
             command,
+            env=environment,
             stdin=subprocess.DEVNULL if apart else None,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -110,17 +132,29 @@ def what_is_wrong(done: subprocess.CompletedProcess[str]) -> str:
 
 def refuse_dirty() -> None:
     """Stop where work is not committed; after an interrupted update, that is not anybody's work."""
-    if must("git", "status", "--porcelain", "--untracked-files=normal"):
+    look = ["--untracked-files=normal", "--ignore-submodules=none"]
+    if must("git", "status", "--porcelain", *look):
         raise StopError(
             "Not everything is committed. Commit it or stash it; but what an interrupted update"
             " left lacks your own changes: undo that with `git reset --hard` and"
             " `git clean -d --force`."
         )
+    # A capital letter for skip-worktree, a small one for assume-unchanged: git does not look at it.
+    for entry in must("git", "ls-files", "-v", "-z").split("\0"):
+        if entry[:1] == "S" or entry[:1].islower():
+            name = entry[2:]
+            if os.path.lexists(name):
+                raise StopError(
+                    f"git is told not to look at {name}, where your changes would be lost: type"
+                    f" `git update-index --no-skip-worktree --no-assume-unchanged {name}`."
+                )
 
 
-def current_branch() -> str:
-    """The branch that is checked out; empty if a commit is."""
-    return run("git", "symbolic-ref", "--quiet", "--short", "HEAD").stdout.strip()
+def refuse_elsewhere(ref: str) -> None:
+    """Stop where another worktree has the branch: its files would be those of another commit."""
+    there = run("git", "for-each-ref", "--format=%(worktreepath)", ref).stdout.strip()
+    if there and not Path(there).samefile(must("git", "rev-parse", "--show-toplevel")):
+        raise StopError(f"{there} has {ref} checked out: have another branch there, then go on.")
 
 
 def is_prepared(text: str) -> bool:
@@ -133,6 +167,7 @@ def refuse_taken(branch: str) -> None:
     ref = f"refs/heads/{branch}"
     if run("git", "rev-parse", "--verify", "--quiet", ref).returncode:
         return
+    refuse_elsewhere(ref)
     own = must("git", "rev-list", ref, "--not", "HEAD").splitlines()
     if len(own) > 1 or (own and not is_prepared(must("git", "cat-file", "commit", own[0]))):
         raise StopError(
@@ -143,11 +178,11 @@ def refuse_taken(branch: str) -> None:
 
 def back_to(commit: str) -> None:
     """Have a commit in the tree, on no branch, and nothing beside it but what is ignored."""
-    must("git", *SAFE, "update-ref", "--no-deref", "HEAD", commit)
+    must("git", "update-ref", "--no-deref", "HEAD", commit)
     # In this order nothing goes that is ignored there, but was not a moment ago.
-    must("git", *SAFE, "reset", "--quiet")
-    must("git", *SAFE, "reset", "--quiet", "--hard")
-    must("git", *SAFE, "clean", "--quiet", "-d", "--force")
+    must("git", "reset", "--quiet")
+    must("git", "reset", "--quiet", "--hard")
+    must("git", "clean", "--quiet", "-d", "--force")
 
 
 @contextmanager
@@ -155,7 +190,8 @@ def all_or_nothing(branch: str) -> Iterator[str]:
     """Begin with a clean tree, the commit of which it gives; what stops brings all of it back."""
     ref = f"refs/heads/{branch}"
     start = must("git", "rev-parse", "HEAD")
-    where = current_branch() or start
+    where = run("git", "symbolic-ref", "--quiet", "--no-recurse", "HEAD").stdout.strip()
+    where = where or run("git", "symbolic-ref", "--quiet", "HEAD").stdout.strip()
     before = run("git", "rev-parse", "--verify", "--quiet", ref).stdout.strip()
     try:
         yield start
@@ -163,8 +199,9 @@ def all_or_nothing(branch: str) -> Iterator[str]:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         back_to(start)
-        must("git", *SAFE, "checkout", "--quiet", where, "--")
-        must("git", *SAFE, "update-ref", *([ref, before] if before else ["-d", ref]))
+        if where:
+            must("git", "symbolic-ref", "HEAD", where)
+        must("git", "update-ref", *([ref, before] if before else ["-d", ref]))
         raise
 
 
@@ -263,15 +300,15 @@ def fenced(text: str) -> str:
 
 def commit(tree: str, version: str) -> str:
     """Commit a tree and the lock files, on no branch, with a name of our own if git has none."""
-    must("git", *SAFE, "read-tree", tree)
+    must("git", "read-tree", tree)
     listed = ["ls-files", "-z", "--modified", "--others", "--exclude-standard", "--", *LOCKS]
-    locks = [name for name in must("git", *SAFE, *listed).split("\0") if name]
+    locks = [name for name in must("git", *listed).split("\0") if name]
     if locks:
-        must("git", *SAFE, "--literal-pathspecs", "add", "--all", "--", *locks)
-    must("git", *SAFE, "switch", "--quiet", "--detach")
+        must("git", "--literal-pathspecs", "add", "--all", "--", *locks)
+    must("git", "switch", "--quiet", "--detach")
     named = run("git", "config", "user.email").stdout.strip()
     name = ["-c", "user.name=template-update", "-c", "user.email=template-update@localhost"]
-    options = [*SAFE, *([] if named else name)]
+    options = [] if named else name
     message = f"Update the template to {version}\n\n{PREPARED}: {must('git', 'write-tree')}"
     done = run("git", *options, "commit", "--quiet", "--message", message)
     if done.returncode:
@@ -307,7 +344,7 @@ def prepare(copier: str, report: Path, checked: bool) -> None:
     with all_or_nothing(branch) as start:
         message = update(copier)
         problem = conflicts()
-        must("git", *SAFE, "add", "--all")
+        must("git", "add", "--all")
         tree = must("git", "write-tree")  # before anything runs that may write other files
         if checked and not problem:
             problem = install()
@@ -315,7 +352,7 @@ def prepare(copier: str, report: Path, checked: bool) -> None:
         if checked and not problem:
             problem = run_tests()
         back_to(made)
-        must("git", *SAFE, "switch", "--quiet", "--force-create", branch)
+        must("git", "switch", "--quiet", "--force-create", branch)
         last = "Locked, installed and tested." if checked else "Neither installed nor tested."
         text = f"{message}\n\n{problem or last}\n"
         ready = {"version": version, "draft": problem is not None or not checked, "text": text}
