@@ -43,4 +43,8 @@ if __name__ == "__main__":
     # find, but not to import.
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         del sys.path[0]
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted.\n")
+        sys.exit(130)

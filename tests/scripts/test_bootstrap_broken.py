@@ -41,6 +41,65 @@ def test_a_lost_file_is_noticed_and_comes_back(tmp_path: Path, manager: str) -> 
     assert "removing .venv: files of demo-stub are lost" in mended(demo)
 
 
+def test_a_file_that_is_empty_or_leads_nowhere_is_lost(demo: Demo, tmp_path: Path) -> None:
+    """As after a power cut, and with UV_LINK_MODE=symlink after `uv cache clean`."""
+    assert demo.run().returncode == 0
+    file = site(demo) / "demo_stub.py"
+    file.unlink()  # or uv's cache, which it may be a link to, is damaged as well
+    file.write_text("", encoding="utf-8")
+    assert "removing .venv: files of demo-stub are lost" in mended(demo)
+    file.unlink()
+    file.symlink_to(tmp_path / "cleaned")
+    assert "removing .venv: files of demo-stub are lost" in mended(demo)
+
+
+def test_a_cache_that_is_damaged_is_told(demo: Demo) -> None:
+    demo.env["UV_LINK_MODE"] = "hardlink"
+    assert demo.run().returncode == 0
+    with (site(demo) / "demo_stub.py").open("w"):
+        pass
+    done = demo.run()
+    assert done.returncode == 5, done.stdout
+    assert "Its cache is damaged: uv cache clean demo_stub\nThen" in done.stderr
+    clean = [str(tool("uv")), "cache", "clean", "--quiet", "demo_stub"]
+    subprocess.run(clean, check=True, env=demo.env)
+    mended(demo)
+
+
+def test_a_copy_of_the_project_is_not_the_project(demo: Demo) -> None:
+    assert demo.run().returncode == 0
+    origin = next(site(demo).glob("demo-*.dist-info")) / "direct_url.json"
+    editable = origin.read_text(encoding="utf-8")
+    origin.unlink()
+    origin.write_text(editable.replace("true", "false"), encoding="utf-8")  # as uv writes of a copy
+    mended(demo)
+    assert origin.read_text(encoding="utf-8") == editable
+
+
+def test_what_takes_packages_from_outside_is_replaced(demo: Demo) -> None:
+    venv = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip"]
+    subprocess.run([*venv, str(demo.root / ".venv")], check=True)
+    assert "removing .venv: it takes packages from outside" in demo.run().stdout
+    assert "Nothing to do" in demo.run().stdout
+
+
+@pytest.mark.slow
+@pytest.mark.network
+def test_pip_puts_another_torch_into_a_new_venv(pip_demo: Demo, tmp_path: Path) -> None:
+    """A kill would leave neither the one nor the other."""
+    assert pip_demo.run().returncode == 0
+    make_wheel(tmp_path / "wheels", "demo_stub", "2.0")
+    pip_demo.edit("requirements/torch-cpu.txt", "==1.0", "==2.0")
+    for row in pip_demo.builds["builds"]["cpu"]["platforms"].values():
+        row["packages"] = {"demo_stub": "2.0"}
+    pip_demo.write_builds()
+    done = pip_demo.run()
+    assert "removing .venv: it has another version of demo_stub" in done.stdout, (
+        done.stdout + done.stderr
+    )
+    assert pip_demo.ask(VERSION) == "2.0"
+
+
 @pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
 def test_a_package_that_was_taken_out_or_exchanged_comes_back(tmp_path: Path, manager: str) -> None:
     demo = make_demo(tmp_path, manager)
@@ -137,13 +196,16 @@ def test_no_variable_of_pip_leaves_a_part_out(pip_demo: Demo, tmp_path: Path, na
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_a_pip_conf_that_leads_elsewhere_is_named(pip_demo: Demo, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["target", "prefix", "root", "python"])
+def test_a_pip_conf_that_leads_elsewhere_is_named(
+    pip_demo: Demo, tmp_path: Path, name: str
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     config = tmp_path / "pip.conf"
-    config.write_text(f"[install]\ntarget = {elsewhere}\n", encoding="utf-8")
+    config.write_text(f"[install]\n{name} = {elsewhere}\n", encoding="utf-8")
     done = pip_demo.run(PIP_CONFIG_FILE=str(config))
     assert done.returncode == 2, done.stdout
-    what = f"pip is told to install elsewhere: target = {elsewhere} (in {config}).\n"
+    what = f"pip is told to install less, or elsewhere: {name} = {elsewhere} (in {config}).\n"
     assert done.stderr == f"bootstrap: {what}Take that out of {config}, then run this again.\n"
     assert not (pip_demo.root / ".venv").exists()
 

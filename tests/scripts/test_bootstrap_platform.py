@@ -342,3 +342,16 @@ def test_the_smoke_test_judges_a_machine_build_by_itself(
     assert back in gpu["TORCH-BUILD"]["remedy"]
     old = project.run("--device", "auto", "--only", "TORCH-BUILD", FAKE_GPUS="61", **driver)
     assert "type `sh bootstrap.sh --compute-platform cu126`" in old["TORCH-BUILD"]["remedy"]
+
+
+@pytest.mark.parametrize("line", ["no-deps = true", "target = 'there'", "prefix = 'there'"])
+def test_a_uv_toml_that_leaves_a_part_out_is_named(tmp_path: Path, line: str) -> None:
+    demo = project_for(tmp_path, "cu130")
+    config = tmp_path / "uv.toml"
+    config.write_text(f"[pip]\n{line}\n", encoding="utf-8")
+    done = demo.run("--compute-platform", "cpu", "--no-smoke", UV_CONFIG_FILE=str(config))
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr == (
+        f"bootstrap: uv is told to install less, or elsewhere: {line} (in {config}).\n"
+        f"Take that out of {config}, then run this again.\n"
+    )

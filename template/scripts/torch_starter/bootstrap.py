@@ -46,4 +46,8 @@ if __name__ == "__main__":
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         del sys.path[0]
     sys.dont_write_bytecode = True  # a dry run changes nothing
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:  # before there is anything to end
+        sys.stderr.write("bootstrap: Interrupted.\n")
+        sys.exit(130)

@@ -34,7 +34,7 @@ from .places import (
 )
 from .project import MANAGERS, normal
 from .runner import Runner
-from .settings import pip_settings, settings_advice
+from .settings import refuse_astray, settings_advice
 from .system import (
     Python,
     get_python,
@@ -45,6 +45,8 @@ from .system import (
     warn_of_surroundings,
 )
 from .wheelhouse import no_index
+
+SHARES = re.compile(r"^include-system-site-packages *= *true", re.IGNORECASE | re.MULTILINE)
 
 
 def venv_command(python: Python, folder: Path) -> list[str]:
@@ -199,6 +201,8 @@ def why_rebuild(
         return "--recreate"
     if current is None:
         return "its Python does not run"
+    if SHARES.search((VENV / "pyvenv.cfg").read_text(encoding="utf-8", errors="replace")):
+        return "it takes packages from outside"
     if stamp.get("root", here) != here or made_elsewhere():
         return "the folder of the project was moved"
     other = runner.project.other_than(stamp.get("machine_build", ""))
@@ -206,6 +210,9 @@ def why_rebuild(
         return other
     if runner.project.machine_build and "inputs" in stamp and lacking(runner, have, exactly=True):
         return "another torch has been put into it"  # `uv run` and the like bring the own one back
+    other = [name for name in lacking(runner, have, exactly=True) if have.get(normal(name))]
+    if other and "inputs" in stamp and runner.project.installer != "uv":  # a kill would halve it
+        return f"it has another version of {', '.join(other)}"
     before = stamp.get("packages", {})
     lost = [name for name in have if name in before and not have[name] and before[name]]
     if lost:
@@ -237,10 +244,8 @@ def lacking(runner: Runner, have: dict[str, str], exactly: bool = False) -> list
 def set_up(runner: Runner, running: Python, named: Python | None) -> None:
     """Bring .venv to what the project asks for, and stamp it."""
     dry_run, lock = runner.options.dry_run, runner.project.lock
-    astray = [one for one in pip_settings(runner.env) if one.name in ("target", "prefix", "root")]
-    if astray and runner.project.installer == "pip":  # of a file, which no variable overrules
-        todo = f"Take that out of {astray[-1].where}, then run this again."
-        raise StopError(2, f"pip is told to install elsewhere: {astray[-1]}.", todo)
+    if runner.project.installer == "pip" or runner.project.machine_build:
+        refuse_astray(runner.project.installer, runner.env)
     if not dry_run:
         settle()
         if restore_lock(lock):
@@ -288,6 +293,10 @@ def complete(runner: Runner, manager: list[str]) -> None:
         wheels = project.build["platforms"][runner.platform]["packages"]
         advice = settings_advice(tool, runner.env, wheels)
         todo = advice[1] if advice else "See what it said, and run this again."
+        if tool == "uv" and any(
+            normal(name) in have for name in missing
+        ):
+            todo = f"Its cache is damaged: uv cache clean {' '.join(missing)}\nThen run this again."
         what = f"{tool} ended without an error, but {', '.join(missing)} is not in .venv."
         raise StopError(5, what, f"{todo}\nThe whole output is in {LOG}.")
     write_stamp(**begun_for, inputs=project.fingerprint(), packages=have)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from .choice import why_no_fallback
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
-from .places import LOG, ROOT, TYPED, WINDOWS, StopError
+from .places import LOG, ROOT, TYPED, VENV, WINDOWS, StopError
 from .project import FALLBACK, Project
 from .settings import settings_advice
 from .system import get_python
@@ -29,6 +30,7 @@ UNSEEN = re.compile(
 # What Poetry says of a page of PyPI's JSON interface that is not there.
 NO_JSON = re.compile(r"^\s*Package (\S+ \(\S+\)|\[\S+\]) not found\.?$", re.MULTILINE)
 DISK_FULL = re.compile(r"No space left on device|os error 28\b|not enough space on the disk")
+ROOM = 10_000_000  # bytes: with less even an empty .venv cannot be made
 SPACE = "Free some space, or move the project to another disk, then run this again."
 CHECK = "Check the network and the proxy, certificate and index settings, then run this again."
 AGAIN = "Mend what is said above, then run this again."
@@ -82,7 +84,7 @@ def failure(
     if failed.status < 0:
         what = f"This was killed by signal {-failed.status}: {title}."
         todo = "If memory was short, close other programs, then run this again."
-    elif DISK_FULL.search(text):
+    elif DISK_FULL.search(text) or shutil.disk_usage(VENV if VENV.is_dir() else ROOT).free < ROOM:
         what, todo = f"The disk is full: {title} failed.", SPACE
     elif UNTRUSTED.search(text):
         what, todo = certificate_advice(title, tool)

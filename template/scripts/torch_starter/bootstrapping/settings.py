@@ -29,12 +29,16 @@ class Setting(NamedTuple):
 # What can keep a version from being seen or taken, by manager; in variables with the prefix.
 HOLDS = {
     "pip": "constraint no-index index-url only-binary no-binary uploaded-prior-to require-hashes "
-    "prefer-binary platform python-version target prefix root",
+    "prefer-binary platform python-version target prefix root python",
     "uv": "constraint override exclude exclude-newer no-index index-url default-index index "
     "extra-index-url index-strategy only-binary no-binary no-build offline resolution prerelease "
     "require-hashes constraint-dependencies override-dependencies",
     "poetry": "installer-only-binary installer-no-binary solver-min-release-age",
 }
+
+
+# What sends packages elsewhere or leaves some out, and no variable overrules it in a file.
+ASTRAY = {"pip": "target prefix root python", "uv": "target prefix no-deps exclude-dependencies"}
 
 
 def pip_files(env: Mapping[str, str]) -> Iterator[Path]:
@@ -172,6 +176,15 @@ def holding_back(manager: str, env: Mapping[str, str]) -> list[Setting]:
         return re.sub(r"[_.]", "-", setting.name.removeprefix(prefix).lower())
 
     return [one for one in READERS[manager](env) if key(one) in holds]
+
+
+def refuse_astray(manager: str, env: Mapping[str, str]) -> None:
+    """Stop where pip, or `uv pip`, is told by a file not to fill .venv."""
+    names = ASTRAY.get(manager, "").split()
+    for one in READERS[manager](env):
+        if one.name in names and one.value.lower() not in ("", "false", "0", "no", "off", "[]"):
+            what = f"{manager} is told to install less, or elsewhere: {one}."
+            raise StopError(2, what, f"Take that out of {one.where}, then run this again.")
 
 
 def excluded(setting: Setting, packages: Mapping[str, str]) -> str:
