@@ -139,15 +139,14 @@ def refuse_dirty() -> None:
             " left lacks your own changes: undo that with `git reset --hard` and"
             " `git clean -d --force`."
         )
-    # A capital letter for skip-worktree, a small one for assume-unchanged: git does not look at it.
     for entry in must("git", "ls-files", "-v", "-z").split("\0"):
-        if entry[:1] == "S" or entry[:1].islower():
-            name = entry[2:]
-            if os.path.lexists(name):
-                raise StopError(
-                    f"git is told not to look at {name}, where your changes would be lost: type"
-                    f" `git update-index --no-skip-worktree --no-assume-unchanged {name}`."
-                )
+        mark, name = entry[:1], entry[2:]
+        if (mark == "S" or mark.islower()) and os.path.lexists(name):
+            flag = "skip-worktree" if mark in "Ss" else "assume-unchanged"
+            raise StopError(
+                f"git is told not to look at {name}, where your changes would be lost: type"
+                f" `git update-index --no-{flag} {name}`."
+            )
 
 
 def refuse_elsewhere(ref: str) -> None:

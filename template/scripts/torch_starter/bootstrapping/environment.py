@@ -293,9 +293,7 @@ def complete(runner: Runner, manager: list[str]) -> None:
         wheels = project.build["platforms"][runner.platform]["packages"]
         advice = settings_advice(tool, runner.env, wheels)
         todo = advice[1] if advice else "See what it said, and run this again."
-        if tool == "uv" and any(
-            normal(name) in have for name in missing
-        ):
+        if tool == "uv" and any(normal(name) in have for name in missing):
             todo = f"Its cache is damaged: uv cache clean {' '.join(missing)}\nThen run this again."
         what = f"{tool} ended without an error, but {', '.join(missing)} is not in .venv."
         raise StopError(5, what, f"{todo}\nThe whole output is in {LOG}.")
