@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -108,6 +109,30 @@ def test_what_left_the_group_is_waited_for(demo: Demo) -> None:
     time.sleep(0.2)  # it looks for it 20 times a second
     done = demo.run("--no-smoke")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+HELD_BACK = """
+import argparse, os, signal, subprocess, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.path.insert(0, sys.argv[1])
+from bootstrapping.runner import Runner
+class Early(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        print(self.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGINT)
+subprocess.Popen = Early
+with Runner(None, argparse.Namespace(offline=False)).child(["/bin/sleep", "300"]):
+    print("not interrupted")
+"""
+
+
+def test_a_child_that_is_just_being_started_ends_with_ctrl_c(demo: Demo) -> None:
+    folder = str(demo.root / "scripts/torch_starter")
+    command = [sys.executable, "-c", HELD_BACK, folder]
+    done = subprocess.run(command, capture_output=True, encoding="utf-8", timeout=60)
+    assert done.stderr.endswith("KeyboardInterrupt\n"), done.stderr
+    assert has_ended(done.stdout.strip())
 
 
 def test_what_a_build_leaves_running_is_not_ended(demo: Demo) -> None:

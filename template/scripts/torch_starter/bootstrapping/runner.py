@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -150,11 +150,34 @@ class Runner:
     def child(self, command: list[str], **pipes: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401
         """Start a command that ends with this process, and with all that it has started."""
         pipes["start_new_session"] = True  # and a process group: see leashed
-        with subprocess.Popen(command, **pipes, **self.common) as child, leashed(child):
+        with (
+            held_back() as let_go,
+            subprocess.Popen(command, **pipes, **self.common) as child,
+            leashed(child),
+        ):
+            let_go()
             yield child
 
 
 # --- Whatever ends this process ends what it has started
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[Callable[[], None]]:
+    """Hold a Ctrl-C back until the child that is being started can be told; what lets it go."""
+    before, came = signal.getsignal(signal.SIGINT), list[int]()
+
+    def let_go() -> None:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            raise KeyboardInterrupt
+
+    if before is signal.default_int_handler:  # else it is ignored, as behind `nohup ... &`
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield let_go
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
