@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from commands import bound_by_rights
 from scripts.bootstrap_helpers import PYTHON, Demo, make_demo, tool
 
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
@@ -116,6 +118,77 @@ def test_every_state_of_the_moving_is_settled(demo: Demo, state: str) -> None:
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert kept(demo) is (state != "new whole")
+
+
+# --- What may not be removed: as what a root has compiled, or a folder that is read-only
+
+
+def run_bound(demo: Demo, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A run that is bound by the rights of files, as root is not."""
+    command = [*bound_by_rights(), "/bin/sh", str(demo.root / "bootstrap.sh"), *arguments]
+    env = {**demo.env, "PATH": f"{demo.env['PATH']}:{Path('/bin/sh').resolve().parent}"}
+    return subprocess.run(command, env=env, capture_output=True, encoding="utf-8", check=False)
+
+
+def locked(folder: Path) -> Path:
+    """A file in a folder that may not be changed."""
+    folder.mkdir(parents=True)
+    (folder / "file").touch()
+    folder.chmod(0o555)
+    return folder / "file"
+
+
+def test_what_cannot_be_removed_of_the_old_one_stops_nothing(demo: Demo) -> None:
+    made(demo)
+    for number in (1, 2):
+        locked(demo.root / ".venv/lib/compiled")
+        rest = demo.root / f".venv/.old-{number}"
+
+        done = run_bound(demo, "--recreate", "--no-smoke")
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        warnings = [line for line in done.stdout.splitlines() if "warning" in line]
+        why = "  warning: not all of the old .venv can be removed (Permission denied); nothing uses"
+        remove = shlex.join(["sudo", "rm", "-rf", str(rest)])
+        assert warnings == [f"{why} {rest}: {remove}"]
+        files = [str(path.relative_to(rest)) for path in rest.rglob("*") if path.is_file()]
+        assert files == ["lib/compiled/file"]
+        assert demo.ask(VERSION) == "1.0"
+        for arguments in ([], ["--recreate"])[: 3 - number]:
+            done = run_bound(demo, *arguments, "--no-smoke")
+            assert done.returncode == 0, done.stdout + done.stderr
+            assert "warning" not in done.stdout
+            assert ("Nothing to do" in done.stdout) == (not arguments)
+
+
+def test_what_cannot_be_removed_of_a_new_one_is_named_whole(demo: Demo) -> None:
+    mark = made(demo)
+    venv = demo.root / ".venv"
+    (venv / ".before").mkdir()
+    for entry in venv.iterdir():
+        if entry.name != ".before":
+            entry.rename(venv / ".before" / entry.name)
+    file = locked(venv / "lib")
+    done = run_bound(demo, "--no-smoke")
+    assert done.returncode == 4, done.stdout + done.stderr
+    what = f"bootstrap: {file} cannot be read or written: Permission denied.\n"
+    assert done.stderr.startswith(what)
+    assert (venv / ".before/mark").exists()
+    file.parent.chmod(0o755)
+    done = run_bound(demo, "--no-smoke")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert mark.exists()
+
+
+def test_an_unfinished_one_that_is_back_is_not_called_as_it_was(demo: Demo) -> None:
+    mark = made(demo)
+    (demo.root / ".venv/bootstrap.unfinished").touch()
+    (demo.root / "uv.lock").write_text(MARKERS, encoding="utf-8")
+    done = demo.run()
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert "removing .venv: an earlier run was interrupted" in done.stdout
+    assert "as it was before" not in done.stdout
+    assert mark.exists()
 
 
 def test_a_slow_python_is_no_reason_to_replace_it(demo: Demo) -> None:

@@ -12,12 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .places import ROOT, STAMP, VENV, WINDOWS, say
+from .places import ROOT, STAMP, UNFINISHED, VENV, WINDOWS, display, say
 from .project import normal
 
 # .venv may be a mount point or a link, and is no .venv under another name: what it holds is moved.
 ASIDE = VENV / ".before"  # the old one, whole, while a new one is made
 MOVING = VENV / ".moving"  # the old one on its way there, or back
+REMAINS = ".old-"  # begins the name of what cannot be removed of it
 
 
 def read_stamp() -> dict[str, Any]:
@@ -68,7 +69,8 @@ def kind(info: Path) -> str:
 def entries() -> list[Path]:
     """What lies in .venv: nothing of the old one, nor what a file system has at its top."""
     others = (ASIDE.name, MOVING.name, "lost+found")
-    return [path for path in VENV.iterdir() if path.name not in others] if VENV.is_dir() else []
+    there = VENV.iterdir() if VENV.is_dir() else ()
+    return [one for one in there if one.name not in others and not one.name.startswith(REMAINS)]
 
 
 @contextlib.contextmanager
@@ -87,19 +89,40 @@ def replacing() -> Iterator[None]:
 
 def settle() -> None:
     """Remove the old .venv if the new one is whole, else bring it back; after any kill, too."""
-    if ASIDE.exists() and "inputs" in read_stamp():
-        shutil.rmtree(ASIDE)
+    if ASIDE.exists() and "inputs" in read_stamp() and (errors := remove(ASIDE)):
+        number = 1
+        while (rest := VENV / f"{REMAINS}{number}").exists():
+            number += 1
+        ASIDE.rename(rest)  # for an interrupted run it must not pass
+        todo = "delete it by hand" if WINDOWS else display(["sudo", "rm", "-rf", str(rest)])
+        why = f"not all of the old .venv can be removed ({errors[0].strerror})"
+        print(f"  warning: {why}; nothing uses {rest}: {todo}", flush=True)
     if ASIDE.exists():
         for path in entries():
-            path.unlink() if path.is_symlink() or path.is_file() else shutil.rmtree(path)
+            if errors := remove(path):
+                raise errors[0]
         ASIDE.rename(MOVING)
     if MOVING.exists():
         old = list(MOVING.iterdir())
         for path in old:
             path.rename(VENV / path.name)
         MOVING.rmdir()
-        if old:
-            say("  .venv is as it was before")
-        else:  # there was none
+        if not old:  # there was none
             with contextlib.suppress(OSError):
                 VENV.rmdir()
+        elif not UNFINISHED.exists():  # half made as it is, the next run replaces it
+            say("  .venv is as it was before")
+
+
+def remove(path: Path) -> list[OSError]:
+    """Remove as much as can be; what kept the rest, each with its whole path."""
+    errors: list[OSError] = []
+
+    def note(_: object, name: str, info: tuple[Any, Any, Any]) -> None:
+        errors.append(OSError(info[1].errno, info[1].strerror, name))
+
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    else:
+        shutil.rmtree(path, onerror=note)
+    return errors

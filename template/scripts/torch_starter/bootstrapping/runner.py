@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -148,8 +148,14 @@ class Runner:
 
     @contextlib.contextmanager
     def child(self, command: list[str], **pipes: Any) -> Iterator[subprocess.Popen[str]]:  # noqa: ANN401
-        """Start a command that ends with this process."""
-        with subprocess.Popen(command, **pipes, **self.common) as child, leashed(child):
+        """Start a command that ends with this process, and with all that it has started."""
+        pipes["start_new_session"] = True  # and a process group: see leashed
+        with (
+            held_back() as let_go,
+            subprocess.Popen(command, **pipes, **self.common) as child,
+            leashed(child),
+        ):
+            let_go()
             yield child
 
 
@@ -157,31 +163,66 @@ class Runner:
 
 
 @contextlib.contextmanager
+def held_back() -> Iterator[Callable[[], None]]:
+    """Hold a Ctrl-C back until the child that is being started can be told; what lets it go."""
+    before, came = signal.getsignal(signal.SIGINT), list[int]()
+
+    def let_go() -> None:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            raise KeyboardInterrupt
+
+    if before is signal.default_int_handler:  # else it is ignored, as behind `nohup ... &`
+        signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield let_go
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
 def leashed(child: subprocess.Popen[str]) -> Iterator[None]:
-    """End a child with this process: another one waits for a pipe that only this one can close."""
+    """End a child and its group with this process: another one waits for a pipe to be closed.
+
+    Only this one can close it. What goes on behind a child that has ended by itself is not touched.
+    """
     if sys.platform == "win32":  # see end_children_with_this_process
         yield
         return
     reading, writing = os.pipe()
     if not (watcher := os.fork()):
-        with contextlib.suppress(OSError):  # it has just ended
+        try:
             os.setsid()  # what a terminal sends is not for it
             os.close(writing)
             if not os.read(reading, 1):
-                os.kill(child.pid, signal.SIGKILL)
-        os._exit(0)
+                end_group(child.pid)
+        finally:  # a Ctrl-C just before that is not for it either
+            os._exit(0)
     os.close(reading)
     try:
         yield
+        os.write(writing, b".")
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):  # the terminal tells only this process
+            with contextlib.suppress(OSError):
+                os.killpg(child.pid, signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(2)
+        raise
     finally:
-        try:
-            with contextlib.suppress(subprocess.TimeoutExpired):  # Ctrl-C is for it as well
-                child.wait(2)
-        finally:
-            if child.returncode is not None:
-                os.write(writing, b".")
-            os.close(writing)
-            os.waitpid(watcher, 0)
+        os.close(writing)
+        os.waitpid(watcher, 0)
+
+
+def end_group(leader: int) -> None:
+    """Let a process group end, and end it if it has not within 2 s."""
+    if sys.platform != "win32":
+        with contextlib.suppress(OSError):  # there is nothing left of it
+            os.killpg(leader, signal.SIGTERM)
+            for _ in range(40):
+                time.sleep(0.05)
+                os.killpg(leader, 0)
+            os.killpg(leader, signal.SIGKILL)
 
 
 def end_children_with_this_process() -> None:
@@ -227,7 +268,7 @@ def guarded(runner: Runner) -> Iterator[None]:
 
 def get_hold(file: TextIO) -> None:
     """Lock the file; Stop if something else has it."""
-    for _ in range(20):
+    for _ in range(40):
         if hold(file.fileno()):
             return
         file.seek(0)
