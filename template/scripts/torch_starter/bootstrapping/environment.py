@@ -210,9 +210,9 @@ def why_rebuild(
         return other
     if runner.project.machine_build and "inputs" in stamp and lacking(runner, have, exactly=True):
         return "another torch has been put into it"  # `uv run` and the like bring the own one back
-    other = [name for name in lacking(runner, have, exactly=True) if have.get(normal(name))]
-    if other and "inputs" in stamp and runner.project.installer != "uv":  # a kill would halve it
-        return f"it has another version of {', '.join(other)}"
+    mixed = [name for name in lacking(runner, have, exactly=True) if have.get(normal(name))]
+    if mixed and "inputs" in stamp and runner.project.installer != "uv":  # a kill would halve it
+        return f"it has another version of {', '.join(mixed)}"
     before = stamp.get("packages", {})
     lost = [name for name in have if name in before and not have[name] and before[name]]
     if lost:
