@@ -281,7 +281,7 @@ class Repository:
 
     def commit_of_our_own(self, commit: str, title: str) -> str:
         """A commit of the same tree, of which nothing that ran has written a word."""
-        parent, tree = self.must("rev-parse", f"{commit}^", f"{commit}^{{tree}}").split()
+        parent, tree = self.must("rev-parse", f"{commit}^", commit + "^{tree}").split()
         name = ["-c", "user.name=template-update", "-c", "user.email=template-update@localhost"]
         message = f"{title}\n\n{PREPARED}: {tree}"
         return self.must(*name, "commit-tree", tree, "-p", parent, "-m", message)
