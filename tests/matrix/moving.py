@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import islice, product
 
 from matrix.doctored import MANAGERS, data
 from torch_template.build import Asked, Build
@@ -44,17 +45,20 @@ def with_policy(name: str) -> Matrix:
     return Matrix.model_validate(facts)
 
 
-def projects(matrix: Matrix) -> Iterator[Build]:
-    """The build of every project that there can be, also of those that have what is retired."""
+def projects(matrix: Matrix, every: int = 1) -> Iterator[Build]:
+    """The build of every project that there can be, also of those that have what is retired.
+
+    `every`: of so many answers one; a prime meets all of each question.
+    """
     menus = matrix.policy
-    for manager in MANAGERS:
-        for python in menus.python.offered:
-            for name in {*menus.compute_platforms.offered, *menus.compute_platforms.retired}:
-                for torch in ("latest", *all_series(matrix)):
-                    asked = Asked(manager, python, name, torch, COMPANIONS)
-                    if build := find_build(matrix, asked):
-                        had = tuple(one for one in COMPANIONS if one in build.versions)
-                        yield replace(build, asked=replace(asked, packages=had))
+    names = dict.fromkeys([*menus.compute_platforms.offered, *menus.compute_platforms.retired])
+    series = ("latest", *all_series(matrix))
+    answers = product(MANAGERS, menus.python.offered, names, series)
+    for manager, python, name, torch in islice(answers, 0, None, every):
+        asked = Asked(manager, python, name, torch, COMPANIONS)
+        if build := find_build(matrix, asked):
+            had = tuple(one for one in COMPANIONS if one in build.versions)
+            yield replace(build, asked=replace(asked, packages=had))
 
 
 def follow(asked: Asked, command: str) -> Asked:

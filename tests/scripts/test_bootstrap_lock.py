@@ -28,6 +28,7 @@ def pulled(text: str) -> str:
 @pytest.mark.parametrize(
     ("damage", "stays"), [(half, False), (lambda _: "", False), (pulled, True)]
 )
+@pytest.mark.few(3)
 @pytest.mark.parametrize("there_was_one", [True, False])
 @pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
 def test_only_half_a_lock_file_is_put_back_after_a_kill(

@@ -75,6 +75,7 @@ def blocked(demo: Demo, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_a_kill_in_the_middle_leaves_the_old_one(demo: Demo, name: str) -> None:
     made(demo)
@@ -235,7 +236,7 @@ subprocess.run([venv + "/bin/python", "-c", works], check=True)
 """
 
 
-@pytest.mark.parametrize("manager", ["uv", "poetry"])
+@pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
 def test_a_mount_point_is_filled_and_filled_anew(tmp_path: Path, manager: str) -> None:
     """In a mount namespace of its own, as root or as a user that is root in there."""
     demo = make_demo(tmp_path, manager)

@@ -16,7 +16,7 @@ from torch_template.torch_builds import torch_builds
 
 BASE = "https://download.pytorch.org/whl"
 COMMAND = re.compile(r"copier update --trust --defaults --vcs-ref=:current: [^`\n]*--data [^`\n]+")
-SAMPLE = 60  # projects of each policy, spread over all of them: all would take minutes
+EVERY = 37  # of the projects one in so many: all of them would take minutes
 SYSTEMS = {
     "linux-x86_64": ("Linux", "x86_64"),
     "linux-aarch64": ("Linux", "aarch64"),
@@ -70,8 +70,7 @@ def test_every_move_that_a_script_prints_is_accepted(
     (tmp_path / "poetry.lock").write_text(LOCK, encoding="utf-8")
     for name in ("ROOT", "BUILDS"):
         monkeypatch.setattr(module("project"), name, tmp_path if name == "ROOT" else file)
-    everybody = list(projects(matrix))
-    for build in everybody[:: max(1, len(everybody) // SAMPLE)]:
+    for build in projects(matrix, EVERY):
         others = alternatives(matrix, build.asked)
         same, pythons = same_release(matrix, build), same_pythons(matrix, build)
         file.write_text(torch_builds(build, same, others, pythons, BASE), encoding="utf-8")
@@ -88,7 +87,7 @@ def test_every_move_that_a_script_prints_is_accepted(
             new = follow(build.asked, command)
             assert refusals(matrix, build.asked, new) == [], (build.asked, command)
             printed += 1
-    assert printed > 100
+    assert printed > 30
 
 
 def test_without_a_move_none_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

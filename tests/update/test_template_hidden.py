@@ -12,6 +12,7 @@ from update.weekly_update import BRANCH, WeeklyUpdate
 OURS = ["-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "protocol.file.allow=always"]
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("flag", ["skip-worktree", "assume-unchanged"])
 def test_a_file_that_git_is_told_not_to_look_at_is_not_lost(
     weekly: WeeklyUpdate, flag: str
@@ -26,6 +27,7 @@ def test_a_file_that_git_is_told_not_to_look_at_is_not_lost(
     assert "Not everything is committed" in weekly.refused("prepare")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ignore", ["all", "dirty"])
 def test_a_submodule_with_work_in_it_is_not_touched(weekly: WeeklyUpdate, ignore: str) -> None:
     origin, project = weekly.folder / "origin", weekly.project
@@ -44,6 +46,7 @@ def test_a_submodule_with_work_in_it_is_not_touched(weekly: WeeklyUpdate, ignore
     assert (project / "vendor" / "file").read_text(encoding="utf-8") == "ours"
 
 
+@pytest.mark.slow
 def test_a_branch_that_another_worktree_has_is_not_moved(
     prepared: WeeklyUpdate, tmp_path: Path
 ) -> None:
@@ -58,6 +61,7 @@ def test_a_branch_that_another_worktree_has_is_not_moved(
     assert git(other, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_after_a_stop_the_branch_is_the_one_that_was_there(weekly: WeeklyUpdate) -> None:
     """A tag of its name makes `git checkout main` ambiguous."""
     git(weekly.project, "tag", "main")
