@@ -84,7 +84,7 @@ def test_the_weekly_update_of_such_a_project_is_prepared(history: Path, tmp_path
     project = start(history, tmp_path / "project", "v1.1.0", torch_packages=BOTH)
     weekly = WeeklyUpdate(project, tmp_path)
     assert NOTE in " ".join(weekly.done("prepare").split())
-    assert weekly.ready["title"] == "Update the template to 2.0.0"
+    assert weekly.ready["version"] == "2.0.0"
 
 
 @pytest.mark.slow
