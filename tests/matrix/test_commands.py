@@ -11,6 +11,7 @@ from torch_template.moves import answers, command, notes, switch
 from torch_template.resolving import alternatives
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("policy", POLICIES)
 def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str) -> None:
     matrix = with_policy(policy)

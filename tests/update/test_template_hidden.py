@@ -87,6 +87,7 @@ def test_an_update_that_was_merged_is_not_opened_by_an_old_report(prepared: Week
     assert "create" not in prepared.host.asked
 
 
+@pytest.mark.slow
 def test_what_is_published_beside_an_unchecked_report_has_our_own_message(
     weekly: WeeklyUpdate, prepared: WeeklyUpdate
 ) -> None:
