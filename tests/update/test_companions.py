@@ -11,9 +11,9 @@ import pytest
 from copier import VcsRef
 from copier.errors import UserMessageError
 
-from render.projects import commit, copier, copy, files, git, recorded, start, update
+from render.projects import commit, copier, copy, recorded, start, update
 from render.reading import pinned, pyproject
-from update.versions import assert_clean, release_with
+from update.versions import assert_clean, refused, release_with
 from update.weekly_update import WeeklyUpdate
 
 BOTH = ["torchvision", "torchaudio"]
@@ -33,16 +33,6 @@ def printed(project: Path, *arguments: str) -> str:
     assert_clean(project)
     commit(project)
     return done.stderr
-
-
-def refused(project: Path, **answers: Any) -> str:  # noqa: ANN401
-    """The sentence with which an update is refused; the project is untouched."""
-    before = files(project)
-    with pytest.raises(UserMessageError) as error:
-        update(project, **answers)
-    assert files(project) == before
-    assert git(project, "status", "--porcelain") == ""
-    return str(error.value)
 
 
 def follow(project: Path, said: str) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from copier.errors import UserMessageError
 
 from render.projects import (
     MATRIX_YML,
@@ -21,17 +20,7 @@ from render.projects import (
     start,
     update,
 )
-from update.versions import assert_clean, edit, forget, release_as_of, release_with
-
-
-def refused(project: Path, **answers: Any) -> str:  # noqa: ANN401
-    """The sentence with which an update is refused; the project is untouched."""
-    before = files(project)
-    with pytest.raises(UserMessageError) as error:
-        update(project, **answers)
-    assert files(project) == before
-    assert git(project, "status", "--porcelain") == ""
-    return str(error.value)
+from update.versions import assert_clean, edit, forget, refused, release_as_of, release_with
 
 
 @pytest.fixture(scope="module")

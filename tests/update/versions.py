@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 from copier._vcs import clone as really_clone
+from copier.errors import UserMessageError
 
 from matrix.doctored import data_as_of
-from render.projects import MATRIX_YML, files, git, release
+from render.projects import MATRIX_YML, files, git, release, update
 
 CONFLICTS = (b"<<<<<<<", b">>>>>>>")
 Change = Callable[[dict[str, Any]], None]
@@ -93,3 +94,13 @@ def assert_clean(project: Path) -> None:
     for name, content in files(project).items():
         assert not name.endswith((".rej", ".orig")), name
         assert not any(mark in content for mark in CONFLICTS), name
+
+
+def refused(project: Path, **answers: Any) -> str:  # noqa: ANN401
+    """The sentence with which an update is refused; the project is untouched."""
+    before = files(project)
+    with pytest.raises(UserMessageError) as error:
+        update(project, **answers)
+    assert files(project) == before
+    assert git(project, "status", "--porcelain") == ""
+    return str(error.value)
