@@ -74,11 +74,10 @@ def run(*command: str, apart: bool = False) -> subprocess.CompletedProcess[str]:
     What starts processes of its own runs apart, to be ended with them all.
     """
     environment = None
-    if command[0] == "git":
-        command = ("git", *(part for setting in SAFE for part in ("-c", setting)), *command[1:])
     try:
         if command[0] == "git":
-            environment = without_hooks()
+            safe = (part for setting in SAFE for part in ("-c", setting))
+            command, environment = ("git", *safe, *command[1:]), without_hooks()
         process = subprocess.Popen(
             command,
             env=environment,

@@ -208,10 +208,11 @@ def why_rebuild(
     other = runner.project.other_than(stamp.get("machine_build", ""))
     if other:
         return other
-    if runner.project.machine_build and "inputs" in stamp and lacking(runner, have, exactly=True):
+    differs = lacking(runner, have, exactly=True) if "inputs" in stamp else []
+    if runner.project.machine_build and differs:
         return "another torch has been put into it"  # `uv run` and the like bring the own one back
-    mixed = [name for name in lacking(runner, have, exactly=True) if have.get(normal(name))]
-    if mixed and "inputs" in stamp and runner.project.installer != "uv":  # a kill would halve it
+    mixed = [name for name in differs if have.get(normal(name))]
+    if mixed and runner.project.installer != "uv":  # a kill would halve it
         return f"it has another version of {', '.join(mixed)}"
     before = stamp.get("packages", {})
     lost = [name for name in have if name in before and not have[name] and before[name]]
