@@ -140,16 +140,15 @@ def test_a_report_goes_also_where_the_next_run_stops(prepared: WeeklyUpdate) -> 
 
 SLEEPS = """\
 import subprocess, sys
-{}
 open("../started", "w").close()
-subprocess.run([sys.executable, "-c", "import time; time.sleep(600)"])
+subprocess.run([sys.executable, "-c", "import time; time.sleep(600)", {!r}])
 """
 
 
 def processes(folder: Path) -> list[str]:
-    """The processes that work in a folder, by their command lines (Linux and macOS)."""
+    """The processes that sleep for a folder, by their command lines: other tests have theirs."""
     listed = subprocess.run(["ps", "-A", "-o", "args="], capture_output=True, text=True).stdout
-    return [line for line in listed.splitlines() if "time.sleep(600)" in line]
+    return [line for line in listed.splitlines() if line.endswith(f"time.sleep(600) {folder}")]
 
 
 @pytest.mark.parametrize("everybody", [True, False])
@@ -158,7 +157,7 @@ def processes(folder: Path) -> list[str]:
 def test_what_is_stopped_is_as_it_was_with_a_sentence(
     history: Path, tmp_path: Path, moment: str, what: signal.Signals, everybody: bool
 ) -> None:
-    sleeps = SLEEPS.format("")
+    sleeps = SLEEPS.format(str(tmp_path))
     test = "def test_it():\n" + "".join(f"    {line}\n" for line in sleeps.splitlines())
     bootstrap = sleeps if moment == "install" else ""
     weekly = project_with(history, tmp_path, test, bootstrap)
@@ -181,7 +180,7 @@ def test_what_is_stopped_is_as_it_was_with_a_sentence(
     said = running.communicate(timeout=60)[1]
     assert said == "Stopped. The project is as it was: run this again to update it.\n"
     assert running.returncode == 128 + what
-    assert processes(project) == []
+    assert processes(tmp_path) == []
     for part in (".venv", "__pycache__"):  # which are ignored
         subprocess.run(["rm", "-rf", *map(str, project.rglob(part))], check=True)
     after = files(project), git(project, "for-each-ref"), git(project, "symbolic-ref", "HEAD")
