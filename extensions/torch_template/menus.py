@@ -101,7 +101,7 @@ def torch_version_choices(matrix: Matrix, asked: Asked) -> list[Choice]:
 def torch_package_choices(
     matrix: Matrix, asked: Asked, current: Sequence[str] = ()
 ) -> list[Choice]:
-    """torchvision and torchaudio; without a partner, the reason and the way out.
+    """The companions of torch; of one that the build cannot have, the reason and the way out.
 
     `current`: what a project has already, and keeps where an older torch has it.
     """
@@ -111,7 +111,7 @@ def torch_package_choices(
     choices = []
     for name in COMPANIONS:
         if name in versions:
-            choices.append(Choice(f"{name} {versions[name]}", name))
+            choices.append(Choice(f"{name} {versions[name]}{_nowhere(matrix, asked, name)}", name))
         elif kept and name in current and name in kept.versions:
             stays = f"{name} {kept.versions[name]} - torch stays at {kept.torch} for it"
             choices.append(Choice(stays, name))
@@ -119,6 +119,15 @@ def torch_package_choices(
             why = str(why_no_companion(matrix, asked, name) or "")
             choices.append(Choice(name, name, why))
     return choices
+
+
+def _nowhere(matrix: Matrix, asked: Asked, companion: str) -> str:
+    """Where the project cannot be used any more if it has a companion, behind its name."""
+    torch, both = (resolve(matrix, replace(asked, packages=p)) for p in ((), (companion,)))
+    if isinstance(torch, Unfit) or isinstance(both, Unfit):
+        return ""
+    lost = [platform for platform in torch.wheels if platform not in both.wheels]
+    return f" - not on {', '.join(lost)}" if lost else ""
 
 
 FIXED_MENUS = {

@@ -15,8 +15,9 @@ from typing import Any
 from packaging.version import Version
 
 from .build import ANSWERS_FILE, Asked, Build
-from .matrix.facts import PYPI
+from .matrix.facts import PYPI, series
 from .matrix.model import Matrix
+from .reasons import why_no_companion
 from .resolving import find_build
 
 DATA_FILE = "scripts/torch_builds.json"
@@ -221,10 +222,32 @@ def companion_note(matrix: Matrix, old: Build) -> str | None:
     new = find_build(matrix, old.asked)
     if new is None or new.torch == old.torch:
         return None
-    ended = [name for name in old.asked.packages if name not in new.versions]
+    found = (why_no_companion(matrix, old.asked, name) for name in old.asked.packages)
+    why = "; ".join(unfit.reason for unfit in found if unfit)
+    return f"{why}, so torch stays at {old.torch}. {move(matrix, old, new)}"
+
+
+def freed_note(matrix: Matrix, old: Build) -> str | None:
+    """What to tell a project on the series that a companion was built for, which needs it no more.
+
+    That was the way out for a companion without a release of its own for newer torch.
+    """
+    new = find_build(matrix, replace(old.asked, torch="latest"))
+    if new is None or old.asked.torch == "latest" or Version(new.torch) <= Version(old.torch):
+        return None
+    freed = [
+        name
+        for name in old.asked.packages
+        if name in old.versions
+        and new.versions.get(name) == old.versions[name]
+        and series(old.versions[name]) == series(old.torch)
+    ]
+    if not freed:
+        return None
+    said = listed([f"{name} {old.versions[name]}" for name in freed])
     return (
-        f"{listed(ended)} {'have' if ended[1:] else 'has'} no build for torch {new.torch}, so torch"
-        f" stays at {old.torch}. {move(matrix, old, new)}"
+        f"{said} {'work' if freed[1:] else 'works'} with newer torch too, so torch need not stay at"
+        f" {old.asked.torch} for it. {move(matrix, old, new)}"
     )
 
 
@@ -291,7 +314,7 @@ def switch(old: Build, others: Iterable[Build]) -> str:
 
 def notes(matrix: Matrix, build: Build, others: list[Build]) -> list[str]:
     """All that the owner of a project should hear about its answers."""
-    companion = companion_note(matrix, build)
+    companion = companion_note(matrix, build) or freed_note(matrix, build)
     ended = None if companion else ended_note(matrix, build, others)  # first things first
     platform = retired_note(matrix, build, others) or ended
     return [note for note in (platform, companion, python_note(matrix, build)) if note]

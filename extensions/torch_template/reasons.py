@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from .build import Asked, Build
 from .managers import MANAGERS
+from .matrix.companions import ANY, partner
 from .matrix.facts import (
     PYPI,
     all_series,
     has_ended,
-    has_partner,
     python_key,
     releases_of,
-    series,
+    wheel_platforms,
 )
 from .matrix.model import Matrix
 from .resolving import find_build, fitting_release, lacks_pins, newest_usable
+
+SYSTEMS = {"L": "Linux", "W": "Windows", "M": "macOS"}
 
 
 @dataclass(frozen=True)
@@ -27,7 +30,8 @@ class Unfit:
     ways_out: tuple[str, ...]
 
     def __str__(self) -> str:
-        return f"{self.reason}: choose {', or '.join(self.ways_out)}"
+        verb = "" if self.ways_out[0].startswith("leave ") else "choose "
+        return f"{self.reason}: {verb}{', or '.join(self.ways_out)}"
 
 
 def resolve(matrix: Matrix, asked: Asked) -> Build | Unfit:
@@ -77,64 +81,104 @@ def _unfit(matrix: Matrix, asked: Asked, reason: str, *ways: str | None) -> Unfi
 
 def _no_wheels(matrix: Matrix, asked: Asked, releases: list[str]) -> Unfit:
     name, python = asked.compute_platform, asked.python
+
+    def fits(other: Asked) -> bool:
+        return fitting_release(matrix, other) is not None
+
     if not releases:
-        ways = (_other_series(matrix, asked), _other_compute_platform(matrix, asked))
+        ways = (_near_series(matrix, asked, fits), _near_platform(matrix, asked, fits))
         reason = f"torch {asked.torch} has no {name} build"
     elif asked.torch == "latest":
         ended = f"{name} ends at torch {releases[0]}, which"
         what = ended if has_ended(matrix, name) else f"torch {releases[0]} on {name}"
         reason = f"{what} has no Python {python} wheels"
-        ways = (_other_python(matrix, asked), _other_compute_platform(matrix, asked))
+        ways = (_near_python(matrix, asked, fits), _near_platform(matrix, asked, fits))
     else:
         reason = f"torch {releases[0]} on {name} has no Python {python} wheels"
-        ways = (_other_series(matrix, asked), _other_python(matrix, asked))
+        ways = (_near_series(matrix, asked, fits), _near_python(matrix, asked, fits))
     return _unfit(matrix, asked, reason, *ways)
 
 
-def _other_python(matrix: Matrix, asked: Asked) -> str | None:
+def _near_python(matrix: Matrix, asked: Asked, fits: Callable[[Asked], bool]) -> str | None:
     offered = matrix.policy.python.listed(None)
-    fits = [minor for minor in offered if fitting_release(matrix, replace(asked, python=minor))]
-    if not fits:
+    fitting = [minor for minor in offered if fits(replace(asked, python=minor))]
+    if not fitting:
         return None
-    older = max(fits, key=python_key)
+    older = max(fitting, key=python_key)
     if python_key(older) < python_key(asked.python):
         return f"Python {older} or older"
-    return f"Python {min(fits, key=python_key)} or newer"
+    return f"Python {min(fitting, key=python_key)} or newer"
 
 
-def _other_compute_platform(matrix: Matrix, asked: Asked) -> str | None:
+def _near_platform(matrix: Matrix, asked: Asked, fits: Callable[[Asked], bool]) -> str | None:
     """The nearest one of the same kind of accelerator, newer before older; else cpu."""
     names = list(matrix.compute_platforms)
     at = names.index(asked.compute_platform)
     accelerator = matrix.compute_platforms[asked.compute_platform].accelerator
     near = [*reversed(names[:at]), *names[at + 1 :]]
     same = [n for n in near if n != PYPI and matrix.compute_platforms[n].accelerator == accelerator]
-    fitting = _fitting_platforms(matrix, asked)
-    return next((name for name in [*same, "cpu"] if name in fitting), None)
+    offered = matrix.policy.compute_platforms.listed(None)
+    fitting = (name for name in [*same, "cpu"] if name in offered)
+    return next((n for n in fitting if fits(replace(asked, compute_platform=n))), None)
 
 
-def _other_series(matrix: Matrix, asked: Asked) -> str | None:
+def _near_series(matrix: Matrix, asked: Asked, fits: Callable[[Asked], bool]) -> str | None:
     """The nearest series with this compute platform and Python, newer before older."""
     names = all_series(matrix)
     at = names.index(asked.torch) if asked.torch in names else 0
     near = [*reversed(names[:at]), *names[at + 1 :]]
-    fitting = (other for other in near if fitting_release(matrix, replace(asked, torch=other)))
+    fitting = (other for other in near if fits(replace(asked, torch=other)))
     return next((f"torch {other}" for other in fitting), None)
 
 
 def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | None:
-    """Why torchvision or torchaudio cannot be had beside the build; None if it can."""
+    """Why a companion cannot be had beside the build; None if it can."""
     build = resolve(matrix, asked)
-    if isinstance(build, Unfit) or has_partner(matrix, build.torch, companion, asked.python):
+    if isinstance(build, Unfit):
         return None
-    without = f"leave {companion} out"
-    release = matrix.releases[build.torch]
-    if (version := getattr(release, companion)) != "none":
-        older = f"Python {max(release.python, key=python_key)} or older"
-        return Unfit(f"{companion} {version} has no Python {asked.python} wheels", (older, without))
-    partners = [n for n in matrix.newest_first if getattr(matrix.releases[n], companion) != "none"]
-    if not partners:
-        return Unfit(f"{companion} is not on offer any more", (without,))
-    last = series(partners[0])
-    stay = (f"torch {last}",) if fitting_release(matrix, replace(asked, torch=last)) else ()
-    return Unfit(f"{companion} ends with torch {last}", (*stay, without))
+    torch, name, python = build.torch, asked.compute_platform, asked.python
+    if partner(matrix, torch, companion, name, python):
+        return None
+
+    def fits(other: Asked) -> bool:
+        found = fitting_release(matrix, other)
+        return found is not None and bool(
+            partner(matrix, found, companion, other.compute_platform, other.python)
+        )
+
+    leave = f"leave {companion} out"
+    known = matrix.partners[torch].get(companion, [])
+    ways: tuple[str | None, ...]
+    if not known:
+        if not matrix.companions.get(companion):
+            return Unfit(f"{companion} is not on offer any more", (leave,))
+        ways = (_near_series(matrix, asked, fits),)
+        return Unfit(f"no {companion} works with torch {torch}", (*filter(None, ways), leave))
+    row, version = matrix.companions[companion][known[0]], known[0]
+    platforms = wheel_platforms(matrix, torch, name, python)
+    if not any(python in row.pythons(matrix.releases[torch], platform) for platform in platforms):
+        ways = (_near_python(matrix, asked, fits),)
+        reason = f"{companion} {version} has no Python {python} wheels"
+    else:
+        ways = (_near_series(matrix, asked, fits), _near_platform(matrix, asked, fits))
+        reason = _no_companion_wheels(matrix, build, companion, version)
+    return Unfit(reason, (*filter(None, ways), leave))
+
+
+def _no_companion_wheels(matrix: Matrix, build: Build, companion: str, version: str) -> str:
+    """What a companion lacks for a build, though it works with its torch and its Python."""
+    name, row = build.asked.compute_platform, matrix.companions[companion][version]
+    if name != PYPI:
+        return f"{name} has no {companion} {version}"
+    ours = matrix.releases[build.torch].pypi.on()
+    theirs = row.pypi.on() if row.pypi else ours
+    for platform, system in SYSTEMS.items():
+        if platform in ours and theirs.get(platform) not in (ANY, ours[platform]):
+            made_for = matrix.compute_platforms.get(theirs.get(platform, ""))
+            if made_for is None:
+                return f"PyPI has no {companion} {version} for {system}"
+            return (
+                f"PyPI's {companion} {version} is built for {made_for.name} on {system}, its torch"
+                f" {build.torch} for {matrix.compute_platforms[ours[platform]].name}"
+            )
+    return f"PyPI has no {companion} {version}"

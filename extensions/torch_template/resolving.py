@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from .build import Asked, Build, Wheels
 from .managers import MANAGERS
+from .matrix.companions import Partner, partner
 from .matrix.facts import (
     COMPANIONS,
     PLATFORMS,
     PYPI,
-    has_partner,
     is_unsuffixed,
     is_usable,
     nvidia_pins,
@@ -27,7 +27,8 @@ def newest_usable(matrix: Matrix, asked: Asked, partners: Sequence[str] = ()) ->
     """The newest release that has the platform, wheels for the Python, and these companions."""
     for torch in releases_of(matrix, asked.compute_platform, asked.torch):
         if is_usable(matrix, torch, asked.compute_platform, asked.python) and all(
-            has_partner(matrix, torch, companion, asked.python) for companion in partners
+            partner(matrix, torch, companion, asked.compute_platform, asked.python)
+            for companion in partners
         ):
             return torch
     return None
@@ -107,18 +108,18 @@ def same_pythons(matrix: Matrix, build: Build) -> list[str]:
 
 
 def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
-    release = matrix.releases[torch]
     name = asked.compute_platform
-    accelerator = matrix.compute_platforms[name].accelerator
-    versions = {"torch": torch} | {
-        companion: getattr(release, companion)
+    partners = {
+        companion: found
         for companion in COMPANIONS
-        if companion in asked.packages and has_partner(matrix, torch, companion, asked.python)
+        if companion in asked.packages
+        and (found := partner(matrix, torch, companion, name, asked.python))
     }
     platforms = [
         platform
         for platform in wheel_platforms(matrix, torch, name, asked.python)
-        if not _ambiguous(matrix, asked, torch, platform, versions)
+        if all(platform in one.platforms for one in partners.values())
+        and not _ambiguous(matrix, asked, torch, platform, partners)
     ]
     numpy_1 = any(row.torch == torch and {*row.platforms} & {*platforms} for row in matrix.numpy_1)
     wants_pins = MANAGERS[asked.manager].wants_nvidia_pins
@@ -127,22 +128,29 @@ def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
         asked=asked,
         name=matrix.compute_platforms[name].name,
         torch=torch,
-        versions=versions,
-        wheels={PLATFORMS[p]: _wheels(matrix, torch, name, p, versions) for p in platforms},
+        versions={"torch": torch, **_versions(partners)},
+        from_pypi=tuple(one for one, found in partners.items() if not found.from_index),
+        wheels={PLATFORMS[p]: _wheels(matrix, torch, name, p, partners) for p in platforms},
         index_only={
             row.package: [PLATFORMS[p] for p in row.platforms]
             for row in matrix.index_only
-            if row.accelerator == accelerator and row.holds(torch, row.platforms[0])
+            if row.accelerator == matrix.compute_platforms[name].accelerator
+            and row.holds(torch, row.platforms[0])
         },
         nvidia_pins=pins or {},
         numpy="numpy<2" if numpy_1 else "numpy",
         python_excluded=tuple(
             version
-            for version in release.python_excluded
-            if series(version) == asked.python and "torchvision" in versions
+            for found in partners.values()
+            for version in found.python_excluded
+            if series(version) == asked.python
         ),
         windows_path=_windows_path(matrix, torch) if "W" in platforms else None,
     )
+
+
+def _versions(partners: Mapping[str, Partner]) -> dict[str, str]:
+    return {companion: found.version for companion, found in partners.items()}
 
 
 def _windows_path(matrix: Matrix, torch: str) -> dict[str, int | bool]:
@@ -155,7 +163,7 @@ def _windows_path(matrix: Matrix, torch: str) -> dict[str, int | bool]:
 
 
 def _ambiguous(
-    matrix: Matrix, asked: Asked, torch: str, platform: str, versions: Mapping[str, str]
+    matrix: Matrix, asked: Asked, torch: str, platform: str, partners: Mapping[str, Partner]
 ) -> bool:
     """Whether the manager cannot keep a platform's wheels apart from PyPI's of equal name."""
     if platform != "A" or asked.compute_platform == PYPI:
@@ -163,22 +171,30 @@ def _ambiguous(
     kept_apart = MANAGERS[asked.manager].unsuffixed_wheels
     if kept_apart == "any" or (kept_apart == "cpu" and asked.compute_platform == "cpu"):
         return False
-    return any(is_unsuffixed(matrix, package, torch, platform) for package in versions)
+    from_index = ["torch", *(one for one, found in partners.items() if found.from_index)]
+    return any(is_unsuffixed(matrix, package, torch, platform) for package in from_index)
 
 
 def _wheels(
-    matrix: Matrix, torch: str, compute_platform: str, platform: str, versions: Mapping[str, str]
+    matrix: Matrix,
+    torch: str,
+    compute_platform: str,
+    platform: str,
+    partners: Mapping[str, Partner],
 ) -> Wheels:
     build = compute_platform
     if compute_platform == PYPI or platform == "M":
         build = matrix.releases[torch].pypi.on()[platform]
-    from_index = compute_platform != PYPI and platform != "M"
     runtime = "" if is_unsuffixed(matrix, "torch", torch, platform) else f"+{build}"
+
+    from_pypi = {one for one, found in partners.items() if not found.from_index}
+    if compute_platform == PYPI or platform == "M":
+        from_pypi |= {"torch", *partners}
     packages = {
         package: version
-        if not from_index or is_unsuffixed(matrix, package, torch, platform)
+        if package in from_pypi or is_unsuffixed(matrix, package, torch, platform)
         else f"{version}+{build}"
-        for package, version in versions.items()
+        for package, version in {"torch": torch, **_versions(partners)}.items()
     }
     known = matrix.compute_platforms[build]
     rows = matrix.gpu_architectures.get(build, [])

@@ -14,7 +14,7 @@ PLATFORMS = {
     "W": "windows-amd64",
     "M": "macos-arm64",
 }
-COMPANIONS = ("torchvision", "torchaudio")
+COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 PYPI = "pypi"
 
 _key = lru_cache(maxsize=None)(Version)
@@ -63,13 +63,6 @@ def wheel_platforms(matrix: Matrix, torch: str, compute_platform: str, python: s
 def is_usable(matrix: Matrix, torch: str, compute_platform: str, python: str) -> bool:
     """Whether a release has wheels on Linux x86_64 or Windows, without which it is no build."""
     return bool({"L", "W"} & set(wheel_platforms(matrix, torch, compute_platform, python)))
-
-
-def has_partner(matrix: Matrix, torch: str, companion: str, python: str) -> bool:
-    """Whether torchvision or torchaudio has wheels for this release and Python."""
-    release = matrix.releases[torch]
-    more = {m for row in release.more_python if row.companions for m in row.python}
-    return getattr(release, companion) != "none" and python in {*release.python, *more}
 
 
 def is_unsuffixed(matrix: Matrix, package: str, torch: str, platform: str) -> bool:

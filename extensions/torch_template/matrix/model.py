@@ -12,6 +12,7 @@ from datetime import date
 from functools import cached_property
 from typing import Annotated, Literal
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -38,11 +39,22 @@ def _version(value: object) -> object:
     return value
 
 
+def _specifiers(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            SpecifierSet(value)
+        except InvalidSpecifier as error:
+            raise ValueError(f"{value!r} is not a requirement such as '>=2.11.0'") from error
+    return value
+
+
 Platforms = Annotated[
     tuple[Literal["L", "A", "W", "M"], ...], BeforeValidator(_words), Field(min_length=1)
 ]
 Minors = Annotated[tuple[str, ...], BeforeValidator(_minors), Field(min_length=1)]
 VersionStr = Annotated[str, BeforeValidator(_version)]
+SpecifierStr = Annotated[str, BeforeValidator(_specifiers)]
+CompanionName = Annotated[str, Field(pattern="^torch(vision|audio|codec)$")]
 Capabilities = Annotated[tuple[str, ...], BeforeValidator(_words), Field(min_length=1)]
 
 
@@ -135,8 +147,7 @@ class OnIndex(_Strict):
 class MorePython(_Strict):
     python: Minors
     platforms: Platforms
-    not_for: str
-    companions: bool
+    not_for: str | None = None
 
 
 class PyPIBuilds(_Strict):
@@ -157,14 +168,37 @@ class Release(_Sourced):
     released: date | None
     python: Minors
     more_python: list[MorePython] = []
-    torchvision: VersionStr
-    torchaudio: VersionStr | Literal["none"]
-    python_excluded: list[VersionStr] = []
     index: dict[str, OnIndex]
     pypi: PyPIBuilds
     inferred: dict[str, Platforms] = {}
     one_source: dict[str, Platforms] = {}
     not_offered: list[str] = []
+
+
+class Companion(_Sourced):
+    """A release of a companion: with which releases of torch it works, and where its wheels are.
+
+    What is left out is as torch has it: the Pythons but for `more_python`, the index, and PyPI.
+    `pypi` says `any` for a wheel without code for an accelerator, which goes with every build.
+    """
+
+    torch: SpecifierStr
+    python: Minors | None = None
+    more_python: list[MorePython] = []
+    python_excluded: list[VersionStr] = []
+    index: dict[str, Platforms] | None = None
+    pypi: PyPIBuilds | None = None
+
+    def pythons(self, release: Release, platform: str) -> set[str]:
+        """The minors that it has wheels for on a platform (a letter), beside a release of torch."""
+        more = [row for row in self.more_python if platform in row.platforms]
+        return {*(self.python or release.python), *(minor for row in more for minor in row.python)}
+
+
+class Python(_Sourced):
+    """Until when a minor gets security fixes."""
+
+    ends: date
 
 
 class Choices(_Strict):
@@ -204,7 +238,9 @@ class Matrix(_Strict):
     cuda_toolkits: Toolkits
     gpu_generations: Generations
     gpu_architectures: dict[str, list[Architectures]]
+    pythons: dict[str, Python]
     releases: dict[VersionStr, Release]
+    companions: dict[CompanionName, dict[VersionStr, Companion]]
 
     @model_validator(mode="after")
     def _references_exist(self) -> Matrix:
@@ -213,6 +249,11 @@ class Matrix(_Strict):
             _known(builds, self.compute_platforms, f"release {name}: compute platform")
             toolkits = [row.toolkit for row in release.index.values() if row.toolkit]
             _known(toolkits, self.cuda_toolkits.versions, f"release {name}: CUDA toolkit")
+        for companion, rows in self.companions.items():
+            for version, one in rows.items():
+                builds = [*(one.index or ()), *(one.pypi.on().values() if one.pypi else ())]
+                what = f"{companion} {version}: compute platform"
+                _known(builds, [*self.compute_platforms, "any"], what)
         for what, row in self._sourced():
             _known(row.sources, self.sources, f"{what}: source")
         for name, known in self.compute_platforms.items():
@@ -248,6 +289,8 @@ class Matrix(_Strict):
             "release": self.releases,
             "driver": self.drivers,
             "CUDA toolkit": self.cuda_toolkits.versions,
+            "Python": self.pythons,
+            **self.companions,
         }
         for what, rows in named.items():
             yield from ((f"{what} {name}", row) for name, row in rows.items())
@@ -265,7 +308,31 @@ class Matrix(_Strict):
     @cached_property
     def newest_first(self) -> list[str]:
         """All releases, by version."""
-        return sorted(self.releases, key=Version, reverse=True)
+        return _newest_first(self.releases)
+
+    @cached_property
+    def partners(self) -> dict[str, dict[str, list[str]]]:
+        """By release of torch, the releases of each companion that work with it, newest first."""
+        newest = {
+            name: [(version, SpecifierSet(rows[version].torch)) for version in _newest_first(rows)]
+            for name, rows in self.companions.items()
+        }
+        return {
+            torch: {
+                name: [version for version, wanted in rows if torch in wanted]
+                for name, rows in newest.items()
+            }
+            for torch in self.releases
+        }
+
+    def has_ended(self, python: str) -> bool:
+        """Whether a minor got no security fixes any more when the facts were last reviewed."""
+        row = self.pythons.get(python)
+        return row is not None and row.ends < self.reviewed
+
+
+def _newest_first(versions: Iterable[str]) -> list[str]:
+    return sorted(versions, key=Version, reverse=True)
 
 
 def _known(values: Iterable[str], known: Iterable[str], what: str) -> None:
