@@ -17,7 +17,7 @@ from install.index_server import QuietServer
 from refresh.listing import Page, Patience, Source
 
 HTML = "text/html; charset=utf-8"
-HASTY = Patience(tries=3, backoff=0.01, connect=2, read=2)
+HASTY = Patience(tries=3, backoff=0.01, connect=10, read=10)
 
 
 @dataclass(frozen=True)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import re
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from install.failing_servers import inspecting_proxy, login_proxy, make_certificate
-from refresh.listing import RefreshError, ShrunkError
+from refresh.listing import RefreshError, ShrunkError, shown_progress
 from refresh.site import Answer, Site, page, slowly, wheels
 
 GOOD = page(*wheels(20))
@@ -93,12 +96,31 @@ def test_several_pages_are_asked_for_at_once(site: Site) -> None:
     for name, _ in keys:
         listed = page(*wheels(2, name))
         site.answers[f"/whl/{name}/torch/"] = [
-            replace(listed, before=lambda: together.wait(timeout=1))
+            replace(listed, before=lambda: together.wait(timeout=10))
         ]
     told: list[tuple[int, int]] = []
     found = site.source().pages(keys, lambda *now: told.append(now))
     assert [len(one.files) for one in found.values() if one] == [2] * 4
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_only_on_a_terminal_it_is_told_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with shown_progress("pages") as quiet:
+        assert quiet is None
+    assert capfd.readouterr().err == ""
+    control, terminal = os.openpty()
+    with os.fdopen(control, "rb", 0) as screen, os.fdopen(terminal, "w") as stderr:
+        monkeypatch.setattr("sys.stderr", stderr)
+        with shown_progress("pages") as tell:
+            assert tell
+            tell(3, 88)
+        shown = b""
+        while not shown.endswith(b" \r"):  # cleared in the end
+            shown += screen.read(100)
+    assert re.fullmatch(rb"\rpages: 3 of 88 \r +\r", shown)
 
 
 # --- what was read before
@@ -108,9 +130,7 @@ def test_a_page_that_shrinks_is_refused_until_it_is_accepted(site: Site) -> None
     site.read(GOOD)
     few = page(*wheels(17))
     for _ in range(2):  # what was refused is not what the next is compared with
-        with pytest.raises(
-            ShrunkError, match=r"has 17 instead of the 20 wheels .* --accept-shrunk\."
-        ):
+        with pytest.raises(ShrunkError, match=r"has 17 instead of the 20 .* --accept-shrunk\."):
             site.read(few)
     assert len(site.read(page(*wheels(18))).files) == 18
     site.read(GOOD)
@@ -146,13 +166,23 @@ def test_a_page_that_has_not_changed_is_not_sent_again(site: Site) -> None:
     assert len(site.read(changed).files) == 21
 
 
-@pytest.mark.parametrize("damage", [b"", b"\x00" * 99, b"half"])
-def test_a_damaged_file_of_the_cache_is_as_none(site: Site, damage: bytes) -> None:
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "zeros": lambda content: bytes(len(content)),
+    "flipped": lambda content: content[:99] + bytes(8) + content[107:],
+    "foreign": lambda _: gzip.compress(b'{"key": 1}'),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_file_of_the_cache_is_as_none(
+    site: Site, damage: Callable[[bytes], bytes]
+) -> None:
     tagged = replace(GOOD, headers={"ETag": '"7"'})
     before = site.read(tagged)
     for path in site.cache.iterdir():
-        content = path.read_bytes()
-        path.write_bytes(content[: len(content) // 2] if damage == b"half" else damage)
+        path.write_bytes(damage(path.read_bytes()))
     assert site.read(tagged) == before
     assert [status for _, status, _ in site.seen] == [200, 200]
 

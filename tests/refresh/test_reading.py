@@ -220,6 +220,22 @@ def test_what_is_no_wheel_inside_is_refused(index: LoopbackIndex, source: Source
         source.built_for(file)
 
 
+@pytest.mark.parametrize(
+    ("cut", "sentence"),
+    [
+        (False, r"cannot be read as a wheel: .+\. Run this"),
+        (True, "broke off in the middle, 3 times"),
+    ],
+)
+def test_a_damaged_wheel_is_refused(site: Site, cut: bool, sentence: str) -> None:
+    (file,) = site.read(page(wheels(1)[0])).files
+    part = {"Content-Range": "bytes 0-255/256"}
+    damaged = Answer(bytes(256), status=206, headers=part, cut=cut)
+    site.answers[file.url.removeprefix(site.url)] = [damaged]
+    with pytest.raises(RefreshError, match=sentence):
+        site.source().built_for(file)
+
+
 # --- the real one
 
 

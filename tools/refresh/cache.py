@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ class Cache:
         try:
             data = json.loads(gzip.decompress(self._path(key).read_bytes()))
             kept = Kept(**{**data, "body": data["body"].encode("latin-1")})
-        except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, EOFError, zlib.error, ValueError, TypeError, KeyError, AttributeError):
             return None
         return kept if kept.key == key else None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import time
 import zipfile
 import zlib
@@ -11,10 +12,11 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 import requests
+import truststore
 import urllib3.exceptions
 from remotezip import RangeNotSupported, RemoteIOError, RemoteZip, RemoteZipError
 from requests import exceptions
@@ -61,6 +63,18 @@ class _BrokenOffError(Exception):
     """The server hung up, or fell silent, in the middle of its answer."""
 
 
+class _Adapter(HTTPAdapter):
+    """Connections that also trust whom the operating system trusts, as pip's do."""
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as in requests
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        super().init_poolmanager(*args, ssl_context=context, **options)
+
+    def proxy_manager_for(self, proxy: str, **options: Any) -> Any:  # noqa: ANN401
+        context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return super().proxy_manager_for(proxy, ssl_context=context, **options)
+
+
 class Client:
     """A session with retries, for several threads."""
 
@@ -79,7 +93,7 @@ class Client:
             status_forcelist=PASSING,
             raise_on_status=False,
         )
-        adapter = HTTPAdapter(max_retries=retry, pool_connections=threads, pool_maxsize=threads)
+        adapter = _Adapter(max_retries=retry, pool_connections=threads, pool_maxsize=threads)
         self._session.mount("http://", adapter)
         self._session.mount("https://", adapter)
 
