@@ -36,6 +36,7 @@ PLATFORMS = (
     ("linux-aarch64", re.compile(r"(many)?linux.*aarch64")),
     ("windows-amd64", re.compile(r"win_amd64")),
     ("macos-arm64", re.compile(r"macosx_.*_(arm64|universal2)")),
+    ("any", re.compile(r"any")),  # none of torch's own
 )
 ODD = 0.1  # of the names on a page
 # A folder of the PyTorch index that holds a compute platform, and not `nightly` or `cpu_pypi_pkg`.
