@@ -467,8 +467,8 @@ def gaps(matrix: Matrix) -> list[Finding]:
     if torch is None:
         return found.findings
     release = matrix.releases[torch]
-    builds = {(page, p) for page, row in release.index.items() for p in row.platforms}
-    builds |= {(build, p) for p, build in release.pypi.on().items()}
+    builds = {(build, p) for p, build in release.pypi.on().items()}
+    builds |= {(page, p) for page, row in release.index.items() for p in row.platforms}
     unknown: dict[str, set[str]] = {}
     for page, p in builds:
         rows = matrix.gpu_architectures.get(page, [])

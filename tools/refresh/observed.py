@@ -136,7 +136,8 @@ def _look(
 def _seen(source: Source, key: tuple[str, str], rows: list[tuple[str, File]]) -> Seen:
     package, version = key
     found: defaultdict[str, dict[str, frozenset[str]]] = defaultdict(dict)
-    suffixed, bare = set(), set()
+    suffixed: set[tuple[str, str]] = set()
+    bare: set[tuple[str, str]] = set()
     for page, file in rows:
         letter = LETTERS[file.platform]
         found[page][letter] = found[page].get(letter, frozenset()) | file.pythons

@@ -14,7 +14,7 @@ from torch_template.build import Asked, Build
 from torch_template.managers import MANAGERS
 from torch_template.matrix.facts import COMPANIONS, python_key, releases_of, series
 from torch_template.matrix.model import Matrix
-from torch_template.moves import command, companion_note, ended_note, freed_note, successors
+from torch_template.moves import companion_note, ended_note, freed_note, successors
 from torch_template.reasons import why_no_build
 from torch_template.resolving import alternatives, kept_build
 
@@ -62,8 +62,13 @@ def outcome(old: Matrix, new: Matrix, before: Build) -> str:
     after = kept_build(new, before.asked)
     if after is None:
         return f"cannot be updated: {why_no_build(new, before.asked).reason}"
+    held = companion_note(new, after)
     if after.torch != before.torch:
         said = f"go from torch {before.torch} to {after.torch}"
+    elif held and not companion_note(old, before):
+        return (
+            f"stay at torch {after.torch}, and are told how to go on: {held.partition(', so ')[0]}"
+        )
     elif why := _falls_behind(old, new, before):
         said = f"stay at torch {after.torch}: {why}"
     elif after.versions != before.versions:
@@ -96,14 +101,13 @@ def _falls_behind(old: Matrix, new: Matrix, before: Build) -> str:
 def _advice(matrix: Matrix, build: Build) -> Iterator[str]:
     """What an update tells the owner of a project to do."""
     if note := companion_note(matrix, build) or freed_note(matrix, build):
-        yield f"are told: {note.partition('. ')[0]}"
+        yield f"are told how to go on: {note.partition(', so ')[0]}"
         return
     others = alternatives(matrix, build.asked)
     if ended_note(matrix, build, others):
         found = successors(matrix, build, others)
         if found:
-            to = found[0].asked.compute_platform
-            yield f"are told to move to {to} (`{command(build, found[0])}`)"
+            yield f"are told to move to {found[0].asked.compute_platform}"
         else:
             yield "are told that no newer torch fits"
 
@@ -115,8 +119,8 @@ def _lines(old: Matrix, answer: str, found: dict[Where, str]) -> Iterator[str]:
         groups[text][name].add(python)
     for text, names in groups.items():
         by_python: defaultdict[frozenset[str], list[str]] = defaultdict(list)
-        for name, pythons in names.items():
-            by_python[frozenset(pythons)].append(name)
+        for name, minors in names.items():
+            by_python[frozenset(minors)].append(name)
         for pythons, same in by_python.items():
             on = f"compute_platform={_either(same)}, python_version={_span(pythons)}"
             yield f"projects with {on}, {answer} {text}"

@@ -83,8 +83,8 @@ def told(found: Iterable[Wheel]) -> str:
 
 def promised(release: Release) -> set[Wheel]:
     """The wheels of torch that a row of the matrix promises."""
-    rows = [(page, p) for page, row in release.index.items() for p in row.platforms]
-    rows += [(PYPI, p) for p in release.pypi.on()]
+    rows: list[tuple[str, str]] = [(PYPI, p) for p in release.pypi.on()]
+    rows += [(page, p) for page, row in release.index.items() for p in row.platforms]
     return {
         (page, letter, minor)
         for page, letter in rows

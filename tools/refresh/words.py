@@ -35,18 +35,18 @@ def what_is_new(old: Matrix, new: Matrix) -> list[str]:
             lines.append(_new_release(new, torch))
         elif more := promised(new.releases[torch]) - promised(old.releases[torch]):
             lines.append(f"torch {torch} has more: {told(more)}")
-    for name, row in new.compute_platforms.items():
+    for name, known in new.compute_platforms.items():
         if name not in old.compute_platforms:
-            why = f", which nobody gets: {row.blocked}" if row.blocked else ""
+            why = f", which nobody gets: {known.blocked}" if known.blocked else ""
             lines.append(f"compute platform {name} is new{why}")
     for name, rows in new.companions.items():
         for version, row in rows.items():
             before = old.companions.get(name, {}).get(version)
             lines += _companion(old, new, name, version, row, before)
-    for toolkit, known in new.cuda_toolkits.versions.items():
+    for toolkit, facts in new.cuda_toolkits.versions.items():
         if toolkit not in old.cuda_toolkits.versions:
-            pins = ", ".join(f"{name} {one}" for name, one in (known.poetry_pins or {}).items())
-            what = "not known" if known.poetry_pins is None else pins or "none needed"
+            pins = ", ".join(f"{name} {one}" for name, one in (facts.poetry_pins or {}).items())
+            what = "not known" if facts.poetry_pins is None else pins or "none needed"
             lines.append(f"CUDA toolkit {toolkit} is new; Poetry's pins for it: {what}")
     return lines
 
@@ -82,9 +82,9 @@ def _new_release(matrix: Matrix, torch: str) -> str:
     older = [v for v in matrix.newest_first if Version(v) < Version(torch)]
     before = next((v for v in older if matrix.releases[v].index), None)
     if not release.index:
-        head += ", on PyPI only,"
+        head += " (on PyPI only)"
     changes = [*_changes(matrix, before, torch)] if before else []
-    changes += [*_beside(matrix, torch)]
+    changes += [*_beside(matrix, before, torch)]
     return f"{head}: {'; '.join(changes)}" if changes else head
 
 
@@ -160,11 +160,13 @@ def _generations(matrix: Matrix, page: str, torch: str) -> list[str]:
     return list(dict.fromkeys(names[sm] for row in known for sm in row.sm if sm in names))
 
 
-def _beside(matrix: Matrix, torch: str) -> Iterator[str]:
-    """The companions of a release, or that it has none."""
+def _beside(matrix: Matrix, before: str | None, torch: str) -> Iterator[str]:
+    """The companions of a release, and those that it has no more."""
     for name, versions in matrix.partners[torch].items():
-        if matrix.companions[name]:
-            yield f"with {name} {versions[0]}" if versions else f"no {name} works with it yet"
+        if versions:
+            yield f"with {name} {versions[0]}"
+        elif before and matrix.partners[before][name]:
+            yield f"no {name} works with it yet"
 
 
 # --- companions --------------------------------------------------------------------------------

@@ -11,9 +11,8 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-import yaml
+from copier.errors import UserMessageError
 from packaging.version import Version
-from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import CommentMark
@@ -23,6 +22,7 @@ from ruamel.yaml.tokens import CommentToken
 from refresh.compare import INDEX_SOURCE, PYPI_SOURCE, SOURCES, Edit
 from refresh.rows import accelerator, page_key
 from torch_template.matrix.facts import toolkit_name
+from torch_template.matrix.loading import MATRIX, load_matrix
 from torch_template.matrix.model import Matrix
 
 IN_LINES = ("index", "more_python", "not_offered")  # what a row in lines has in lines, too
@@ -68,14 +68,15 @@ def edited(text: str, edits: Iterable[Edit], today: date) -> str:
 
 def loaded(text: str) -> Matrix:
     """The matrix that a text is. UnwritableError: it is none, or its rows do not fit together."""
-    try:
-        matrix = Matrix.model_validate(yaml.safe_load(text))
-    except ValidationError as error:
-        first = error.errors()[0]
-        row = " > ".join(map(str, first["loc"])) or "the file"
-        raise UnwritableError(f"{row}: {first['msg']}") from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, MATRIX.name)
+        path.write_bytes(text.encode())
+        try:
+            matrix = load_matrix.__wrapped__(path)
+        except UserMessageError as error:
+            raise UnwritableError(str(error)) from error
     for why in _disorder(matrix):
-        raise UnwritableError(why)
+        raise UnwritableError(f"{MATRIX.name}: {why}. Correct it by hand.")
     return matrix
 
 
@@ -238,7 +239,7 @@ def _name_sources(data: CommentedMap, edit: Edit) -> None:
 
 def _disorder(matrix: Matrix) -> Iterator[str]:
     """What a person would see in the file, and the model does not: rows that are out of place."""
-    tables = {
+    tables: dict[str, Mapping[str, object]] = {
         "releases": matrix.releases,
         "cuda_toolkits": matrix.cuda_toolkits.versions,
         **matrix.companions,
