@@ -21,6 +21,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timezone
+from functools import cached_property
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "extensions"))
@@ -45,7 +46,14 @@ class Refreshed:
     yaml: str
     edits: tuple[Edit, ...]
     findings: tuple[Finding, ...]
-    text: str
+    old: Matrix
+    new: Matrix
+
+    @cached_property
+    def text(self) -> str:
+        """All of it in words; empty if there is nothing to tell."""
+        changes, projects = what_is_new(self.old, self.new), affected(self.old, self.new)
+        return text(changes, projects, what_to_do(self.findings))
 
 
 def refreshed(before: str, seen: Observed, today: date) -> Refreshed:
@@ -57,12 +65,7 @@ def refreshed(before: str, seen: Observed, today: date) -> Refreshed:
     after = edited(between, beside.edits, today)
     new = loaded(after)
     findings = (*torch.findings, *beside.findings, *gaps(new))
-    return Refreshed(after, (*torch.edits, *beside.edits), findings, _text(old, new, findings))
-
-
-def _text(old: Matrix, new: Matrix, findings: Sequence[Finding]) -> str:
-    projects = affected(old, new) if old != new else []
-    return text(what_is_new(old, new), projects, what_to_do(findings))
+    return Refreshed(after, (*torch.edits, *beside.edits), findings, old, new)
 
 
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:

@@ -14,7 +14,7 @@ from torch_template.build import Asked, Build
 from torch_template.managers import MANAGERS
 from torch_template.matrix.facts import COMPANIONS, python_key, releases_of, series
 from torch_template.matrix.model import Matrix
-from torch_template.moves import companion_note, ended_note, freed_note, successors
+from torch_template.moves import companion_note, ended_note, first_without, freed_note, successors
 from torch_template.reasons import why_no_build
 from torch_template.resolving import alternatives, kept_build
 
@@ -27,6 +27,8 @@ def affected(old: Matrix, new: Matrix) -> list[str]:
 
     Those with a companion or another package manager have their own only if it differs.
     """
+    if old == new:
+        return []
     changed = {t for t in new.releases if new.releases[t] != old.releases.get(t)}
     answers = ["latest", *sorted({series(t) for t in changed}, key=Version, reverse=True)]
     kinds = [(f"with {MANAGERS[other].name}", Asked(other, "", "")) for other in OTHERS] + [
@@ -80,8 +82,10 @@ def outcome(old: Matrix, new: Matrix, before: Build) -> str:
         said = f"stay at torch {after.torch}, and go from {', '.join(rows)}"
     else:
         said = ""
-    advice = [text for text in _advice(new, after) if text not in [*_advice(old, before)]]
-    return ", and ".join([*([said] if said else []), *advice])
+    advice = _advice(new, after)
+    if advice and advice == _advice(old, before):
+        advice = ""
+    return ", and ".join(filter(None, [said, advice]))
 
 
 def _falls_behind(old: Matrix, new: Matrix, before: Build) -> str:
@@ -98,18 +102,21 @@ def _falls_behind(old: Matrix, new: Matrix, before: Build) -> str:
     return why_no_build(new, replace(asked, torch=torch)).reason
 
 
-def _advice(matrix: Matrix, build: Build) -> Iterator[str]:
-    """What an update tells the owner of a project to do."""
+def _advice(matrix: Matrix, build: Build) -> str:
+    """What an update tells the owner of a project to do; empty if nothing."""
     if note := companion_note(matrix, build) or freed_note(matrix, build):
-        yield f"are told how to go on: {note.partition(', so ')[0]}"
-        return
+        return f"are told how to go on: {note.partition(', so ')[0]}"
+    if first_without(matrix, build.asked.compute_platform) is None:
+        return ""  # and all its alternatives need not be looked up
     others = alternatives(matrix, build.asked)
-    if ended_note(matrix, build, others):
-        found = successors(matrix, build, others)
-        if found:
-            yield f"are told to move to {found[0].asked.compute_platform}"
-        else:
-            yield "are told that no newer torch fits"
+    if not ended_note(matrix, build, others):
+        return ""
+    found = successors(matrix, build, others)
+    return (
+        f"are told to move to {found[0].asked.compute_platform}"
+        if found
+        else "are told that no newer torch fits"
+    )
 
 
 def _lines(old: Matrix, answer: str, found: dict[Where, str]) -> Iterator[str]:
