@@ -68,11 +68,11 @@ def outcome(old: Matrix, new: Matrix, before: Build) -> str:
     if after.torch != before.torch:
         said = f"go from torch {before.torch} to {after.torch}"
     elif held and not companion_note(old, before):
-        return (
-            f"stay at torch {after.torch}, and are told how to go on: {held.partition(', so ')[0]}"
-        )
+        why = held.partition(", so ")[0]
+        return f"stay at torch {after.torch}, since {why}, and are told how to go on"
+
     elif why := _falls_behind(old, new, before):
-        said = f"stay at torch {after.torch}: {why}"
+        said = f"stay at torch {after.torch}, since {why}"
     elif after.versions != before.versions:
         rows = [
             f"{name} {before.versions.get(name, 'none')} to {version}"
@@ -105,7 +105,7 @@ def _falls_behind(old: Matrix, new: Matrix, before: Build) -> str:
 def _advice(matrix: Matrix, build: Build) -> str:
     """What an update tells the owner of a project to do; empty if nothing."""
     if note := companion_note(matrix, build) or freed_note(matrix, build):
-        return f"are told how to go on: {note.partition(', so ')[0]}"
+        return f"are told how to go on, since {note.partition(', so ')[0]}"
     if first_without(matrix, build.asked.compute_platform) is None:
         return ""  # and all its alternatives need not be looked up
     others = alternatives(matrix, build.asked)
@@ -130,7 +130,7 @@ def _lines(old: Matrix, answer: str, found: dict[Where, str]) -> Iterator[str]:
             by_python[frozenset(minors)].append(name)
         for pythons, same in by_python.items():
             on = f"compute_platform={_either(same)}, python_version={_span(pythons)}"
-            yield f"projects with {on}, {answer} {text}"
+            yield f"projects with {on}, {answer}: {text}"
 
 
 def _either(names: list[str]) -> str:
