@@ -194,6 +194,14 @@ def test_metadata_is_taken_from_beside_the_wheel_where_the_page_has_it(
     assert {request.status for request in requests if request.path.endswith(".whl")} == {206}
 
 
+def test_a_wheel_is_opened_once_for_all_that_is_asked(index: LoopbackIndex, source: Source) -> None:
+    file = first(source, "rocm7.2", "torch", "2.13.0", "linux-x86_64")
+    assert source.built_for(file) == "rocm7.2"
+    with index.recorded() as requests:
+        assert any(one.name == "triton-rocm" for one in source.requires(file))
+    assert requests == []
+
+
 def test_metadata_of_another_wheel_is_not_believed(site: Site) -> None:
     wheel = build_wheel(Wheel("cu130", "torch", "2.1.0+cu130", wheels(2)[1], ("filelock",)))
     digest = hashlib.sha256(wheel).hexdigest()  # the page has the wheel's hash in its place
