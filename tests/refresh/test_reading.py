@@ -145,10 +145,16 @@ def test_the_folders_are_those_of_the_root_page(site: Site) -> None:
     links = "".join(f'<a href="{name}/">{name}</a><br>\n' for name in names)
     site.answers["/whl/"] = [Answer(f"<html><body>{links}</body></html>".encode())]
     assert site.source().compute_platforms(["cpu"]) == ["cpu", "cu118", "rocm7.14", "xpu"]
+    site.answers["/whl/"] = [Answer(f"<html><body>{links[:99]}".encode())]
+    with pytest.raises(RefreshError, match="/whl/ ends in the middle"):
+        site.source().compute_platforms(["cpu"])
 
 
-def test_without_a_root_page_the_folders_are_those_asked_for(source: Source) -> None:
-    assert source.compute_platforms(["cpu", "cu130"]) == ["cpu", "cu130"]
+def test_where_the_root_page_lists_no_folder_they_are_those_asked_for(site: Site) -> None:
+    asked = ["cpu", "cu130"]
+    assert site.source().compute_platforms(asked) == asked
+    site.answers["/whl/"] = [Answer(b"<html><title>A mirror</title></html>")]
+    assert site.source().compute_platforms(asked) == asked
 
 
 # --- inside wheels

@@ -177,9 +177,9 @@ class Client:
     def _patiently(self, url: str, ask: Callable[[], Result]) -> Result:
         """The answer; if it breaks off in the middle, which urllib3 does not retry, another one."""
         for number in range(self._patience.tries):
+            time.sleep(self._patience.backoff * 2**number if number else 0)
             with suppress(_BrokenOffError):
                 return _or_refuse(url, ask)
-            time.sleep(self._patience.backoff * 2**number)
         raise RefreshError(
             f"The answer of {shown(url)} broke off in the middle, {self._patience.tries} times."
             " Run this again later."

@@ -26,7 +26,7 @@ from pypi_simple import (
 
 from refresh.cache import Kept
 from refresh.client import shown
-from refresh.errors import RefreshError
+from refresh.errors import NoPageError, RefreshError
 from refresh.wheels import File
 
 PYPI = "pypi"
@@ -171,10 +171,10 @@ def _parse_json(kept: Kept) -> list[DistributionPackage]:
         raise _no_page(kept, why) from error
 
 
-def _no_page(kept: Kept, why: str) -> RefreshError:
+def _no_page(kept: Kept, why: str) -> NoPageError:
     title = re.search(rb"<title>\s*(.*?)\s*</title>", kept.body[:65536], re.I | re.S)
     called = f", and is called “{title[1].decode('utf-8', 'replace')[:60]}”" if title else ""
-    return RefreshError(
+    return NoPageError(
         f"{shown(kept.url)} is no page of a package index: {why.rstrip('.')}{called}."
         " Log in to this network, its proxy or the mirror, or name another index."
     )
