@@ -97,6 +97,12 @@ def test_only_final_wheels_of_the_folder_count_and_the_others_are_counted(site: 
     assert dict(found.left_out) == {why: expected.count(why) for why in expected}
 
 
+def test_what_has_no_build_for_each_compute_platform_needs_no_suffix(source: Source) -> None:
+    found = source.pages([("rocm7.2", "triton-rocm"), ("cu132", "cuda-toolkit")])
+    platforms = [{f.platform for f in page.files} for page in found.values() if page]
+    assert platforms == [{"linux-x86_64"}, {"any"}]
+
+
 def test_a_wheel_for_many_pythons_counts_to_the_newest_that_any_page_names(site: Site) -> None:
     one = f"torchvision-0.29.2+cu130-{MANY}.whl"
     abi3 = "torchvision-0.29.1+cu130-cp312-abi3-win_amd64.whl"

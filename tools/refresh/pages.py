@@ -36,8 +36,11 @@ PLATFORMS = (
     ("linux-aarch64", re.compile(r"(many)?linux.*aarch64")),
     ("windows-amd64", re.compile(r"win_amd64")),
     ("macos-arm64", re.compile(r"macosx_.*_(arm64|universal2)")),
+    ("any", re.compile(r"any")),  # none of torch's own
 )
 ODD = 0.1  # of the names on a page
+# What has a wheel for each compute platform; others, such as triton-rocm, have no suffix.
+SUFFIXED = ("torch", "torchvision", "torchaudio", "torchcodec")
 # A folder of the PyTorch index that holds a compute platform, and not `nightly` or `cpu_pypi_pkg`.
 FOLDER = re.compile(r"cpu|cu\d{3}|rocm\d+(\.\d+)+|xpu")
 
@@ -110,7 +113,7 @@ def sort_out(
             left_out[found] += 1
         else:
             rows.append(found)
-    if index == PYPI:
+    if index == PYPI or package not in SUFFIXED:
         return rows, left_out
     suffixed = {row.version.public for row in rows if row.version.local == index}
     counted = []

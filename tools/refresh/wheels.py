@@ -15,7 +15,7 @@ class File:
     version: str  # the public part: 2.14.1
     local: str | None  # cu130, cpu, cu117.with.pypi.cudnn; None: no suffix
     pythons: frozenset[str]  # the minors that it installs on
-    platform: str  # linux-x86_64, linux-aarch64, windows-amd64, macos-arm64
+    platform: str  # linux-x86_64, linux-aarch64, windows-amd64, macos-arm64, any
     url: str
     sha256: str | None  # None: the page has no hash for it
     metadata_url: str | None  # of its METADATA, with its hash: ...whl.metadata#sha256=...
