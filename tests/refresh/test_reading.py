@@ -97,6 +97,12 @@ def test_only_final_wheels_of_the_folder_count_and_the_others_are_counted(site: 
     assert dict(found.left_out) == {why: expected.count(why) for why in expected}
 
 
+def test_what_has_no_build_for_each_compute_platform_needs_no_suffix(source: Source) -> None:
+    found = source.pages([("rocm7.2", "triton-rocm"), ("cu132", "cuda-toolkit")])
+    platforms = [{f.platform for f in page.files} for page in found.values() if page]
+    assert platforms == [{"linux-x86_64"}, {"any"}]
+
+
 def test_a_wheel_for_many_pythons_counts_to_the_newest_that_any_page_names(site: Site) -> None:
     one = f"torchvision-0.29.2+cu130-{MANY}.whl"
     abi3 = "torchvision-0.29.1+cu130-cp312-abi3-win_amd64.whl"
@@ -145,10 +151,16 @@ def test_the_folders_are_those_of_the_root_page(site: Site) -> None:
     links = "".join(f'<a href="{name}/">{name}</a><br>\n' for name in names)
     site.answers["/whl/"] = [Answer(f"<html><body>{links}</body></html>".encode())]
     assert site.source().compute_platforms(["cpu"]) == ["cpu", "cu118", "rocm7.14", "xpu"]
+    site.answers["/whl/"] = [Answer(f"<html><body>{links[:99]}".encode())]
+    with pytest.raises(RefreshError, match="/whl/ ends in the middle"):
+        site.source().compute_platforms(["cpu"])
 
 
-def test_without_a_root_page_the_folders_are_those_asked_for(source: Source) -> None:
-    assert source.compute_platforms(["cpu", "cu130"]) == ["cpu", "cu130"]
+def test_where_the_root_page_lists_no_folder_they_are_those_asked_for(site: Site) -> None:
+    asked = ["cpu", "cu130"]
+    assert site.source().compute_platforms(asked) == asked
+    site.answers["/whl/"] = [Answer(b"<html><title>A mirror</title></html>")]
+    assert site.source().compute_platforms(asked) == asked
 
 
 # --- inside wheels
@@ -192,6 +204,14 @@ def test_metadata_is_taken_from_beside_the_wheel_where_the_page_has_it(
     paths = [request.path for request in requests]
     assert (paths.count(f"{asked}.metadata"), paths.count(asked)) == (1, 0)
     assert {request.status for request in requests if request.path.endswith(".whl")} == {206}
+
+
+def test_a_wheel_is_opened_once_for_all_that_is_asked(index: LoopbackIndex, source: Source) -> None:
+    file = first(source, "rocm7.2", "torch", "2.13.0", "linux-x86_64")
+    assert source.built_for(file) == "rocm7.2"
+    with index.recorded() as requests:
+        assert any(one.name == "triton-rocm" for one in source.requires(file))
+    assert requests == []
 
 
 def test_metadata_of_another_wheel_is_not_believed(site: Site) -> None:

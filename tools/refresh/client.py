@@ -8,7 +8,7 @@ import ssl
 import time
 import zipfile
 import zlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -130,10 +130,13 @@ class Client:
             last_modified=reply.headers.get("Last-Modified"),
         )
 
-    def member(self, url: str, wanted: Callable[[str], object]) -> bytes | None:
-        """A file inside a wheel, of which only the parts around it are fetched."""
+    def members(self, url: str, wanted: Mapping[str, re.Pattern[str]]) -> dict[str, bytes]:
+        """Files inside a wheel, by the patterns of their names; empty where there is none.
+
+        Of the wheel, only its list of files and the parts around these are fetched.
+        """
         try:
-            return self._patiently(url, lambda: self._member(url, wanted))
+            return self._patiently(url, lambda: self._members(url, wanted))
         except RangeNotSupported as error:
             raise RefreshError(
                 f"{shown(url)} can only be had whole: its server has no byte ranges, without which"
@@ -157,23 +160,26 @@ class Client:
                 raise _BrokenOffError from error
             raise
 
-    def _member(self, url: str, wanted: Callable[[str], object]) -> bytes | None:
+    def _members(self, url: str, wanted: Mapping[str, re.Pattern[str]]) -> dict[str, bytes]:
         identity = {"Accept-Encoding": "identity"}
         try:
             with RemoteZip(
                 url, session=self._session, headers=identity, timeout=self._timeout
             ) as wheel:
-                name = next(filter(wanted, wheel.namelist()), None)
-                return wheel.read(name) if name else None
+                names = {
+                    key: next(filter(pattern.fullmatch, wheel.namelist()), None)
+                    for key, pattern in wanted.items()
+                }
+                return {key: wheel.read(name) if name else b"" for key, name in names.items()}
         except urllib3.exceptions.HTTPError as error:
             raise _BrokenOffError from error
 
     def _patiently(self, url: str, ask: Callable[[], Result]) -> Result:
         """The answer; if it breaks off in the middle, which urllib3 does not retry, another one."""
         for number in range(self._patience.tries):
+            time.sleep(self._patience.backoff * 2**number if number else 0)
             with suppress(_BrokenOffError):
                 return _or_refuse(url, ask)
-            time.sleep(self._patience.backoff * 2**number)
         raise RefreshError(
             f"The answer of {shown(url)} broke off in the middle, {self._patience.tries} times."
             " Run this again later."

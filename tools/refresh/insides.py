@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from email.message import Message
 from email.parser import BytesParser
 from email.policy import compat32
@@ -31,26 +31,38 @@ class Insides:
 
     def __init__(self, client: Client, cache: Cache) -> None:
         self._client, self._cache = client, cache
+        self._seen: dict[str, bytes] = {}
 
     def metadata(self, file: File) -> bytes:
         """A wheel's METADATA: from beside it (PEP 658) if the page says so, else from inside."""
-        return self._fact(file, "METADATA", lambda: self._beside(file) or self._inside(file))
+        content = self._known(file, "METADATA")
+        if content is None and (content := self._beside(file)):
+            self._keep(file, "METADATA", content)
+        if content is None:
+            content = self._inside(file)["METADATA"]
+        if not content:
+            raise RefreshError(
+                f"{shown(file.url)} has no METADATA and so is no wheel. Leave it out of the matrix,"
+                " and tell its makers."
+            )
+        return content
 
     def version_py(self, file: File) -> bytes:
         """The package's version.py, which PyTorch's builds write; empty if a wheel has none."""
-        name = f"{file.package}/version.py"
-        return self._fact(
-            file, "version.py", lambda: self._client.member(file.url, name.__eq__) or b""
-        )
+        content = self._known(file, "version.py")
+        return self._inside(file)["version.py"] if content is None else content
 
-    def _fact(self, file: File, name: str, read: Callable[[], bytes]) -> bytes:
+    def _known(self, file: File, name: str) -> bytes | None:
         key = f"{file.url}#{file.sha256}#{name}"
-        if kept := self._cache.get(key):
-            return kept.body
-        content = read()
+        if key not in self._seen and (kept := self._cache.get(key)):
+            self._seen[key] = kept.body
+        return self._seen.get(key)
+
+    def _keep(self, file: File, name: str, content: bytes) -> None:
+        key = f"{file.url}#{file.sha256}#{name}"
+        self._seen[key] = content
         if file.sha256:  # without it, the file of this name may be another one tomorrow
             self._cache.put(Kept(key, file.url, "", content))
-        return content
 
     def _beside(self, file: File) -> bytes | None:
         """The METADATA file beside a wheel; None if there is none, or not that of this wheel."""
@@ -62,14 +74,13 @@ class Insides:
             return None
         return kept.body
 
-    def _inside(self, file: File) -> bytes:
-        content = self._client.member(file.url, METADATA.fullmatch)
-        if content is None:
-            raise RefreshError(
-                f"{shown(file.url)} has no METADATA and so is no wheel. Leave it out of the matrix,"
-                " and tell its makers."
-            )
-        return content
+    def _inside(self, file: File) -> dict[str, bytes]:
+        """Both files, of which whoever wants one mostly wants the other too; empty if not there."""
+        wanted = {"METADATA": METADATA, "version.py": re.compile(rf"{file.package}/version\.py")}
+        found = self._client.members(file.url, wanted)
+        for name, content in found.items():
+            self._keep(file, name, content)
+        return found
 
 
 def requirements(metadata: bytes, file: File) -> tuple[Requirement, ...]:

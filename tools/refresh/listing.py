@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -23,7 +23,7 @@ from pypi_simple import ACCEPT_ANY, PYPI_SIMPLE_ENDPOINT
 
 from refresh.cache import Cache, Kept
 from refresh.client import Client, Patience, shown
-from refresh.errors import RefreshError, ShrunkError
+from refresh.errors import NoPageError, RefreshError, ShrunkError
 from refresh.insides import Insides, compute_platform, pinned, requirements, requires_python
 from refresh.pages import (
     CPU,
@@ -120,7 +120,10 @@ class Source:
     def compute_platforms(self, asked: Iterable[str]) -> list[str]:
         """The folders that the PyTorch index's root page lists; if it lists none, those asked."""
         kept = self._client.get(f"{self._index_url}/", accept="text/html", missing=MISSING)
-        return (folders(parse_html(kept)) if kept else []) or list(asked)
+        listed: list[str] = []
+        with suppress(NoPageError):  # a mirror may have anything there
+            listed = folders(parse_html(kept)) if kept else []
+        return listed or list(asked)
 
     def each(
         self,

@@ -26,7 +26,7 @@ from pypi_simple import (
 
 from refresh.cache import Kept
 from refresh.client import shown
-from refresh.errors import RefreshError
+from refresh.errors import NoPageError, RefreshError
 from refresh.wheels import File
 
 PYPI = "pypi"
@@ -39,6 +39,8 @@ PLATFORMS = (
     ("any", re.compile(r"any")),  # none of torch's own
 )
 ODD = 0.1  # of the names on a page
+# What has a wheel for each compute platform; others, such as triton-rocm, have no suffix.
+SUFFIXED = ("torch", "torchvision", "torchaudio", "torchcodec")
 # A folder of the PyTorch index that holds a compute platform, and not `nightly` or `cpu_pypi_pkg`.
 FOLDER = re.compile(r"cpu|cu\d{3}|rocm\d+(\.\d+)+|xpu")
 
@@ -111,7 +113,7 @@ def sort_out(
             left_out[found] += 1
         else:
             rows.append(found)
-    if index == PYPI:
+    if index == PYPI or package not in SUFFIXED:
         return rows, left_out
     suffixed = {row.version.public for row in rows if row.version.local == index}
     counted = []
@@ -172,10 +174,10 @@ def _parse_json(kept: Kept) -> list[DistributionPackage]:
         raise _no_page(kept, why) from error
 
 
-def _no_page(kept: Kept, why: str) -> RefreshError:
+def _no_page(kept: Kept, why: str) -> NoPageError:
     title = re.search(rb"<title>\s*(.*?)\s*</title>", kept.body[:65536], re.I | re.S)
     called = f", and is called “{title[1].decode('utf-8', 'replace')[:60]}”" if title else ""
-    return RefreshError(
+    return NoPageError(
         f"{shown(kept.url)} is no page of a package index: {why.rstrip('.')}{called}."
         " Log in to this network, its proxy or the mirror, or name another index."
     )
