@@ -84,14 +84,15 @@ def same_release(matrix: Matrix, build: Build) -> list[Build]:
     With the wheels that pip can take, since that is how they are installed there.
     """
     asked = replace(build.asked, manager="pip")
-    return [
+    others = (
         _build(matrix, replace(asked, compute_platform=name), build.torch)
         for name in matrix.policy.on_machines
         if name != asked.compute_platform
         and not matrix.compute_platforms[name].blocked
         and build.torch in releases_of(matrix, name)
         and is_usable(matrix, build.torch, name, asked.python)
-    ]
+    )
+    return [other for other in others if other.versions.keys() == build.versions.keys()]
 
 
 def same_pythons(matrix: Matrix, build: Build) -> list[str]:
@@ -129,7 +130,6 @@ def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
         name=matrix.compute_platforms[name].name,
         torch=torch,
         versions={"torch": torch, **_versions(partners)},
-        from_pypi=tuple(one for one, found in partners.items() if not found.from_index),
         wheels={PLATFORMS[p]: _wheels(matrix, torch, name, p, partners) for p in platforms},
         index_only={
             row.package: [PLATFORMS[p] for p in row.platforms]
@@ -171,8 +171,7 @@ def _ambiguous(
     kept_apart = MANAGERS[asked.manager].unsuffixed_wheels
     if kept_apart == "any" or (kept_apart == "cpu" and asked.compute_platform == "cpu"):
         return False
-    from_index = ["torch", *(one for one, found in partners.items() if found.from_index)]
-    return any(is_unsuffixed(matrix, package, torch, platform) for package in from_index)
+    return any(is_unsuffixed(matrix, package, torch, platform) for package in ("torch", *partners))
 
 
 def _wheels(
@@ -187,12 +186,10 @@ def _wheels(
         build = matrix.releases[torch].pypi.on()[platform]
     runtime = "" if is_unsuffixed(matrix, "torch", torch, platform) else f"+{build}"
 
-    from_pypi = {one for one, found in partners.items() if not found.from_index}
-    if compute_platform == PYPI or platform == "M":
-        from_pypi |= {"torch", *partners}
+    from_index = compute_platform != PYPI and platform != "M"
     packages = {
         package: version
-        if package in from_pypi or is_unsuffixed(matrix, package, torch, platform)
+        if not from_index or is_unsuffixed(matrix, package, torch, platform)
         else f"{version}+{build}"
         for package, version in {"torch": torch, **_versions(partners)}.items()
     }

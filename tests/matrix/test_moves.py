@@ -201,9 +201,9 @@ def test_where_nothing_newer_fits_the_note_says_so() -> None:
 
 def test_the_command_leaves_out_what_the_new_torch_has_no_partner_for() -> None:
     both = ("torchvision", "torchaudio")
-    old, new = build("cu118", packages=both), build("cu126", packages=both)
+    old, new = build("cu118", packages=both), build("cu132", packages=both)
     assert command(old, new) == (
-        "copier update --trust --defaults --data compute_platform=cu126"
+        "copier update --trust --defaults --data compute_platform=cu132"
         ' --data "torch_packages=[torchvision]"'
     )
     assert "without torchaudio" in changes(old, new)

@@ -77,9 +77,10 @@ def check_excluded(matrix: Matrix, project: dict[str, Any], builds: Builds) -> N
     """`requires-python` is the chosen minor, without the patches that torchvision excludes."""
     said = SpecifierSet(project["project"]["requires-python"])
     read = SpecifierSet(builds.data["requires_python"])
-    release = matrix.releases[builds.data["release"]]
     packages = next(iter(builds.platforms.values()))["packages"]
-    excluded = release.python_excluded if "torchvision" in packages else []
+    version = packages.get("torchvision", "").partition("+")[0]
+    row = matrix.companions["torchvision"].get(version)
+    excluded = row.python_excluded if row else []
     for minor, patch in product(range(8, 17), (0, 1, 2, 99)):
         version = f"3.{minor}.{patch}"
         chosen = version.startswith(f"{builds.data['python']}.")
