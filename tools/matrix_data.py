@@ -206,7 +206,7 @@ def _companions(
             if not build or name not in build.versions or system not in build.wheels:
                 continue
             version = build.wheels[system].packages[name]
-            pypi = name in build.from_pypi or compute_platform == PYPI or system == PLATFORMS["M"]
+            pypi = compute_platform == PYPI or system == PLATFORMS["M"]
             row = rows.setdefault(
                 (name, version),
                 {

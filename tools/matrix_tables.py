@@ -132,7 +132,7 @@ def _newest_partner(matrix: Matrix, torch: str, companion: str) -> str:
 def _pythons(release: Release) -> str:
     parts = [span(release.python)]
     for row in release.more_python:
-        unless = f" (not {row.not_for})" if row.not_for else ""
+        unless = f" (not {' '.join(row.not_for)})" if row.not_for else ""
         parts.append(f"{span(row.python)} {''.join(row.platforms)}{unless}")
     return ", ".join(parts)
 

@@ -145,9 +145,11 @@ class OnIndex(_Strict):
 
 
 class MorePython(_Strict):
+    """Minors that only some platforms have; `not_for`: compute platforms and accelerators."""
+
     python: Minors
     platforms: Platforms
-    not_for: str | None = None
+    not_for: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
 
 
 class PyPIBuilds(_Strict):
