@@ -81,11 +81,12 @@ def alternatives(matrix: Matrix, asked: Asked) -> list[Build]:
 def same_release(matrix: Matrix, build: Build) -> list[Build]:
     """The other compute platforms' builds of the same release: what one machine can have instead.
 
-    With the wheels that pip can take, since that is how they are installed there.
+    With the wheels that pip can take, since that is how they are installed there; with all of the
+    project's companions, and where it can be in the same versions.
     """
     asked = replace(build.asked, manager="pip")
     others = (
-        _build(matrix, replace(asked, compute_platform=name), build.torch)
+        _build(matrix, replace(asked, compute_platform=name), build.torch, build.versions)
         for name in matrix.policy.on_machines
         if name != asked.compute_platform
         and not matrix.compute_platforms[name].blocked
@@ -108,13 +109,15 @@ def same_pythons(matrix: Matrix, build: Build) -> list[str]:
     ]
 
 
-def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
-    name = asked.compute_platform
+def _build(
+    matrix: Matrix, asked: Asked, torch: str, rather: Mapping[str, str] | None = None
+) -> Build:
+    name, python, versions = asked.compute_platform, asked.python, rather or {}
     partners = {
         companion: found
         for companion in COMPANIONS
         if companion in asked.packages
-        and (found := partner(matrix, torch, companion, name, asked.python))
+        and (found := partner(matrix, torch, companion, name, python, versions.get(companion)))
     }
     platforms = [
         platform

@@ -18,14 +18,21 @@ class Partner:
 
 
 def partner(
-    matrix: Matrix, torch: str, companion: str, compute_platform: str, python: str
+    matrix: Matrix,
+    torch: str,
+    companion: str,
+    compute_platform: str,
+    python: str,
+    rather: str | None = None,
 ) -> Partner | None:
     """The newest release of a companion that a build can have; None if there is none.
 
     It has wheels wherever torch has, but for Linux on aarch64, which the build then leaves out.
+    `rather`: the release to take where the build can have it.
     """
     needed = {*wheel_platforms(matrix, torch, compute_platform, python)} - {"A"}
-    for version in matrix.partners[torch].get(companion, ()):
+    newest = matrix.partners[torch].get(companion, [])
+    for version in [rather, *newest] if rather in newest else newest:
         row = matrix.companions[companion][version]
         found = platforms_of(matrix, torch, row, compute_platform, python)
         if needed <= found:
