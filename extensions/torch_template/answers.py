@@ -23,13 +23,13 @@ MODULES = TOOLS.union(FOUND["modules"])
 # NVIDIA's own names for one major version of CUDA: torch's next release may require more of them.
 NVIDIA = r"nvidia-.+-cu\d+"
 # Modules of the standard library of any offered Python, whichever of them runs Copier: 3.12 and
-# 3.13 removed some, 3.14 added some.
+# 3.13 removed some, 3.14 and 3.15 added some.
 STDLIB = frozenset(
     sys.stdlib_module_names
     | {"aifc", "asynchat", "asyncore", "audioop", "binhex", "cgi", "cgitb", "chunk", "crypt"}
     | {"distutils", "imghdr", "imp", "lib2to3", "mailcap", "msilib", "nis", "nntplib", "pipes"}
     | {"ossaudiodev", "smtpd", "sndhdr", "spwd", "sunau", "telnetlib", "uu", "xdrlib"}
-    | {"annotationlib", "compression", "tomllib"}
+    | {"annotationlib", "compression", "profiling", "tomllib"}
 )
 FOLDERS = frozenset({"build", "dist", "docs", "requirements", "scripts", "src", "test", "tests"})
 # Files of scripts/ and tests/ that mypy would find twice; pytest has a use of its own for the last.

@@ -47,7 +47,6 @@ class Build:
     versions: dict[str, str]
     wheels: dict[str, Wheels]
     index_only: dict[str, list[str]]
-    from_pypi: tuple[str, ...] = ()  # companions that do not come from the build's index
     nvidia_pins: dict[str, str] = field(default_factory=dict)
     numpy: str = "numpy"
     python_excluded: tuple[str, ...] = ()

@@ -55,7 +55,16 @@ def label(matrix: Matrix, build: Build, mark: str = "") -> str:
 
 def python_choices(matrix: Matrix, current: str | None = None) -> list[Choice]:
     """The Python minors to choose from."""
-    return [Choice(f"Python {minor}", minor) for minor in matrix.policy.python.listed(current)]
+    return [
+        Choice(f"Python {minor}{_ended(matrix, minor)}", minor)
+        for minor in matrix.policy.python.listed(current)
+    ]
+
+
+def _ended(matrix: Matrix, python: str) -> str:
+    if not matrix.has_ended(python):
+        return ""
+    return f" - no security fixes since {matrix.pythons[python].ends:%B %Y}"
 
 
 def compute_platform_choices(

@@ -15,7 +15,7 @@ from typing import Any
 from packaging.version import Version
 
 from .build import ANSWERS_FILE, Asked, Build
-from .matrix.facts import PYPI, series
+from .matrix.facts import PYPI, python_key, series
 from .matrix.model import Matrix
 from .reasons import why_no_companion
 from .resolving import find_build
@@ -140,6 +140,12 @@ def version_changes(old: Platforms, new: Platforms) -> list[str]:
     return changes
 
 
+def system_changes(old: Platforms, new: Platforms) -> list[str]:
+    """`not on linux-aarch64`: the platforms that have no wheels any more."""
+    lost = [platform for platform in old if platform not in new]
+    return [f"not on {listed(lost)}"] if lost else []
+
+
 def driver_changes(old: Platforms, new: Platforms) -> list[str]:
     """`NVIDIA driver 525.60.13 -> 580.65.06 on Linux`, where the floor is not the same."""
     changes = []
@@ -155,10 +161,11 @@ def driver_changes(old: Platforms, new: Platforms) -> list[str]:
 def gpu_changes(
     names: Mapping[str, str], old: Platforms, new: Platforms, compute_platform: str
 ) -> list[str]:
-    """`Volta is not in cu130`: the GPU generations gained and lost, where both are known."""
+    """`Volta is not in cu130`: the GPU generations gained and lost, as far as they are known."""
     before, after = generations(names, old), generations(names, new)
     if not before or not after:
-        return []
+        cuda = floor(new) != NO_FLOOR
+        return [f"not established for which GPUs {compute_platform} is"] if before and cuda else []
     lost = [name for name in before if name not in after]
     gained = [name for name in after if name not in before]
     changes = [listed(lost, f"not in {compute_platform}")] if lost else []
@@ -172,6 +179,7 @@ def what_changes(
     return "; ".join(
         [
             *version_changes(old, new),
+            *system_changes(old, new),
             *driver_changes(old, new),
             *gpu_changes(names, old, new, compute_platform),
         ]
@@ -251,6 +259,22 @@ def freed_note(matrix: Matrix, old: Build) -> str | None:
     )
 
 
+def stays_note(before: tuple[str, Platforms] | None, new: Build) -> str | None:
+    """What to tell where torch has left the release that a companion was built for behind."""
+    shared = next((s for s in SYSTEMS if before and s in before[1] and s in new.wheels), None)
+    if before is None or shared is None:
+        return None
+    old, now = before[1][shared]["packages"], new.wheels[shared].packages
+    stay = [
+        f"{name} {new.versions[name]}"
+        for name in new.versions
+        if old.get(name) == now[name] and series(new.versions[name]) == series(old["torch"])
+    ]
+    if not stay or old["torch"] == now["torch"]:
+        return None
+    return f"{listed(stay)} {'stay' if stay[1:] else 'stays'}: for torch {new.torch} as well."
+
+
 def retired_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | None:
     """What to tell a project whose compute platform the policy has retired."""
     name = old.asked.compute_platform
@@ -268,11 +292,17 @@ def retired_note(matrix: Matrix, old: Build, others: Iterable[Build]) -> str | N
 
 
 def python_note(matrix: Matrix, old: Build) -> str | None:
-    """What to tell a project whose Python the policy has retired."""
-    successor = matrix.policy.python.retired.get(old.asked.python)
+    """What to tell a project whose Python the policy has retired, or gets no security fixes."""
+    python, offered = old.asked.python, matrix.policy.python.listed(None)
+    successor, note = matrix.policy.python.retired.get(python), None
+    if successor:
+        note = f"python_version {python} is retired here."
+    elif matrix.has_ended(python):
+        note = f"Python {python} gets no security fixes since {matrix.pythons[python].ends:%B %Y}."
+        newer = [one for one in offered if python_key(one) > python_key(python)]
+        successor = next((one for one in newer if not matrix.has_ended(one)), None)
     if successor is None:
-        return None
-    note = f"python_version {old.asked.python} is retired here."
+        return note
     new = nearest(matrix, replace(old.asked, python=successor))
     if new is None:
         return f"{note} Its successor is {successor}, which nothing on offer here has wheels for."

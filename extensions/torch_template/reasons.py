@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from .build import Asked, Build
 from .managers import MANAGERS
-from .matrix.companions import ANY, partner
+from .matrix.companions import fits_on_pypi, partner
 from .matrix.facts import (
     PYPI,
     all_series,
@@ -100,14 +100,17 @@ def _no_wheels(matrix: Matrix, asked: Asked, releases: list[str]) -> Unfit:
 
 
 def _near_python(matrix: Matrix, asked: Asked, fits: Callable[[Asked], bool]) -> str | None:
-    offered = matrix.policy.python.listed(None)
+    """The nearest Pythons that fit: the newest older one, or the oldest newer one."""
+    offered = sorted(matrix.policy.python.listed(None), key=python_key)
     fitting = [minor for minor in offered if fits(replace(asked, python=minor))]
-    if not fitting:
-        return None
-    older = max(fitting, key=python_key)
-    if python_key(older) < python_key(asked.python):
-        return f"Python {older} or older"
-    return f"Python {min(fitting, key=python_key)} or newer"
+    older = [minor for minor in fitting if python_key(minor) < python_key(asked.python)]
+    if older:
+        all_fit = older == offered[: offered.index(older[-1]) + 1]
+        return f"Python {older[-1]}{' or older' if all_fit else ''}"
+    if fitting:
+        all_fit = fitting == offered[offered.index(fitting[0]) :]
+        return f"Python {fitting[0]}{' or newer' if all_fit else ''}"
+    return None
 
 
 def _near_platform(matrix: Matrix, asked: Asked, fits: Callable[[Asked], bool]) -> str | None:
@@ -153,7 +156,7 @@ def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | No
         if not matrix.companions.get(companion):
             return Unfit(f"{companion} is not on offer any more", (leave,))
         ways = (_near_series(matrix, asked, fits),)
-        return Unfit(f"no {companion} works with torch {torch}", (*filter(None, ways), leave))
+        return Unfit(f"no {companion} is known for torch {torch}", (*filter(None, ways), leave))
     row, version = matrix.companions[companion][known[0]], known[0]
     platforms = wheel_platforms(matrix, torch, name, python)
     if not any(python in row.pythons(matrix.releases[torch], platform) for platform in platforms):
@@ -169,16 +172,16 @@ def _no_companion_wheels(matrix: Matrix, build: Build, companion: str, version: 
     """What a companion lacks for a build, though it works with its torch and its Python."""
     name, row = build.asked.compute_platform, matrix.companions[companion][version]
     if name != PYPI:
-        return f"{name} has no {companion} {version}"
+        return f"no {companion} {version} is known for {name}"
     ours = matrix.releases[build.torch].pypi.on()
     theirs = row.pypi.on() if row.pypi else ours
     for platform, system in SYSTEMS.items():
-        if platform in ours and theirs.get(platform) not in (ANY, ours[platform]):
-            made_for = matrix.compute_platforms.get(theirs.get(platform, ""))
-            if made_for is None:
+        if platform in ours and not fits_on_pypi(matrix, build.torch, row, platform):
+            if platform not in theirs:
                 return f"PyPI has no {companion} {version} for {system}"
+            made_for = [matrix.compute_platforms[one[platform]].name for one in (theirs, ours)]
             return (
-                f"PyPI's {companion} {version} is built for {made_for.name} on {system}, its torch"
-                f" {build.torch} for {matrix.compute_platforms[ours[platform]].name}"
+                f"PyPI's {companion} {version} is built for {made_for[0]} on {system}, its torch"
+                f" {build.torch} for {made_for[1]}"
             )
-    return f"PyPI has no {companion} {version}"
+    return f"PyPI has no {companion} {version} for Python {build.asked.python} on every system"

@@ -81,17 +81,19 @@ def alternatives(matrix: Matrix, asked: Asked) -> list[Build]:
 def same_release(matrix: Matrix, build: Build) -> list[Build]:
     """The other compute platforms' builds of the same release: what one machine can have instead.
 
-    With the wheels that pip can take, since that is how they are installed there.
+    With the wheels that pip can take, since that is how they are installed there; with all of the
+    project's companions, and where it can be in the same versions.
     """
     asked = replace(build.asked, manager="pip")
-    return [
-        _build(matrix, replace(asked, compute_platform=name), build.torch)
+    others = (
+        _build(matrix, replace(asked, compute_platform=name), build.torch, build.versions)
         for name in matrix.policy.on_machines
         if name != asked.compute_platform
         and not matrix.compute_platforms[name].blocked
         and build.torch in releases_of(matrix, name)
         and is_usable(matrix, build.torch, name, asked.python)
-    ]
+    )
+    return [other for other in others if other.versions.keys() == build.versions.keys()]
 
 
 def same_pythons(matrix: Matrix, build: Build) -> list[str]:
@@ -107,13 +109,15 @@ def same_pythons(matrix: Matrix, build: Build) -> list[str]:
     ]
 
 
-def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
-    name = asked.compute_platform
+def _build(
+    matrix: Matrix, asked: Asked, torch: str, rather: Mapping[str, str] | None = None
+) -> Build:
+    name, python, versions = asked.compute_platform, asked.python, rather or {}
     partners = {
         companion: found
         for companion in COMPANIONS
         if companion in asked.packages
-        and (found := partner(matrix, torch, companion, name, asked.python))
+        and (found := partner(matrix, torch, companion, name, python, versions.get(companion)))
     }
     platforms = [
         platform
@@ -129,7 +133,6 @@ def _build(matrix: Matrix, asked: Asked, torch: str) -> Build:
         name=matrix.compute_platforms[name].name,
         torch=torch,
         versions={"torch": torch, **_versions(partners)},
-        from_pypi=tuple(one for one, found in partners.items() if not found.from_index),
         wheels={PLATFORMS[p]: _wheels(matrix, torch, name, p, partners) for p in platforms},
         index_only={
             row.package: [PLATFORMS[p] for p in row.platforms]
@@ -171,8 +174,7 @@ def _ambiguous(
     kept_apart = MANAGERS[asked.manager].unsuffixed_wheels
     if kept_apart == "any" or (kept_apart == "cpu" and asked.compute_platform == "cpu"):
         return False
-    from_index = ["torch", *(one for one, found in partners.items() if found.from_index)]
-    return any(is_unsuffixed(matrix, package, torch, platform) for package in from_index)
+    return any(is_unsuffixed(matrix, package, torch, platform) for package in ("torch", *partners))
 
 
 def _wheels(
@@ -187,12 +189,10 @@ def _wheels(
         build = matrix.releases[torch].pypi.on()[platform]
     runtime = "" if is_unsuffixed(matrix, "torch", torch, platform) else f"+{build}"
 
-    from_pypi = {one for one, found in partners.items() if not found.from_index}
-    if compute_platform == PYPI or platform == "M":
-        from_pypi |= {"torch", *partners}
+    from_index = compute_platform != PYPI and platform != "M"
     packages = {
         package: version
-        if package in from_pypi or is_unsuffixed(matrix, package, torch, platform)
+        if not from_index or is_unsuffixed(matrix, package, torch, platform)
         else f"{version}+{build}"
         for package, version in {"torch": torch, **_versions(partners)}.items()
     }

@@ -315,5 +315,5 @@ class TemplateGlobals:
         """What has ended or is retired, with the way on, and what has moved."""
         build = self.torch_build(context)
         found = moves.notes(self._matrix, build, alternatives(self._matrix, build.asked))
-        moved = moves.moved_note(self._moved)
-        return [*found, moved] if moved else found
+        more = (moves.stays_note(self._before, build), moves.moved_note(self._moved))
+        return [*found, *(note for note in more if note)]

@@ -22,7 +22,7 @@ DATA = Path(__file__).parents[1] / "data"
 PYPI = "pypi"
 # What the CUDA folders copy whole; of nvidia-* they copy the versions that a torch wheel pins.
 CUDA_PROJECTS = ("cuda-bindings", "cuda-pathfinder", "cuda-toolkit", "triton")
-TORCH_PROJECTS = ("torch", "torchvision", "torchaudio")
+TORCH_PROJECTS = ("torch", "torchvision", "torchaudio", "torchcodec")
 # The name that the template and its data file give to a platform, and the wheel tags that mean it.
 PLATFORM_OF_TAG = (
     ("linux-x86_64", re.compile(r"(many)?linux.*x86_64$")),
@@ -119,7 +119,7 @@ class TorchMetadata:
     data: dict[str, Any] = field(default_factory=torch_metadata)
 
     def of(self, index: str, row: Row, filename: str, platform: str) -> Wheel:
-        """Describe one wheel of torch, torchvision or torchaudio."""
+        """Describe one wheel of torch or of a companion."""
         public = row.version.partition("+")[0]
         if row.project == "torch":
             return self._torch(index, row, public, filename, platform)
@@ -253,7 +253,7 @@ class Catalog:
         return self._index(index).get(project, [])
 
     def files(self, index: str, project: str | None = None) -> list[str]:
-        """Return an index's file names: of one project, or of torch, torchvision and torchaudio."""
+        """Return an index's file names: of one project, or of torch and its companions."""
         names = TORCH_PROJECTS if project is None else (project,)
         return [wheel.filename for name in names for wheel in self.wheels(index, name)]
 

@@ -103,7 +103,7 @@ class Kills:
             yield output
 
 
-@pytest.mark.parametrize(("manager", "times"), [("uv", 20), ("pip", 4), ("poetry", 4)])
+@pytest.mark.parametrize(("manager", "times"), [("uv", 8), ("pip", 2), ("poetry", 2)])
 def test_a_run_after_a_kill_at_any_moment_is_as_good_as_the_first(
     tools: Tools, tmp_path: Path, record_property: Record, manager: str, times: int
 ) -> None:

@@ -66,8 +66,6 @@ def grown() -> dict[str, Any]:
     facts["releases"]["2.16.0"] = {
         "released": None,
         "python": "3.11 - 3.15",
-        "torchvision": "0.30.0",
-        "torchaudio": "none",
         "index": {
             "cpu": {"platforms": "L A W M"},
             "cu140": {"platforms": "L A W", "toolkit": "14.0.1"},
@@ -76,6 +74,7 @@ def grown() -> dict[str, Any]:
         "pypi": {"L": "cu140", "A": "cu140", "W": "cpu", "M": "cpu"},
         **SOURCED,
     }
+    facts["companions"]["torchvision"]["0.30.0"] = {"torch": "==2.16.0", **SOURCED}
     menu = facts["policy"]["compute_platforms"]
     menu["offered"] = ["cpu", "cu140", *menu["offered"][1:], "rocm8.0"]
     facts["policy"]["python"]["offered"].append("3.15")
@@ -94,7 +93,7 @@ def has_build(release: Release, compute_platform: str) -> bool:
 
 def subsets(packages: list[str]) -> Iterator[tuple[str, ...]]:
     """Every subset of the companions on offer."""
-    for chosen in ((), COMPANIONS[:1], COMPANIONS[1:], COMPANIONS):
+    for chosen in ((), *((one,) for one in COMPANIONS), COMPANIONS[:2], COMPANIONS):
         if set(chosen) <= set(packages):
             yield chosen
 

@@ -34,7 +34,7 @@ EDITS = {
         "sources: [PYPI, PYPI-META, PYPI-WHEEL]", "sources: []", "releases > 2.15.0 > sources"
     ),
     "a key is misspelt": Edit(
-        "torchvision: 0.29.2", "torchvison: 0.29.2", "releases > 2.15.0 > torchvis"
+        "    python: 3.11 - 3.15\n", "    pyhton: 3.11 - 3.15\n", "releases > 2.15.0 > py"
     ),
     "an unknown key is added": Edit(
         "  2.15.0:\n", "  2.15.0:\n    torchtext: 0.18.0\n", "releases > 2.15.0 > torchtext"
@@ -69,10 +69,17 @@ EDITS = {
         "toolkit: 13.2.2}", "toolkit: 13.2.3}", "13.2.3"
     ),
     "a version is not one": Edit(
-        "torchvision: 0.29.2", "torchvision: newest", "releases > 2.15.0 > torchvision"
+        "    0.29.2:\n", "    newest:\n", "companions > torchvision > newest"
     ),
     "a version is a number": Edit(
-        "torchvision: 0.29.2", "torchvision: 0.29", "releases > 2.15.0 > torchvision"
+        "    0.29.2:\n", "    0.29:\n", "companions > torchvision > 0.29"
+    ),
+    "a companion's torch is no requirement": Edit(
+        'torch: "==2.14.0"', "torch: 2.14.0", "companions > torchvision > 0.29.0 > torch"
+    ),
+    "a companion is unknown": Edit("  torchcodec:", "  torchtext:", "companions > torchtext"),
+    "a companion is on an unknown compute platform": Edit(
+        "        cu126: L A W\n", "        cu127: L A W\n", "torchvision 0.29.1: compute platform"
     ),
     "a release's name is no version": Edit("  2.15.0:\n", "  next:\n", "releases > next"),
     "a driver is a number": Edit("linux: 450.80.02", "linux: 450.80", "drivers > 11 > linux"),
@@ -102,7 +109,7 @@ ACCEPTED = {
     "the way out of a blocked platform is unknown": Edit(
         "instead: rocm7.2", "instead: rocm7.3", "rocm7.3"
     ),
-    "a Python on the menu is no version": Edit('"3.14"]', '"3.14", "pypy"]', "pypy"),
+    "a Python on the menu is no version": Edit('"3.15"]', '"3.15", "pypy"]', "pypy"),
 }
 
 

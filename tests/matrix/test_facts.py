@@ -194,11 +194,17 @@ def test_an_additional_python_is_newer_than_the_releases_own(matrix: Matrix, tor
     assert all(python_key(m) > newest for row in release.more_python for m in row.python)
 
 
-def test_companions_follow_the_release_and_torchaudio_does_not_come_back(matrix: Matrix) -> None:
-    releases = list(matrix.releases.values())
-    assert in_order([release.torchvision for release in releases])
-    with_audio = [release.torchaudio != "none" for release in releases]
-    assert with_audio == sorted(with_audio, reverse=True)
+@pytest.mark.parametrize("companion", FACTS["companions"])
+def test_a_newer_companion_never_goes_with_an_older_torch_alone(
+    matrix: Matrix, companion: str
+) -> None:
+    assert in_order(list(matrix.companions[companion]))
+    newest = [rows[companion][0] for rows in matrix.partners.values() if rows[companion]]
+    assert [Version(version) for version in newest] == sorted(map(Version, newest))
+
+
+def test_every_release_has_its_torchvision(matrix: Matrix) -> None:
+    assert all(rows["torchvision"] for rows in matrix.partners.values())
 
 
 @pytest.mark.parametrize(("name", "index"), gpu_rows())

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from matrix.doctored import as_of, data, every_build, usable
 from torch_template.answers import type_error
 from torch_template.build import Asked, Build
-from torch_template.matrix.facts import COMPANIONS, has_partner, series
+from torch_template.matrix.companions import partner
+from torch_template.matrix.facts import COMPANIONS, series
 from torch_template.matrix.model import Matrix
 from torch_template.menus import (
     compute_platform_choices,
@@ -157,29 +159,44 @@ def test_only_uv_keeps_apart_wheels_of_equal_name_on_aarch64(matrix: Matrix) -> 
 
 def test_a_companion_never_holds_torch_back(matrix: Matrix) -> None:
     build = built(matrix, Asked("uv", "3.12", "cpu", packages=COMPANIONS))
-    assert build.versions == {"torch": "2.14.1", "torchvision": "0.29.1"}
+    assert build.torch == "2.14.1"
+    assert {"torchvision", "torchaudio"} <= build.versions.keys()
 
 
 def test_companions_are_the_releases_partners(matrix: Matrix) -> None:
     for alone in every_build():
         build = built(matrix, replace(alone.asked, packages=COMPANIONS))
-        release = matrix.releases[build.torch]
+        assert build.torch == alone.torch
         for name in COMPANIONS:
-            partner = has_partner(matrix, build.torch, name, build.asked.python)
-            expected = getattr(release, name) if partner else None
-            assert build.versions.get(name) == expected
+            asked = build.asked
+            found = partner(matrix, build.torch, name, asked.compute_platform, asked.python)
+            assert build.versions.get(name) == (found.version if found else None)
+            if found:
+                wanted = SpecifierSet(matrix.companions[name][found.version].torch)
+                assert build.torch in wanted
 
 
-def test_torchaudio_is_shown_disabled_with_the_way_back_to_its_last_release(
-    matrix: Matrix,
+@pytest.mark.parametrize(
+    ("compute_platform", "said"),
+    [
+        ("cpu", ""),
+        ("cu126", ""),
+        ("cu130", ""),
+        ("cu132", "no torchaudio 2.11.0 is known for cu132: choose cu130, or leave torchaudio out"),
+        (
+            "pypi",
+            "PyPI's torchaudio 2.11.0 is built for CUDA 13.0 on Linux, its torch 2.15.0 for CUDA"
+            " 13.2: choose torch 2.14, or cpu, or leave torchaudio out",
+        ),
+    ],
+)
+def test_torchaudio_goes_with_every_torch_of_its_own_cuda(
+    matrix: Matrix, compute_platform: str, said: str
 ) -> None:
-    latest = torch_package_choices(matrix, Asked("uv", "3.12", "cpu"))
-    assert usable(latest) == ["torchvision"]
-    assert latest[1].why_not == (
-        "torchaudio ends with torch 2.11: choose torch 2.11, or leave torchaudio out"
-    )
-    older = torch_package_choices(matrix, Asked("uv", "3.12", "cpu", "2.11"))
-    assert [choice.label for choice in older] == ["torchvision 0.26.0", "torchaudio 2.11.0"]
+    choices = torch_package_choices(matrix, Asked("uv", "3.12", compute_platform))
+    [audio] = [choice for choice in choices if choice.value == "torchaudio"]
+    assert audio.why_not == said
+    assert said or audio.label == "torchaudio 2.11.0"
 
 
 def test_a_companion_without_wheels_for_the_python_names_the_python_that_has_them(
@@ -245,7 +262,7 @@ def test_a_python_read_as_a_number_is_refused_with_the_cure() -> None:
 
 def test_a_value_that_no_menu_has_is_refused_with_those_it_has(matrix: Matrix) -> None:
     assert why_not(python_choices(matrix), "3.9") == (
-        "'3.9' is not on offer: choose 3.10, 3.11, 3.12, 3.13, 3.14"
+        "'3.9' is not on offer: choose 3.10, 3.11, 3.12, 3.13, 3.14, 3.15"
     )
 
 

@@ -20,6 +20,7 @@ from matrix.doctored import MANAGERS, offered
 from render.projects import copy, files, git, recorded, working_tree
 from render.shortcut import ANSWERS, answers_for, shortcut
 from torch_template.build import Asked
+from torch_template.matrix.facts import is_usable
 from torch_template.matrix.loading import load_matrix
 from torch_template.matrix.model import Matrix
 
@@ -274,7 +275,8 @@ def test_the_data_file_names_the_pythons_that_keep_the_torch(
     kept = [
         minor
         for minor in matrix.policy.python.listed(None)
-        if data(python_version=minor)["release"] == release
+        if is_usable(matrix, release, platform, minor)
+        and data(python_version=minor)["release"] == release
     ]
     assert project["pythons"] == kept
     assert ("3.10" in kept) == (platform != "pypi")

@@ -39,7 +39,7 @@ REFUSED = [
     ("torch_version", "2.3", "'2.3' is not on offer: choose latest, "),
     ("torch_version", "2.14.1", "'2.14.1' is not on offer: choose latest, "),
     ("torch_packages", "[torchtext]", "'torchtext' is not on offer: choose torchvision"),
-    ("torch_packages", "[torchaudio]", "choose torch 2.11, or leave torchaudio out"),
+    ("torch_packages", "[torchaudio]", "2.11.0: choose cu130, or leave torchaudio out"),
     ("torch_packages", "torchvision", "write torch_packages=[torchvision]"),
     ("pytorch_index_url", "ftp://mirror.example/whl", "must begin with http:// or https://"),
     ("pytorch_index_url", "https://me:secret@mirror.example/whl", "holds credentials"),

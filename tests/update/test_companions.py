@@ -11,13 +11,15 @@ import pytest
 from copier import VcsRef
 from copier.errors import UserMessageError
 
-from render.projects import commit, copier, copy, recorded, start, update
+from render.projects import commit, copier, copy, recorded, start
 from render.reading import pinned, pyproject
 from update.versions import assert_clean, refused, release_with
 from update.weekly_update import WeeklyUpdate
 
 BOTH = ["torchvision", "torchaudio"]
-NOTE = "torchaudio has no build for torch 2.14.1, so torch stays at 2.11.0. Move on with:"
+PYPI: dict[str, Any] = {"compute_platform": "pypi", "torch_packages": BOTH}
+WHY = "PyPI's torchaudio 2.11.0 is built for CUDA 13.0 on Linux, its torch 2.15.0 for CUDA 13.2"
+NOTE = f"{WHY}, so torch stays at 2.14.1. Move on with:"
 
 
 def versions(project: Path) -> dict[str, str]:
@@ -45,55 +47,58 @@ def follow(project: Path, said: str) -> str:
 
 @pytest.mark.few(1)
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
-def test_torchaudio_keeps_torch_at_its_last_release_until_the_command_is_run(
+def test_a_companion_of_another_cuda_keeps_torch_until_the_command_is_run(
     history: Path, tmp_path: Path, manager: str
 ) -> None:
-    answers: dict[str, Any] = {"torch_packages": BOTH, "package_manager": manager}
-    project = start(history, tmp_path / "project", "v1.1.0", **answers)
-    before = versions(project)
+    project = start(history, tmp_path / "project", "v1.1.0", **PYPI, package_manager=manager)
+    assert versions(project)["torch"] == "2.11.0"
     said = printed(project)
     assert NOTE in " ".join(said.split())
+    assert "torchaudio 2.11.0 stays: for torch 2.14.1 as well." in said
     assert recorded(project)["torch_packages"] == BOTH
     assert recorded(project)["_commit"] == "v2.0.0"
-    assert versions(project) == before
-    assert before["torchaudio"] == "2.11.0"
+    before = versions(project)
+    assert (before["torch"], before["torchaudio"]) == ("2.14.1", "2.11.0")
     again = printed(project, "--vcs-ref", ":current:")
     assert NOTE in " ".join(again.split())
     assert versions(project) == before
 
     said = follow(project, said)
 
-    assert "torch 2.11.0+cpu -> 2.14.1+cpu" in said
+    assert "torch 2.14.1 -> 2.15.0" in said
     assert "stays" not in said
     assert recorded(project)["torch_packages"] == ["torchvision"]
-    assert versions(project)["torch"] == "2.14.1"
+    assert versions(project)["torch"] == "2.15.0"
+
+
+def test_a_project_that_was_told_to_stay_for_torchaudio_may_move(
+    history: Path, tmp_path: Path
+) -> None:
+    answers: dict[str, Any] = {"torch_packages": BOTH, "torch_version": "2.11"}
+    project = start(history, tmp_path / "project", "v1.1.0", **answers)
+    said = printed(project)
+    assert "torchaudio 2.11.0 works with newer torch too, so torch need not stay at 2.11" in said
+    assert versions(project)["torch"] == "2.11.0"
+    said = follow(project, said)
+    assert "torchaudio 2.11.0 stays: for torch 2.14.1 as well." in said
+    assert {*versions(project).items()} >= {("torch", "2.14.1"), ("torchaudio", "2.11.0")}
+    assert "need not stay" not in printed(project, "--vcs-ref", ":current:")
 
 
 @pytest.mark.slow
 def test_the_weekly_update_of_such_a_project_is_prepared(history: Path, tmp_path: Path) -> None:
-    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=BOTH)
+    project = start(history, tmp_path / "project", "v1.1.0", **PYPI)
     weekly = WeeklyUpdate(project, tmp_path)
     assert NOTE in " ".join(weekly.done("prepare").split())
     assert weekly.ready["version"] == "2.0.0"
 
 
-@pytest.mark.slow
-def test_another_platform_keeps_the_companion_too(history: Path, tmp_path: Path) -> None:
-    project = start(history, tmp_path / "project", "v1.1.0", torch_packages=BOTH)
-    update(project, compute_platform="cu130")
-    assert versions(project)["torchaudio"] == versions(project)["torch"] == "2.11.0"
-    assert recorded(project)["torch_packages"] == BOTH
-
-
 def test_a_new_answer_is_refused_with_the_ways_out(history: Path, tmp_path: Path) -> None:
-    sentence = (
-        "torch_packages: torchaudio ends with torch 2.11:"
-        " choose torch 2.11, or leave torchaudio out."
-    )
-    project = start(history, tmp_path / "project", "v2.0.0")
+    sentence = f"torch_packages: {WHY}: choose torch 2.14, or cpu, or leave torchaudio out."
+    project = start(history, tmp_path / "project", "v2.0.0", compute_platform="pypi")
     assert refused(project, vcs_ref=VcsRef.CURRENT, torch_packages=BOTH) == sentence
     with pytest.raises(UserMessageError) as error:
-        copy(history, tmp_path / "fresh", torch_packages=BOTH)
+        copy(history, tmp_path / "fresh", **PYPI)
     assert str(error.value) == sentence
 
 
@@ -101,8 +106,8 @@ def test_a_new_answer_is_refused_with_the_ways_out(history: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("answers", "reason"),
     [
-        ({"torch_version": "2.14"}, "torchaudio ends with torch 2.11"),
-        ({"compute_platform": "cu132"}, "torchaudio ends with torch 2.11"),
+        ({"compute_platform": "pypi", "torch_version": "2.15"}, WHY),
+        ({"compute_platform": "cu132"}, "no torchaudio 2.11.0 is known for cu132"),
     ],
     ids=str,
 )
@@ -119,8 +124,7 @@ def test_answers_that_no_torch_with_it_fits_are_refused_with_the_command(
 
 
 def forget_torchaudio(facts: dict[str, Any]) -> None:
-    for row in facts["releases"].values():
-        row["torchaudio"] = "none"
+    del facts["companions"]["torchaudio"]
 
 
 @pytest.mark.slow
@@ -131,17 +135,15 @@ def test_a_companion_that_the_new_version_does_not_know_stops_the_update(
     project = start(repository, tmp_path / "project", **answers)
     release_with(repository, "v1.1.0", forget_torchaudio)
     sentence = refused(project)
-    assert sentence.startswith("torch_packages: torchaudio is not on offer any more: choose leave")
+    assert sentence.startswith("torch_packages: torchaudio is not on offer any more: leave")
     follow(project, sentence)
     assert "torchaudio" not in versions(project)
     assert versions(project)["torch"] == "2.11.0"
 
 
 def without_torchvision_for_new_pythons(facts: dict[str, Any]) -> None:
-    for name in ("2.14.0", "2.14.1", "2.15.0"):
-        row = facts["releases"][name]
-        more = {"python": "3.12 - 3.14", "platforms": "L A W M", "not_for": "xpu"}
-        row |= {"python": "3.11", "more_python": [{**more, "companions": False}]}
+    for version in ("0.29.0", "0.29.1", "0.29.2"):
+        facts["companions"]["torchvision"][version]["python"] = "3.11"
 
 
 def test_torchvision_that_has_no_wheels_for_the_python_any_more_keeps_torch_too(
@@ -150,7 +152,7 @@ def test_torchvision_that_has_no_wheels_for_the_python_any_more_keeps_torch_too(
     project = start(repository, tmp_path / "project", python_version="3.12")
     release_with(repository, "v1.1.0", without_torchvision_for_new_pythons)
     said = printed(project)
-    assert "torchvision has no build for torch 2.14.1, so torch stays at 2.13.0." in said
+    assert "torchvision 0.29.1 has no Python 3.12 wheels, so torch stays at 2.13.0." in said
     assert recorded(project)["torch_packages"] == ["torchvision"]
     assert versions(project)["torch"] == "2.13.0"
     follow(project, said)

@@ -107,11 +107,13 @@ def test_platforms_appear_and_end_and_are_retired() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "manager",  # one process makes the projects of each
-    [pytest.param(one, marks=pytest.mark.xdist_group(f"versions, {one}")) for one in MANAGERS],
-)
-@pytest.mark.parametrize(
-    ("before", "after"), JOURNEYS, ids=["-".join(journey) for journey in JOURNEYS]
+    ("before", "after", "manager"),
+    [
+        # One process makes the projects of a manager.
+        pytest.param(*journey, manager, marks=pytest.mark.xdist_group(f"versions, {manager}"))
+        for journey, turn in zip(JOURNEYS, cycle(MANAGERS), strict=False)
+        for manager in (MANAGERS if journey in MAIN else [turn])
+    ],
 )
 def test_an_untouched_project_becomes_what_a_fresh_one_is_and_keeps_its_platform(
     versions: Versions, tmp_path: Path, before: str, after: str, manager: str

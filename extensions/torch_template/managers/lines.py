@@ -68,9 +68,8 @@ def index_sources(build: Build) -> dict[str, str]:
     """Every package that comes from the PyTorch index, with the marker of where it does."""
     if build.asked.compute_platform == PYPI:
         return {}
-    own = [package for package in build.versions if package not in build.from_pypi]
     others = {package: any_of(platforms) for package, platforms in build.index_only.items()}
-    return dict.fromkeys(own, NOT_MACOS) | others
+    return dict.fromkeys(build.versions, NOT_MACOS) | others
 
 
 def index_version(build: Build, package: str) -> str:

@@ -43,9 +43,6 @@ def pip_lines(build: Build) -> list[str]:
     for package, version in build.versions.items():
         pins = {platform: wheels.packages[package] for platform, wheels in build.wheels.items()}
         main = index_version(build, package)
-        if package in build.from_pypi:
-            lines.append(f"{package}=={version}")
-            continue
         if pins.get("linux-aarch64", main) != main:
             lines.append(f"{package}=={main} ; {NOT_AARCH64}")
             lines.append(f"{package}=={pins['linux-aarch64']} ; {AARCH64}")

@@ -41,7 +41,7 @@ def pythons(release: Release, compute_platform: str, accelerator: str, platform:
         minor
         for row in release.more_python
         for minor in row.python
-        if platform in row.platforms and row.not_for not in (compute_platform, accelerator)
+        if platform in row.platforms and {compute_platform, accelerator}.isdisjoint(row.not_for)
     }
     return {*release.python, *more}
 

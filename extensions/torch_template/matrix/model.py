@@ -145,9 +145,11 @@ class OnIndex(_Strict):
 
 
 class MorePython(_Strict):
+    """Minors that only some platforms have; `not_for`: compute platforms and accelerators."""
+
     python: Minors
     platforms: Platforms
-    not_for: str | None = None
+    not_for: Annotated[tuple[str, ...], BeforeValidator(_words)] = ()
 
 
 class PyPIBuilds(_Strict):
@@ -179,7 +181,7 @@ class Companion(_Sourced):
     """A release of a companion: with which releases of torch it works, and where its wheels are.
 
     What is left out is as torch has it: the Pythons but for `more_python`, the index, and PyPI.
-    `pypi` says `any` for a wheel without code for an accelerator, which goes with every build.
+    `any_minor`: whether one for CUDA 13.0 goes with a torch for 13.2 as well.
     """
 
     torch: SpecifierStr
@@ -188,6 +190,8 @@ class Companion(_Sourced):
     python_excluded: list[VersionStr] = []
     index: dict[str, Platforms] | None = None
     pypi: PyPIBuilds | None = None
+    any_minor: bool = False
+    one_source: dict[str, Platforms] = {}
 
     def pythons(self, release: Release, platform: str) -> set[str]:
         """The minors that it has wheels for on a platform (a letter), beside a release of torch."""
@@ -253,7 +257,7 @@ class Matrix(_Strict):
             for version, one in rows.items():
                 builds = [*(one.index or ()), *(one.pypi.on().values() if one.pypi else ())]
                 what = f"{companion} {version}: compute platform"
-                _known(builds, [*self.compute_platforms, "any"], what)
+                _known(builds, self.compute_platforms, what)
         for what, row in self._sourced():
             _known(row.sources, self.sources, f"{what}: source")
         for name, known in self.compute_platforms.items():

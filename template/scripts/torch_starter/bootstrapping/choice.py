@@ -52,6 +52,8 @@ def refusal(project: Project, name: str, platform: str) -> StopError:
     if name in project.moves:
         other = known[name]["release"]
         what = f"{OPTION} {name}: there is such a build of torch {other}, but not of {release}."
+        if other == release:
+            what = f"{OPTION} {name}: that build lacks a package that the project has beside torch."
         return StopError(2, what, f"To move the whole project to it: {project.move(name)}")
     names = dict.fromkeys(["auto", *works, *known])
     near = [known for known in names if known.startswith(name)][:3]
