@@ -20,7 +20,7 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from install.catalog import PYPI, Wheel, catalog, torch_metadata
+from install.catalog import PYPI, TORCH_PROJECTS, Wheel, catalog, torch_metadata
 
 EPOCH = (2026, 1, 1, 0, 0, 0)
 # The projects that carry stub_backend.py, and the module of theirs that a pyproject.toml names.
@@ -182,7 +182,7 @@ def _module(wheel: Wheel) -> dict[str, str]:
         return {BACKENDS[wheel.project]: backend}
     if wheel.project == "tomli":
         return _vendored_tomli()
-    if wheel.project in ("torchvision", "torchaudio"):
+    if wheel.project in TORCH_PROJECTS[1:]:
         version = f"__version__ = {version_inside(wheel)!r}\ngit_version = {'0' * 40!r}\n"
         init = f'__version__ = "{wheel.version}"\n'
         return {f"{module}/__init__.py": init, f"{module}/version.py": version}

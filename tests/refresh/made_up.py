@@ -18,7 +18,7 @@ from refresh_matrix import Refreshed, refreshed
 from torch_template.matrix.facts import PYPI, is_unsuffixed
 from torch_template.matrix.model import Matrix
 
-NEWEST = "2.14.1"  # in these tests, whatever came later
+NEWEST = "2.13.0"  # in these tests, whatever came later: each torchvision is for one torch
 DAY = date(2026, 12, 9)  # of the release that a test makes up
 LATER = date(2026, 12, 31)
 BASE = cut_back(NEWEST)
@@ -118,7 +118,7 @@ def release(
 
 def companion(name: str = "torchvision", version: str = "0.31.0", torch: str = "==2.16.0") -> Seen:
     """A release of a companion that has what the newest one has."""
-    like = as_written().companions[name]["0.29.1"]
+    like = as_written().companions[name]["0.28.0"]
     return replace(like, version=version, torch=torch, newest_file=DAY)
 
 

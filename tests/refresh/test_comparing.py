@@ -123,12 +123,12 @@ def test_what_a_person_wrote_otherwise_is_told_and_stays() -> None:
         seen,
         released=date(2026, 9, 29),
         builds={**seen.builds, "W": "cu130"},
-        toolkits={**seen.toolkits, "cu132": "13.2.1"},
+        toolkits={**seen.toolkits, "cu132": "13.2.0"},
         unsuffixed=frozenset({("cpu", "M"), ("cu126", "A")}),
     )
     result = refresh(other)
     told = " ".join(one.text for one in found(result, "differs"))
-    for part in ("2026-09-29", "windows-amd64 is built for cu130", "13.2.1", "cu126 have no"):
+    for part in ("2026-09-29", "windows-amd64 is built for cu130", "13.2.0", "cu126 have no"):
         assert part in told
     assert result.yaml == BASE
 
@@ -139,16 +139,15 @@ def test_what_is_older_than_the_matrix_begins_is_left_out() -> None:
 
 
 def test_a_patch_of_an_older_series_is_taken() -> None:
-    result = refresh(release("2.13.1", like="2.13.0"))
+    result = refresh(release("2.12.2", like="2.12.1"))
     names = [*rows(result.yaml)["releases"]]
-    assert names[names.index("2.13.0") + 1] == "2.13.1"
+    assert names[names.index("2.12.1") + 1] == "2.12.2"
 
 
 def test_pages_that_were_not_established_are_taken_once_they_are_whole() -> None:
     at = BASE.index(f"  {NEWEST}:\n")
     start, end = BASE.index("    index:\n", at), BASE.index("    pypi:", at)
     text = f"{BASE[:start]}    index: {{}}  # not established\n{BASE[end:]}"
-    text = text.replace("    inferred: {cu126: A, cu130: A, cu132: A}  # from 2.14.0\n", "")
     whole, half = as_written().torch[NEWEST], less(as_written().torch[NEWEST], page="cu130")
     today = whole.newest_file or DAY
     result = refreshed(text, world(half), today)
@@ -204,7 +203,7 @@ def test_a_cuda_whose_driver_nobody_knows_is_blocked_and_pypi_stays_behind() -> 
 
 
 def test_a_rocm_that_requires_what_none_before_it_did_is_blocked() -> None:
-    plain = release(renamed={"rocm7.14": "rocm7.15"})
+    plain = release(renamed={"rocm7.2": "rocm7.15"})
     strange = replace(plain, needs={**plain.needs, "rocm7.15": frozenset({"filelock", "rocm"})})
     blocked = loaded(refresh(strange).yaml).compute_platforms["rocm7.15"].blocked
     assert blocked == "it requires rocm, which no build before it did"
@@ -269,7 +268,7 @@ def test_a_python_that_no_row_can_say_is_not_offered() -> None:
     odd = less(less(new, page="cu126", on="L", minor="3.15"), page="xpu", on="L", minor="3.15")
     result = refresh(odd)
     matrix = loaded(result.yaml)
-    assert "cpu on linux-x86_64 (Python 3.15)" in " ".join(matrix.releases["2.16.0"].not_offered)
+    assert "on linux-x86_64 (Python 3.15)" in " ".join(matrix.releases["2.16.0"].not_offered)
     assert promised(matrix.releases["2.16.0"]) < {
         (page, p, minor) for page, row in odd.cells.items() for p, ms in row.items() for minor in ms
     }
@@ -315,8 +314,7 @@ def test_a_companion_that_declares_no_torch_is_left_to_a_person() -> None:
 
 
 def test_a_companion_s_row_gets_the_pages_that_it_says_itself() -> None:
-    text = BASE.replace("        cu128: L A W\n        cu130: L A W\n", "        cu130: L A\n")
-    assert text != BASE
+    text = BASE.replace("        cu128: L A W\n", "").replace("  cu130: L A W\n", "  cu130: L A\n")
     result = refreshed(text, world(), LATER)
     index = rows(result.yaml)["companions"]["torchaudio"]["2.11.0"]["index"]
     assert index == rows(BASE)["companions"]["torchaudio"]["2.11.0"]["index"]

@@ -24,7 +24,7 @@ from torch_template.matrix.model import Matrix
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("refresh")]
 THEN = "2.9.1"
-COMPANIONS = ("torchvision", "torchaudio")
+COMPANIONS = ("torchvision", "torchaudio")  # the third declares no torch
 
 
 class Run(NamedTuple):
@@ -60,14 +60,14 @@ def promised(matrix: Matrix) -> Iterator[tuple[str, Wheel]]:
     names = [name for name, row in matrix.compute_platforms.items() if not row.blocked]
     for torch, name, python in product(matrix.releases, names, PYTHONS):
         letters = wheel_platforms(matrix, torch, name, python)
-        packages = [("torch", torch, name != PYPI, letters)]
+        packages = [("torch", torch, letters)]
         for companion in COMPANIONS:
             if found := partner(matrix, torch, companion, name, python):
                 there = [letter for letter in letters if letter in found.platforms]
-                packages.append((companion, found.version, found.from_index, there))
-        for package, version, from_index, on in packages:
+                packages.append((companion, found.version, there))
+        for package, version, on in packages:
             for letter in on:
-                page = name if from_index and name != PYPI and letter != "M" else PYPI
+                page = name if letter != "M" else PYPI
                 bare = page == PYPI or is_unsuffixed(matrix, package, torch, letter)
                 full = version if bare else f"{version}+{page}"
                 yield torch, Wheel(page, package, full, python, PLATFORMS[letter])

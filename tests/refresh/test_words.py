@@ -57,7 +57,7 @@ def test_the_others_go_to_the_new_release() -> None:
 
 def test_projects_with_a_companion_that_is_not_there_yet_stay() -> None:
     said = line(without_cu126(), "compute_platform=cpu, ", "with torchvision", "3.11 - 3.14")
-    assert f"stay at torch {NEWEST}, since no torchvision works with torch 2.16.0" in said
+    assert f"stay at torch {NEWEST}, since no torchvision is known for torch 2.16.0" in said
     whole = refresh(release(without=["cu126"], python=">=3.11"), companion())
     assert "with torchvision:" not in whole.text
 

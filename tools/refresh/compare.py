@@ -26,7 +26,6 @@ from refresh.rows import (
     told,
     wheels,
 )
-from torch_template.matrix.companions import ANY
 from torch_template.matrix.facts import PLATFORMS, PYPI, is_unsuffixed, toolkit_name
 from torch_template.matrix.model import Companion, Matrix, PyPIBuilds, Release
 
@@ -209,7 +208,7 @@ def _builds(found: Comparison, ours: PyPIBuilds, one: Seen) -> None:
     """Tell where PyPI's wheels are built for something else than the matrix says."""
     for letter, build in ours.on().items():
         seen = one.builds.get(letter, build)
-        if seen != build and build != ANY:
+        if seen != build:
             text = f"PyPI's wheel for {PLATFORMS[letter]} is built for {seen}, the matrix says"
             found.find("differs", f"{one.package} {one.version}", f"{text} {build}.")
 
@@ -414,8 +413,6 @@ def _new_companion(
     except ValueError as error:
         found.find("not taken", about, f"{error}, which no row can say: write it by hand.")
         return
-    if one.python_excluded:
-        said.row["python_excluded"] = one.python_excluded
     found.put("companions", one.package, one.version, value=sourced(said.row, *one.cells))
     for row in _unsuffixed_rows(matrix, one, torch or max(fitting, key=Version)):
         found.put("unsuffixed", value=row)
@@ -438,7 +435,8 @@ def _known_companion(found: Comparison, matrix: Matrix, one: Seen, row: Companio
         return
     theirs = wheels(one.cells)
     beside = companion_promised(matrix, row, fitting[0])
-    needed = {w for w in beside if w in promised(matrix.releases[fitting[0]]) or row.index}
+    whole = promised(matrix.releases[fitting[0]])
+    needed = {wheel for wheel in beside if row.index is not None or wheel in whole}
     if missing := needed - theirs:
         found.find("promised", about, f"The matrix has wheels that no page shows: {told(missing)}.")
     if row.index is not None:

@@ -112,11 +112,9 @@ def _advice(matrix: Matrix, build: Build) -> str:
     if not ended_note(matrix, build, others):
         return ""
     found = successors(matrix, build, others)
-    return (
-        f"are told to move to {found[0].asked.compute_platform}"
-        if found
-        else "are told that no newer torch fits"
-    )
+    if not found:
+        return "are told that no newer torch fits"
+    return f"are told to move to {found[0].asked.compute_platform}"
 
 
 def _lines(old: Matrix, answer: str, found: dict[Where, str]) -> Iterator[str]:

@@ -95,7 +95,9 @@ def promised(release: Release) -> set[Wheel]:
 def companion_promised(matrix: Matrix, row: Companion, torch: str) -> set[Wheel]:
     """The wheels of a companion that its row promises beside a release of torch."""
     release = matrix.releases[torch]
-    index = row.index or {page: one.platforms for page, one in release.index.items()}
+    index = row.index
+    if index is None:
+        index = {page: one.platforms for page, one in release.index.items()}
     pypi = row.pypi or release.pypi
     rows = [(page, p) for page, on in index.items() for p in on] + [(PYPI, p) for p in pypi.on()]
     return {
@@ -114,10 +116,10 @@ class Said:
     left_out: set[Wheel] = field(default_factory=set)
 
 
-def python_rows(cells: Cells, pages: bool = True) -> Said:
-    """`python` and `more_python`: the minors of all cells, and of some.
+def python_rows(cells: Cells, of_torch: bool = True) -> Said:
+    """`python` and `more_python`: the minors of all cells, and those of some.
 
-    `pages`: whether a row can leave out a page or an accelerator, as torch's can.
+    `of_torch`: a row of torch can leave out pages, and has nothing older than `python`.
     ValueError: no minor is in all of them, or one is missing between.
     """
     flat = [(page, letter, minors) for page, row in cells.items() for letter, minors in row.items()]
@@ -125,36 +127,49 @@ def python_rows(cells: Cells, pages: bool = True) -> Said:
     if not base:
         raise ValueError("there is no Python that all of its wheels are for")
     said = Said({"python": span(base)})
-    newest = max(map(python_key, base))
-    more: defaultdict[tuple[int, str], set[str]] = defaultdict(set)
-    for minor in {minor for _, _, minors in flat for minor in minors} - base:
-        for letter in ORDER:
-            on = {page: minor in row[letter] for page, row in cells.items() if letter in row}
-            has = {page for page, there in on.items() if there}
-            taken, without = _not_for(on, pages) if python_key(minor) > newest else (set(), None)
-            said.left_out |= {(page, letter, minor) for page in has - taken}
-            if taken:
-                more[python_key(minor), without or ""].add(letter)
+    newest, more = max(map(python_key, base)), []
+    for minor in sorted({m for _, _, minors in flat for m in minors} - base, key=python_key):
+        on = {
+            letter: {page: minor in row[letter] for page, row in cells.items() if letter in row}
+            for letter in ORDER
+        }
+        rows = _more(on, of_torch) if not of_torch or python_key(minor) > newest else []
+        for where, without in rows:
+            row = {"python": minor, "platforms": letters(where)}
+            more.append(row | ({"not_for": " ".join(without)} if without else {}))
+        for letter, pages in on.items():
+            had = {page for page, there in pages.items() if there}
+            taken = {p for where, out in rows if letter in where for p in _left(pages, out)}
+            said.left_out |= {(page, letter, minor) for page in had - taken}
     if more:
-        said.row["more_python"] = [
-            {"python": f"3.{minor}", "platforms": letters(found)}
-            | ({"not_for": without} if without else {})
-            for (minor, without), found in sorted(more.items())
-        ]
+        said.row["more_python"] = more
     return said
 
 
-def _not_for(on: Mapping[str, bool], pages: bool) -> tuple[set[str], str | None]:
-    """The most pages of a platform that one row can give a Python to, and its `not_for`."""
-    ways: list[str | None] = [None]
-    if pages:
-        ways += [PYPI, *dict.fromkeys(map(accelerator, on)), *sorted(on)]
-    best: tuple[set[str], str | None] = set(), None
-    for without in ways:
-        taken = {page for page in on if without not in (page, accelerator(page))}
-        if all(on[page] for page in taken) and len(taken) > len(best[0]):
-            best = taken, without
-    return best
+def _more(
+    on: Mapping[str, Mapping[str, bool]], of_torch: bool
+) -> list[tuple[list[str], tuple[str, ...]]]:
+    """Which platforms have a Python, and for which pages or accelerators not: a row for each.
+
+    `on`: by platform, whether each page has the Python there.
+    """
+    own: dict[str, tuple[str, ...]] = {}
+    for letter, pages in on.items():
+        lacks = {page for page, there in pages.items() if not there}
+        kinds = {kind for page in lacks if (kind := accelerator(page)) != "cpu"}
+        whole = {k for k in kinds if all(p in lacks for p in pages if accelerator(p) == k)}
+        without = sorted(whole | {page for page in lacks if accelerator(page) not in whole})
+        if _left(pages, tuple(without)) and (of_torch or not without):
+            own[letter] = tuple(without)
+    together = tuple(sorted({one for without in own.values() for one in without}))
+    alike = [p for p in own if _left(on[p], together) == _left(on[p], own[p])]
+    rows = [(alike, together)] if alike else []
+    return rows + [([letter], own[letter]) for letter in own if letter not in alike]
+
+
+def _left(pages: Iterable[str], without: tuple[str, ...]) -> set[str]:
+    """The pages that a `not_for` leaves."""
+    return {page for page in pages if {page, accelerator(page)}.isdisjoint(without)}
 
 
 def release_row(seen: Seen) -> Said:
@@ -185,8 +200,10 @@ def companion_row(matrix: Matrix, seen: Seen, torch: str | None) -> Said:
     What is as that release has it is left out. ValueError: no row can say it.
     """
     cells = {page: row for page, row in seen.cells.items() if page in matrix.compute_platforms}
-    said = python_rows(cells, pages=False)
+    said = python_rows(cells, of_torch=False)
     said.row = {"torch": seen.torch, **said.row}
+    if seen.python_excluded:
+        said.row["python_excluded"] = seen.python_excluded
     said.row["index"] = {
         page: letters(cells[page]) for page in sorted(cells, key=page_key) if page != PYPI
     }

@@ -80,7 +80,7 @@ class _Span(_Sourced):
 
 
 class Unsuffixed(_Span):
-    package: Literal["torch", "torchvision", "torchaudio"]
+    package: Literal["torch", "torchvision", "torchaudio", "torchcodec"]
 
 
 class IndexOnly(_Span):
