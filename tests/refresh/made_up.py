@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date
 from functools import cache
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from refresh.compare import Finding
@@ -66,7 +67,7 @@ def _torch(matrix: Matrix, version: str) -> Seen:
         newest_file=release.released,
         builds=release.pypi.on(),
         toolkits=toolkits,
-        needs={page: frozenset({"filelock"}) for page in release.index},
+        needs={page: (Requirement("filelock"),) for page in release.index},
     )
 
 
@@ -111,7 +112,7 @@ def release(
         newest_file=DAY,
         builds={p: names.get(build, build) for p, build in old.builds.items()},
         toolkits={page: one for page, one in old.toolkits.items() if page not in gone | {*names}},
-        needs={page: frozenset({"filelock"}) for page in {page for page, _, _ in found}},
+        needs={page: (Requirement("filelock"),) for page in {page for page, _, _ in found}},
         python=python,
     )
 

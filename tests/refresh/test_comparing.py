@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from refresh.made_up import (
     BASE,
@@ -24,7 +25,7 @@ from refresh.made_up import (
     world,
 )
 from refresh.observed import Seen
-from refresh.rows import cells_of, promised, python_rows
+from refresh.rows import cells_of, promised, python_rows, wheels
 from refresh.writing import loaded
 from refresh_matrix import refreshed
 from torch_template.build import Asked, Build
@@ -204,7 +205,7 @@ def test_a_cuda_whose_driver_nobody_knows_is_blocked_and_pypi_stays_behind() -> 
 
 def test_a_rocm_that_requires_what_none_before_it_did_is_blocked() -> None:
     plain = release(renamed={"rocm7.2": "rocm7.15"})
-    strange = replace(plain, needs={**plain.needs, "rocm7.15": frozenset({"filelock", "rocm"})})
+    strange = replace(plain, needs={**plain.needs, "rocm7.15": (Requirement("rocm"),)})
     blocked = loaded(refresh(strange).yaml).compute_platforms["rocm7.15"].blocked
     assert blocked == "it requires rocm, which no build before it did"
     assert loaded(refresh(plain).yaml).compute_platforms["rocm7.15"].blocked is None
@@ -264,14 +265,14 @@ def test_the_pythons_of_a_release_are_written_as_in_its_row(torch: str) -> None:
 
 
 def test_a_python_that_no_row_can_say_is_not_offered() -> None:
-    new = release()
-    odd = less(less(new, page="cu126", on="L", minor="3.15"), page="xpu", on="L", minor="3.15")
+    """One that PyPI has and `cpu` has not: what is not for cpu is not for PyPI's wheels, either."""
+    new = less(release(), page="cpu", on="L", minor="3.15")
+    odd = replace(new, cells=cells_of(wheels(new.cells) | {("pypi", "L", "3.15")}))
     result = refresh(odd)
-    matrix = loaded(result.yaml)
-    assert "on linux-x86_64 (Python 3.15)" in " ".join(matrix.releases["2.16.0"].not_offered)
-    assert promised(matrix.releases["2.16.0"]) < {
-        (page, p, minor) for page, row in odd.cells.items() for p, ms in row.items() for minor in ms
-    }
+    row = loaded(result.yaml).releases["2.16.0"]
+    assert row.not_offered == ["pypi on linux-x86_64 (Python 3.15)"]
+    assert wheels(odd.cells) - promised(row) == {("pypi", "L", "3.15")}
+    assert promised(row) <= wheels(odd.cells)
     assert refresh(odd, text=result.yaml).yaml == result.yaml
 
 

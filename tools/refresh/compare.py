@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -26,7 +27,7 @@ from refresh.rows import (
     told,
     wheels,
 )
-from torch_template.matrix.facts import PLATFORMS, PYPI, is_unsuffixed, toolkit_name
+from torch_template.matrix.facts import PLATFORMS, PYPI, is_unsuffixed, python_key, toolkit_name
 from torch_template.matrix.model import Companion, Matrix, PyPIBuilds, Release
 
 INDEX_SOURCE, PYPI_SOURCE = "INDEX", "PYPI-FILES"
@@ -214,10 +215,19 @@ def _builds(found: Comparison, ours: PyPIBuilds, one: Seen) -> None:
 
 
 def _is_left_out(release: Release, wheel: Wheel) -> bool:
-    """Whether `not_offered` names a wheel: `cu124 on linux-aarch64: ...`, or with its Python."""
+    """Whether `not_offered` names a wheel: `cu124 on linux-aarch64: ...`, or its Python."""
     page, letter, minor = wheel
-    named = (f"{page} on {PLATFORMS[letter]}:", f"{page} on {PLATFORMS[letter]} (Python {minor})")
-    return any(name in line for line in release.not_offered for name in named)
+    for line in release.not_offered:
+        where, named, why = line.partition(f"{page} on {PLATFORMS[letter]}")
+        some = re.search(r"Python (3\.\d+)(?: - (3\.\d+))?", why)
+        if where or not named or why[:1] not in (":", " "):
+            continue
+        if some is None:
+            return True
+        first, last = some[1], some[2] or some[1]
+        if python_key(first) <= python_key(minor) <= python_key(last):
+            return True
+    return False
 
 
 def _more_wheels(
@@ -361,8 +371,8 @@ def _strange_needs(matrix: Matrix, seen: Observed, torch: str, page: str) -> lis
     for version, other in seen.torch.items():
         for name, needs in other.needs.items():
             if name in matrix.compute_platforms and Version(version) <= Version(torch):
-                known |= needs
-    return sorted(one.needs.get(page, frozenset()) - known)
+                known |= {need.name for need in needs}
+    return sorted({need.name for need in one.needs.get(page, ())} - known)
 
 
 # --- companions --------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 from packaging.requirements import Requirement
@@ -17,6 +17,7 @@ from refresh.wheels import File, Page
 from torch_template.matrix.facts import COMPANIONS, PLATFORMS, PYPI, series
 from torch_template.matrix.model import Matrix
 
+SYSTEMS = {"L": "Linux", "A": "Linux", "W": "Windows", "M": "Darwin"}  # as markers say them
 LETTERS = {name: letter for letter, name in PLATFORMS.items()}
 TORCH = "torch"
 TOOLKIT = "cuda-toolkit"
@@ -38,7 +39,7 @@ class Seen:
     newest_file: date | None = None  # the day of the last file on any page that says it
     builds: Mapping[str, str] = field(default_factory=dict)  # what PyPI's are for, by letter
     toolkits: Mapping[str, str] = field(default_factory=dict)  # by page
-    needs: Mapping[str, frozenset[str]] = field(default_factory=dict)  # other packages, by page
+    needs: Mapping[str, tuple[Requirement, ...]] = field(default_factory=dict)  # by page
     torch: str | None = None  # a companion: the torch that it requires
     python: str | None = None  # Requires-Python
 
@@ -89,6 +90,7 @@ def observe(source: Source, matrix: Matrix, progress: Progress | None = None) ->
     files = {package: _by_version(pages, package) for package in packages}
     torchs = [name for name in files[TORCH] if _counts(name, matrix.releases)]
     torch = _look(source, {(TORCH, name): files[TORCH][name] for name in torchs}, progress)
+    torch = _installable(source, matrix, torch)
     beside = {
         (package, version): rows
         for package in packages[1:]
@@ -170,10 +172,62 @@ def _toolkits(source: Source, rows: list[tuple[str, File]]) -> Iterator[tuple[st
             yield page, toolkit_version(toolkit)
 
 
-def _needs(source: Source, rows: list[tuple[str, File]]) -> Iterator[tuple[str, frozenset[str]]]:
-    """The names of what wheels require that are not for CUDA, whose packages PyPI has."""
+def _needs(
+    source: Source, rows: list[tuple[str, File]]
+) -> Iterator[tuple[str, tuple[Requirement, ...]]]:
+    """What wheels require that are not for CUDA, all of whose packages PyPI has."""
     for page, file in _samples(rows, NOT_CUDA).items():
-        yield page, frozenset(one.name for one in source.requires(file))
+        yield page, source.requires(file)
+
+
+def _installable(source: Source, matrix: Matrix, torch: list[Seen]) -> list[Seen]:
+    """The releases without the wheels that require what the index does not have for their Python.
+
+    That is a triton, which only the PyTorch index has for ROCm and XPU.
+    """
+    names = {row.package for row in matrix.index_only}
+    wanted = {
+        (page, need.name)
+        for one in torch
+        for page, needs in one.needs.items()
+        for need in needs
+        if need.name in names
+    }
+    pages = source.pages(wanted) if wanted else {}
+
+    def can_be_had(one: Seen, page: str, letter: str, minor: str) -> bool:
+        needs = [need for need in one.needs.get(page, ()) if need.name in names]
+        return all(_has(pages[page, need.name], need, letter, minor) for need in needs)
+
+    return [
+        replace(
+            one,
+            cells={
+                page: {
+                    letter: found
+                    for letter, minors in row.items()
+                    if (found := frozenset(m for m in minors if can_be_had(one, page, letter, m)))
+                }
+                for page, row in one.cells.items()
+            },
+        )
+        for one in torch
+    ]
+
+
+def _has(page: Page | None, need: Requirement, letter: str, minor: str) -> bool:
+    """Whether a page has what a wheel for a platform and Python requires, if it requires it."""
+    system = SYSTEMS[letter]
+    here = {"python_version": minor, "python_full_version": f"{minor}.0", "extra": ""}
+    here |= {"platform_system": system, "sys_platform": system.lower().replace("windows", "win32")}
+    if need.marker and not need.marker.evaluate(here):
+        return True
+    return page is not None and any(
+        file.platform == PLATFORMS[letter]
+        and minor in file.pythons
+        and file.version in need.specifier
+        for file in page.files
+    )
 
 
 def _samples(rows: Iterable[tuple[str, File]], pages: re.Pattern[str]) -> dict[str, File]:
