@@ -10,7 +10,7 @@ exit codes:
   1  something differs; with --write, it is written, but for what a person must look at
   2  the command line is wrong
   3  an index cannot be read
-  4  the result would not be a valid matrix; nothing is written
+  4  the result would not be a valid matrix, or cannot be written; the file is as it was
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from torch_template.matrix.loading import MATRIX
 from torch_template.matrix.model import Matrix
 
 INDEX_URL = "https://download.pytorch.org/whl"
-DIFFERS, UNREADABLE, UNWRITABLE = 1, 3, 4
+DIFFERS, MISTAKEN, UNREADABLE, UNWRITABLE = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,11 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
 def main(given: Sequence[str] | None = None) -> int:
     """Run the command; return the exit code."""
     asked = _arguments(given)
-    before = asked.matrix.read_bytes().decode("utf-8")
+    try:
+        before = asked.matrix.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        print(f"{asked.matrix} cannot be read: {error}. Name it with --matrix.", file=sys.stderr)
+        return MISTAKEN
     source = Source(
         asked.index_url,
         asked.pypi_url,
@@ -113,6 +117,13 @@ def main(given: Sequence[str] | None = None) -> int:
         return UNREADABLE
     except UnwritableError as error:
         print(f"{asked.matrix} is left as it is: {error}", file=sys.stderr)
+        return UNWRITABLE
+    except OSError as error:
+        print(
+            f"{asked.matrix} is left as it is, for it cannot be written: {error}. Look at its"
+            " folder.",
+            file=sys.stderr,
+        )
         return UNWRITABLE
     _tell(found, as_json=asked.json)
     return DIFFERS if found.edits or found.findings else 0

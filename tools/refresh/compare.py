@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -415,7 +415,11 @@ def _new_companion(
     fitting = [name for name in matrix.releases if name in SpecifierSet(wanted)]
     if not fitting:
         return  # for a torch that is not in the matrix
-    if why := half_there(one, _neighbour(rows, one), today):
+    before = _neighbour(rows, one)
+    if before and torch:  # where torch is not, no companion of it is to come
+        there = {*matrix.releases[torch].index, PYPI}
+        before = replace(before, cells={n: row for n, row in before.cells.items() if n in there})
+    if why := half_there(one, before, today):
         found.find("half there", about, f"{why} It is not taken yet.")
         return
     try:

@@ -153,7 +153,10 @@ def _seen(source: Source, key: tuple[str, str], rows: list[tuple[str, File]]) ->
     return Seen(
         package,
         version,
-        cells=dict(found),
+        cells={
+            page: {letter: minors for letter, minors in row.items() if minors}
+            for page, row in found.items()
+        },
         unsuffixed=frozenset(bare - suffixed),
         released=min(days, default=None),
         newest_file=max(any_day, default=None),

@@ -14,7 +14,8 @@ from refresh.rows import (
     promised,
     told,
 )
-from torch_template.matrix.facts import PLATFORMS, python_key
+from torch_template.matrix.companions import partner
+from torch_template.matrix.facts import PLATFORMS, PYPI, python_key
 from torch_template.matrix.model import Companion, Matrix, Release
 from torch_template.moves import listed
 
@@ -130,7 +131,7 @@ def _all_pythons(release: Release) -> dict[str, str | None]:
     """Each Python, with where it is if that is not everywhere."""
     some = {
         minor: f"{', '.join(PLATFORMS[p] for p in row.platforms)}"
-        + (f", not {row.not_for}" if row.not_for else "")
+        + (f", not {' '.join(row.not_for)}" if row.not_for else "")
         for row in release.more_python
         for minor in row.python
     }
@@ -162,10 +163,14 @@ def _generations(matrix: Matrix, page: str, torch: str) -> list[str]:
 
 def _beside(matrix: Matrix, before: str | None, torch: str) -> Iterator[str]:
     """The companions of a release, and those that it has no more."""
+    release = matrix.releases[torch]
+    usual = matrix.policy.compute_platforms.default
+    page = usual if usual in release.index else next(iter(release.index), PYPI)
     for name, versions in matrix.partners[torch].items():
-        if versions:
-            yield f"with {name} {versions[0]}"
-        elif before and matrix.partners[before][name]:
+        asked = (partner(matrix, torch, name, page, python) for python in release.python)
+        if found := next(filter(None, asked), None):
+            yield f"with {name} {found.version}"
+        elif not versions and before and matrix.partners[before][name]:
             yield f"no {name} works with it yet"
 
 
