@@ -118,6 +118,19 @@ def test_what_came_to_a_known_release_is_added_to_its_row() -> None:
     assert "INDEX" in rows(result.yaml)["releases"]["2.9.1"]["sources"]
 
 
+def test_what_was_inferred_and_is_seen_now_is_not_called_inferred_any_more() -> None:
+    row = "    pypi: {L: cu130, A: cu130, W: cpu, M: cpu}\n"
+    at = BASE.index(row, BASE.index(f"  {NEWEST}:\n")) + len(row)
+    inferred = "    inferred: {cu126: L A, xpu: W}  # from the one before\n"
+    text = BASE[:at] + inferred + BASE[at:]
+    without = less(as_written().torch[NEWEST], page="cu126", on="A")
+    written = rows(refresh(without, text=text).yaml)["releases"][NEWEST]
+    assert written["inferred"] == {"cu126": "A"}
+    result = refresh(text=text)
+    assert "inferred" not in rows(result.yaml)["releases"][NEWEST]
+    assert f"- torch {NEWEST}: more is known of inferred" in result.text
+
+
 def test_what_a_person_wrote_otherwise_is_told_and_stays() -> None:
     seen = as_written().torch[NEWEST]
     other = replace(
