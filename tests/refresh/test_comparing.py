@@ -26,6 +26,7 @@ from refresh.made_up import (
 )
 from refresh.observed import Seen
 from refresh.rows import cells_of, promised, python_rows, wheels
+from refresh.words import what_is_new
 from refresh.writing import loaded
 from refresh_matrix import refreshed
 from torch_template.build import Asked, Build
@@ -128,7 +129,7 @@ def test_what_was_inferred_and_is_seen_now_is_not_called_inferred_any_more() -> 
     assert written["inferred"] == {"cu126": "A"}
     result = refresh(text=text)
     assert "inferred" not in rows(result.yaml)["releases"][NEWEST]
-    assert f"- torch {NEWEST}: more is known of inferred" in result.text
+    assert f"torch {NEWEST}: more is known of inferred" in what_is_new(result.old, result.new)
 
 
 def test_what_a_person_wrote_otherwise_is_told_and_stays() -> None:
@@ -152,6 +153,7 @@ def test_what_is_older_than_the_matrix_begins_is_left_out() -> None:
     assert refresh(old).yaml == BASE
 
 
+@pytest.mark.slow
 def test_a_patch_of_an_older_series_is_taken() -> None:
     result = refresh(release("2.12.2", like="2.12.1"))
     names = [*rows(result.yaml)["releases"]]
@@ -216,6 +218,7 @@ def test_a_cuda_whose_driver_nobody_knows_is_blocked_and_pypi_stays_behind() -> 
         assert (build.torch, build.main.minimum_driver) == ("2.16.0", "620.10.01")
 
 
+@pytest.mark.slow
 def test_a_rocm_that_requires_what_none_before_it_did_is_blocked() -> None:
     plain = release(renamed={"rocm7.2": "rocm7.15"})
     strange = replace(plain, needs={**plain.needs, "rocm7.15": (Requirement("rocm"),)})
@@ -312,6 +315,7 @@ def test_a_companion_that_is_not_where_torch_is_says_where() -> None:
     assert build.versions == {"torch": "2.16.0"}
 
 
+@pytest.mark.slow
 def test_a_companion_for_every_newer_torch_says_all_of_its_own() -> None:
     _, row = beside(companion(torch=">=2.16.0"))
     assert row["torch"] == ">=2.16.0"

@@ -153,10 +153,7 @@ def _seen(source: Source, key: tuple[str, str], rows: list[tuple[str, File]]) ->
     return Seen(
         package,
         version,
-        cells={
-            page: {letter: minors for letter, minors in row.items() if minors}
-            for page, row in found.items()
-        },
+        cells=_filled(found),
         unsuffixed=frozenset(bare - suffixed),
         released=min(days, default=None),
         newest_file=max(any_day, default=None),
@@ -205,17 +202,24 @@ def _installable(source: Source, matrix: Matrix, torch: list[Seen]) -> list[Seen
     return [
         replace(
             one,
-            cells={
-                page: {
-                    letter: found
-                    for letter, minors in row.items()
-                    if (found := frozenset(m for m in minors if can_be_had(one, page, letter, m)))
+            cells=_filled(
+                {
+                    page: {
+                        letter: frozenset(m for m in minors if can_be_had(one, page, letter, m))
+                        for letter, minors in row.items()
+                    }
+                    for page, row in one.cells.items()
                 }
-                for page, row in one.cells.items()
-            },
+            ),
         )
         for one in torch
     ]
+
+
+def _filled(cells: Cells) -> Cells:
+    """The cells without those that have no Python, and without pages that have no others."""
+    rows = {page: {p: found for p, found in row.items() if found} for page, row in cells.items()}
+    return {page: row for page, row in rows.items() if row}
 
 
 def _has(page: Page | None, need: Requirement, letter: str, minor: str) -> bool:
