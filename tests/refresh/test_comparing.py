@@ -99,6 +99,26 @@ def test_what_a_page_does_not_show_any_more_is_told_and_stays() -> None:
     assert result.yaml == BASE
 
 
+def test_a_companion_that_a_page_does_not_show_any_more_is_told_and_stays() -> None:
+    """Also one whose row says nothing of the index: it is promised where torch is."""
+    for version in ("0.28.0", "0.24.1"):
+        result = refresh(less(as_written().companions["torchvision"][version], page="cu130"))
+        [finding] = found(result, "promised")
+        assert finding.about == f"torchvision {version}"
+        assert "cu130 on linux-x86_64 (Python 3.10 - 3.14)" in finding.text
+        assert result.yaml == BASE
+
+
+def test_a_wheel_that_is_named_otherwise_than_expected_is_not_added() -> None:
+    """Its name would be promised with a suffix, which it does not have."""
+    seen = as_written().torch["2.12.1"]
+    new = wheels(seen.cells) | {("cu129", "W", f"3.{minor}") for minor in range(10, 15)}
+    bare = replace(seen, cells=cells_of(new), unsuffixed=seen.unsuffixed | {("cu129", "W")})
+    result = refresh(bare)
+    assert result.yaml == BASE
+    assert "windows-amd64 on cu129 have no suffix" in found(result, "differs")[0].text
+
+
 def test_a_release_that_is_gone_is_told_and_stays() -> None:
     indexes = world()
     del indexes.torch["2.9.0"]  # type: ignore[attr-defined]

@@ -266,17 +266,27 @@ def _pins(
     something else asks for it without a version: a package beside the toolkit, as cuDNN asks for
     cuBLAS, or one that is locked twice itself, as cuBLAS then asks for NVRTC.
     """
-    asking: dict[str, tuple[Requirement, ...]] = {}  # by toolkit, what torch requires
+    asking: defaultdict[str, set[tuple[Requirement, ...]]] = defaultdict(set)  # by toolkit
     wheels = [file for rows in releases.values() for file in _samples(rows, WITH_CUDA).values()]
     for requires in source.each(source.requires, wheels):
         for one in requires:
             if one.name == TOOLKIT and (version := _exact(one)):
-                asking[version] = requires
-    names = {one.name for rows in asking.values() for one in rows if one.name.startswith("nvidia-")}
+                asking[version].add(requires)
+    names = {
+        one.name
+        for several in asking.values()
+        for requires in several
+        for one in requires
+        if one.name.startswith("nvidia-")
+    }
     pages = source.pages([(PYPI, name) for name in (TOOLKIT, *sorted(names))] if asking else [])
     return {
-        toolkit_version(version): _pins_of(source, pages, version, requires)
-        for version, requires in asking.items()
+        toolkit_version(version): {
+            name: pin
+            for requires in several
+            for name, pin in _pins_of(source, pages, version, requires).items()
+        }
+        for version, several in asking.items()
         if _wheel(pages, TOOLKIT, version)
     }
 
