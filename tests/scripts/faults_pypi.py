@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from scripts.injections import (
     DRIVER,
+    NO_CODE,
     UPDATE,
     Injection,
     cpu_wheels,
@@ -246,7 +247,7 @@ FAULTS: list[Injection] = [
     pypi(
         "a GPU of compute capability 3.5, which no build is for",
         "DRV-ARCH",
-        "No build on offer is, so test with `--device cpu`.",
+        f"{NO_CODE.format('3.5')}, so test with `--device cpu`.",
         "has compute capability 3.5, but",
         FAKE_GPUS="35",
     ),

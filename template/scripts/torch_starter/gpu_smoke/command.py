@@ -139,7 +139,7 @@ def collect_torch_checks(
         "accelerator": machine.accelerator,
         "fallback": machine.fallback(),
         "names": names,
-        "way_out": machine.way_out() if machine.accelerator == "cuda" else machine.on_cpu(),
+        "way_out": machine.to_use_it() if machine.accelerator == "cuda" else machine.on_cpu(),
         "mig": bool(machine.driver.get("mig")),
         "limit": limit,
         "peaks": machine.peaks(),

@@ -155,11 +155,15 @@ class Machine:
         return bool(known or (facts.get("card") and not facts.get("container")))
 
     def cuda_build(self, driver: str = "") -> str:
-        """The nearest other build for the GPUs that are here, and for a driver; "" for none."""
+        """The nearest other build for the GPUs that are here, and for a driver; "" for none.
+
+        One of which nobody knows what GPUs it is for is none, whether or not one is seen here.
+        """
         for name, wheels in self.alternatives.items():
             minimum = numbers(wheels["minimum_driver"] or "")
             new_enough = not driver or minimum <= numbers(driver)
-            suits = all(runs_on(wheels, gpu) for gpu in self.driver.get("gpus", []))
+            known = wheels["gpu_architectures"] or wheels["ptx"]
+            suits = known and all(runs_on(wheels, gpu) for gpu in self.driver.get("gpus", []))
             if wheels["accelerator"] == "cuda" and new_enough and suits:
                 return name
         return ""
@@ -178,6 +182,32 @@ class Machine:
             return self.move_to(ready) if ready else self.on_cpu()
         minimum = self.alternatives[name]["minimum_driver"]
         return f"update the NVIDIA driver to {minimum} or newer and {self.move_to(name)}"
+
+    def to_use_it(self, wanted: str = "cuda", begin: str = "To use it,") -> str:
+        """A sentence of what to do for a torch that suits what is here; what else, if none does."""
+        if wanted != "cuda" or self.cuda_build():
+            return f"{begin} {self.way_out(wanted)}"
+        gpu, known = self.without_code()
+        if not known:
+            return f"No build on offer is known to suit all of its GPUs, so {self.on_cpu()}"
+        problem = (
+            f"No build on offer has code for compute capability {gpu}, only for {known[0]} to "
+        )
+        problem += known[-1]
+        if numbers(gpu) < numbers(known[-1]):
+            return f"{problem}, so {self.on_cpu()}"
+        newer = f"`{COPIER} --defaults` may bring a torch that has"
+        return f"{problem}: {newer}; until then, {self.on_cpu()}"
+
+    def without_code(self) -> tuple[str, list[str]]:
+        """The compute capability of a GPU here that no build has code for; those that one has."""
+        rows = [self.wheels, *self.alternatives.values()]
+        rows = [row for row in rows if row.get("accelerator") == "cuda"]
+        known = {one for row in rows for one in row.get("gpu_architectures", [])}
+        for gpu in self.driver.get("gpus", []):
+            if known and not any(runs_on(row, gpu) for row in rows):
+                return gpu["capability"], sorted(known, key=numbers)
+        return "", []
 
     def pinned(self) -> bool:
         """Whether pyproject.toml asks for this torch; that of a machine build is not there."""
@@ -251,7 +281,10 @@ JETSON = ("5.3", "6.2", "7.2", "8.7", "10.1")
 
 
 def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
-    """Whether wheels have a binary for a GPU's major version, or PTX to compile."""
+    """Whether wheels have a binary for a GPU's major version, or PTX to compile.
+
+    An empty list of binaries means that nobody knows them, and not that they run everywhere.
+    """
     mine, binaries = gpu["capability"], wheels["gpu_architectures"]
     capability = numbers(mine)
 
@@ -261,7 +294,7 @@ def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
         return numbers(binary)[0] == capability[0] and numbers(binary) <= capability
 
     compiled = wheels["ptx"] and numbers(wheels["ptx"]) <= capability
-    return not binaries or any(map(fits, binaries)) or bool(compiled)
+    return any(map(fits, binaries)) or bool(compiled)
 
 
 def python_fits(requires: str) -> bool:
