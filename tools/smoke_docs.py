@@ -47,7 +47,7 @@ GROUPS = {  # the ids that begin so
     "AMD, Intel and Apple": ("ROCM-", "XPU-", "MPS"),
     "torch itself, and its libraries": ("TORCH-", "LIB-", "DEV-"),
     "Numbers": ("NUM-", "TRAIN-", "CKPT"),
-    "What a project may need": ("VISION-", "DATA-", "COMPILE", "NCCL", "PERF-"),
+    "What a project may need": ("VISION-", "AUDIO-", "CODEC-", "DATA-", "COMPILE", "NCCL", "PERF-"),
 }
 TRIED = """## What it has been tried with
 

@@ -195,11 +195,12 @@ def numbers(
     return Injection(what, name, FAULTY, said, 1, also, torch="real", patch=patch, arguments=only)
 
 
-def package(project: Project, name: str, version: str = "1.0") -> None:
+def package(project: Project, name: str, version: str = "1.0", *requires: str) -> None:
     """Metadata of an installed package."""
     info = project.root / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
     about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    about += "".join(f"Requires-Dist: {one}\n" for one in requires)
     (info / "METADATA").write_text(about, encoding="utf-8")
 
 
@@ -209,6 +210,36 @@ def packages(*names: str) -> Callable[[Project], object]:
     def write(project: Project) -> None:
         for name in names:
             package(project, name)
+
+    return write
+
+
+def companion(
+    name: str, version: str, metadata: str = "", *requires: str, **modules: str
+) -> Callable[[Project], object]:
+    """A companion of torch: its version.py, its metadata, and the code of its modules."""
+
+    def write(project: Project) -> None:
+        (project.root / "site").mkdir(exist_ok=True)
+        package(project, name, metadata or version, *requires)
+        for module, code in {
+            "__init__": "",
+            "version": f"__version__ = {version!r}",
+            **modules,
+        }.items():
+            file(f"site/{name}/{module}.py", f"{code}\n")(project)
+        project.env["PYTHONPATH"] = str(project.root / "site")
+
+    return write
+
+
+def torch_requires(*requires: str) -> Callable[[Project], object]:
+    """What torch's own metadata asks for."""
+
+    def write(project: Project) -> None:
+        [metadata] = project.root.glob("site/torch-*.dist-info/METADATA")
+        lines = "".join(f"Requires-Dist: {one}\n" for one in requires)
+        metadata.write_text(metadata.read_text(encoding="utf-8") + lines, encoding="utf-8")
 
     return write
 

@@ -172,7 +172,8 @@ class Project:
     @staticmethod
     def _build(name: str, wheels: Mapping[str, Any]) -> dict[str, Any]:
         label = LABELS.get(name, name.upper())
-        return {"label": label, "platforms": {HERE: dict(wheels)}}
+        index = {} if name == "pypi" else {"index_url": f"https://download.pytorch.org/whl/{name}"}
+        return {"label": label, **index, "platforms": {HERE: dict(wheels)}}
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""

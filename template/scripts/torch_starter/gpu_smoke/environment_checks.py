@@ -143,21 +143,6 @@ def check_dlls(machine: Machine) -> Check | None:
     return Check("fail", *found) if found else Check("pass", "torch's DLLs find all they need")
 
 
-@check(CHECKS, "PKG-VISION")
-def check_companions(machine: Machine) -> Check | None:
-    """Are torchvision and torchaudio the partners of the project's torch?"""
-    wanted = dict(machine.wheels.get("packages", {}))
-    torch = wanted.pop("torch", "")
-    if not wanted or not machine.torch:
-        return None
-    for name, version in wanted.items():
-        have = installed(name)
-        if have != version:
-            problem = f"torch {torch} goes with {name} {version}, but {have} is installed."
-            return Check("fail", problem, repair())
-    return Check("pass", ", ".join(map(" ".join, wanted.items())))
-
-
 def nvidia_packages() -> dict[str, set[str]]:
     """The installed packages of NVIDIA that are named after a CUDA version: {"cudnn": {"13"}}."""
     found: dict[str, set[str]] = {}

@@ -101,13 +101,14 @@ class Machine:
     wheels: dict[str, Any]  # that build's entry for this platform in torch_builds.json, or {}
     alternatives: dict[str, dict[str, Any]]  # those of other builds, the nearest first
     name: str = ""  # the build's compute platform
+    index: str = ""  # its index, if it has one of its own
     own: str = ""  # the project's own compute platform, where .venv was made for another one
     stands_in: str = ""  # why PyPI's wheels stand in for that, where nobody asked for them
     ready: tuple[str, ...] = ()  # the builds that this machine alone can have instead
     moves: dict[str, str] = field(default_factory=dict)  # what Copier must be told beside the name
     accelerator: str = "cpu"  # what to test: a key of NAMES
     auto: bool = False  # the CPU will do where there is no such device
-    torch: dict[str, str] = field(default_factory=dict)  # see installed_torch
+    torch: dict[str, str] = field(default_factory=dict)  # see version_file
     driver: dict[str, Any] = field(default_factory=dict)  # see nvidia_facts
 
     def test_for(self, device: str) -> None:
@@ -376,6 +377,7 @@ def read_machine(builds_file: Path) -> Machine:
         windows_path=project.get("windows_path", {}),
         wheels=rows[mine],
         name=mine,
+        index=builds[mine].get("index_url", ""),
         own="" if mine == own else own,
         stands_in="" if mine == own else STANDS_IN,
         ready=tuple(ready),
@@ -384,9 +386,9 @@ def read_machine(builds_file: Path) -> Machine:
     )
 
 
-def installed_torch() -> dict[str, str]:
+def version_file(package: str = "torch") -> dict[str, str]:
     """The strings in torch/version.py, read as text: metadata may hide the +cu130."""
-    spec = importlib.util.find_spec("torch")
+    spec = importlib.util.find_spec(package)
     path = Path(spec.origin).with_name("version.py") if spec and spec.origin else Path()
     if not path.is_file():
         return {}
