@@ -15,6 +15,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -297,14 +298,20 @@ def without(path: str) -> Callable[[Project], object]:
     return remove
 
 
-def foreign_cudnn(project: Project) -> None:
-    """A cuDNN from outside the environment, that torch loads."""
+def compiled(library: Path, code: str = "", *needs: Path) -> Path:
+    """A shared library of a few lines of C, that needs others."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if not compiler:
-        pytest.skip("needs a C compiler, to build a foreign cuDNN")
-    library = project.root / "libcudnn_ops.so.9"
-    command = [compiler, "-shared", "-x", "c", "-o", str(library), "/dev/null"]
-    subprocess.run(command, check=True)
+        pytest.skip("needs a C compiler, to build a library")
+    command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", str(library)]
+    command += ["-Wl,--no-as-needed", "-x", "c", "-", "-x", "none", *map(str, needs)]
+    subprocess.run(command, input=code, check=True, text=True)
+    return library
+
+
+def foreign_cudnn(project: Project) -> None:
+    """A cuDNN from outside the environment, that torch loads."""
+    library = compiled(project.root / "libcudnn_ops.so.9")
     patch_torch(project, f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})")
 
 
@@ -316,6 +323,34 @@ def only_nvml(project: Project) -> None:
     library.unlink()
     library.touch()
     project.env["LD_LIBRARY_PATH"] = str(folder)
+
+
+# A sound decoder that cannot: torchcodec's own words, as of 0.13.0.
+NO_DECODER = """
+class AudioDecoder:
+    def __init__(self, source):
+        raise RuntimeError("Could not load libtorchcodec. Likely causes: ...")
+"""
+
+
+def beside_torch(name: str, version: str, **modules: str) -> Callable[[Project], object]:
+    """A companion that is as asked for, beside the real torch."""
+    packages = {"torch": f"{TORCH}+cpu", name: version}
+    return all_of(asks_for(packages=packages), companion(name, version, **modules))
+
+
+def codec_for(major: int, code: str = "", library: str = "") -> Callable[[Project], object]:
+    """A torchcodec for one version of FFmpeg, with a real library: its code, and what it needs."""
+
+    def write(project: Project) -> None:
+        beside_torch("torchcodec", "0.13.0+cpu", decoders=NO_DECODER)(project)
+        folder = project.root / "site" / "torchcodec"
+        needs = compiled(folder / library) if library else folder
+        compiled(folder / f"libtorchcodec_core{major}.so", code, *([needs] if library else []))
+        if library:
+            needs.unlink()
+
+    return write
 
 
 def torchvision(nms: str) -> Callable[[Project], object]:

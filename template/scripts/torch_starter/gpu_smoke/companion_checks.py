@@ -154,7 +154,8 @@ def explain_ffmpeg(job: Job) -> Check:
         if not NOT_THERE.search(words):
             return explain_words("torchcodec", words, f"OSError: {words}", job)
     majors = sorted(said) or [0]
-    kinds = ", ".join(map(str, majors[:-1])) + f" or {majors[-1]}"
+    several = ", ".join(map(str, majors[:-1]))
+    kinds = f"{several} or {majors[-1]}" if several else str(majors[-1])
     problem = f"torchcodec needs the shared libraries of FFmpeg {kinds}, and finds none of them"
     remedy = install(FFMPEG, f"FFmpeg {majors[0]} to {majors[-1]} with its shared libraries")
     program, have, shared = ffmpeg_here()

@@ -1,0 +1,130 @@
+"""Torch's companions: what is asked of them where they are asked for, and what they are lacking."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from scripts.injections import ON_CPU, codec_for, companion
+from scripts.smoke_helpers import Project, load_package
+
+# --- What was built for what, by versions
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "torch", "fits"),
+    [
+        ("torchaudio", "2.11.0+cu130", {"cuda": "13.0"}, True),
+        ("torchaudio", "2.11.0+cu130", {"cuda": "13.2"}, False),
+        ("torchaudio", "2.11.1+cu130", {"cuda": "13.2"}, True),  # compares the major version alone
+        ("torchaudio", "2.11.0+cu130", {"cuda": "12.6"}, False),
+        ("torchvision", "0.29.1+cu130", {"cuda": "13.2"}, True),
+        ("torchvision", "0.29.1+cu130", {"cuda": "12.8"}, False),
+        ("torchcodec", "0.17.0+cu130", {}, False),  # as PyPI's for Linux
+        ("torchcodec", "0.13.0+cpu", {"cuda": "13.0"}, True),
+        ("torchcodec", "0.17.0", {}, True),  # as PyPI's for macOS
+        ("torchvision", "0.29.1+rocm7.2", {"hip": "7.2.53211"}, True),
+        ("torchvision", "0.29.1+rocm7.2", {"cuda": "13.0"}, False),
+        ("torchvision", "0.29.1+xpu", {"xpu": "20250301"}, True),
+        ("torchvision", "0.29.1+cu130", {"hip": "7.2.53211"}, False),
+    ],
+)
+def test_a_companion_goes_with_a_torch_that_was_built_for_the_same(
+    monkeypatch: pytest.MonkeyPatch, name: str, version: str, torch: dict[str, str], fits: bool
+) -> None:
+    checks = load_package("package_checks")
+    monkeypatch.setattr(checks, "version_file", lambda package: {"__version__": version})
+    why = checks.misfit(name, {"__version__": "2.14.1", **torch})
+    assert (why == "") == fits
+    assert fits or why.startswith(f"{name} {version} is built for ")
+
+
+def test_ranges_of_versions_are_understood_as_packaging_does() -> None:
+    satisfied = load_package("package_checks").satisfied
+    versions = ("2.8", "2.8.0", "2.8.1", "2.9.0+cu130", "2.11.0", "2.29.7", "13.1.0.3", "3")
+    ranges = "==2.8.0 ==2.8 ==2.8.* !=2.8.* !=2.8.0 >=2.8.1 >2.8 <2.11 <=2.9.0 ~=2.8.0 ~=2.8"
+    ranges += " ===2.8.0 ==13.1.0.* >=2.8,<2.9 >=2.8,!=2.8.1,<3 <3,>2.9"
+    for version, one in product(versions, ranges.split()):
+        if one.startswith("===") and version != one[3:]:
+            continue  # that compares letters
+        assert satisfied(version, one) == SpecifierSet(one).contains(version), (version, one)
+    assert satisfied("unknown", ">=2")
+    assert satisfied("2.8", "")
+
+
+# --- In the child process
+
+
+def test_companions_that_are_not_asked_for_are_not_loaded(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    project.add_stub_torch(ON_CPU)
+    for name in ("torchaudio", "torchcodec"):
+        companion(name, "2.11.0+cpu", __init__="raise SystemExit(7)")(project)
+    outcome = project.run("--only", "AUDIO-FILTER", "--only", "CODEC-WAV", "--only", "DEV-OPEN")
+    assert outcome.code == 0
+    assert {"AUDIO-FILTER", "CODEC-WAV"} <= set(outcome.ids("skip"))
+    assert "DEV-OPEN" in outcome.ids("pass")
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.skipif("sys.platform != 'linux'", reason="needs the Linux wheel of torch")
+def test_ffmpeg_programs_that_do_not_help_are_named(healthy: Project) -> None:
+    codec_for(99, library="libavutil.so.151")(healthy)
+    folder = healthy.root / "bin"
+    folder.mkdir()
+    healthy.env["PATH"] = f"{folder}:{healthy.env['PATH']}"
+    for said, words, remedy in (
+        (
+            "ffmpeg version 98.1-static --enable-static",
+            "is a static build, without them.",
+            "ffmpeg",
+        ),
+        ("ffmpeg version n98.1 --enable-shared", "ffmpeg is FFmpeg 98.", "that is for FFmpeg 98,"),
+        ("ffmpeg version 99.0 --enable-shared", ", though ", "Let LD_LIBRARY_PATH name the folder"),
+    ):
+        (folder / "ffmpeg").write_text(f"#!/bin/sh\necho {said}\n", encoding="utf-8")
+        (folder / "ffmpeg").chmod(0o755)
+        outcome = healthy.run("--only", "CODEC-WAV")
+        assert (outcome.code, outcome.ids("fail")) == (1, ["CODEC-FFMPEG"])
+        assert words in outcome["CODEC-FFMPEG"]["message"]
+        assert remedy in outcome["CODEC-FFMPEG"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("release", "container", "typed"),
+    [
+        ("ID=ubuntu\nID_LIKE=debian\n", False, "Type `sudo apt install ffmpeg`."),
+        ('ID="rocky"\nID_LIKE="rhel centos fedora"', False, "Type `sudo dnf install ffmpeg-free`."),
+        ("ID=fedora", False, "Type `sudo dnf install ffmpeg-free`."),
+        ("ID=opensuse-leap\nID_LIKE='suse opensuse'", False, "Type `sudo zypper install ffmpeg`."),
+        ("ID=arch", False, "Type `sudo pacman -S ffmpeg`."),
+        ("ID=nixos", False, "Install FFmpeg."),
+        (
+            "ID=debian",
+            True,
+            "Type `apt-get update && apt-get install -y ffmpeg` here, and add it to the image, so "
+            "that it stays.",
+        ),
+    ],
+)
+def test_a_program_is_installed_as_this_system_does(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str, container: bool, typed: str
+) -> None:
+    system: Any = load_package("system")
+    (tmp_path / "os-release").write_text(release, encoding="utf-8")
+    monkeypatch.setattr(system, "OS_RELEASE", tmp_path / "os-release")
+    monkeypatch.setattr(system, "in_container", lambda: container)
+    monkeypatch.setattr(system, "WINDOWS", False)
+    monkeypatch.setattr(system.sys, "platform", "linux")
+    monkeypatch.setattr(system.sys, "base_prefix", str(tmp_path))
+    ffmpeg = load_package("companion_checks").FFMPEG
+    assert system.install(ffmpeg, "FFmpeg") == typed
+    monkeypatch.setattr(system, "WINDOWS", True)
+    assert system.install(ffmpeg, "FFmpeg") == "Type `winget install Gyan.FFmpeg.Shared`."
+    (tmp_path / "conda-meta").mkdir()
+    assert system.install(ffmpeg, "") == "Type `conda install -c conda-forge ffmpeg`."
