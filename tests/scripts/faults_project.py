@@ -156,7 +156,7 @@ FAULTS: list[Injection] = [
         "PyPI's torchaudio, for CUDA, where the one for the CPU is asked for",
         "PKG-CUDA",
         RECREATE,
-        f"torchaudio 2.11.0+cu130 is built for CUDA 13.0, but torch {TORCH}+cpu for CPU.",
+        f"torchaudio 2.11.0+cu130 is built for CUDA 13.0, but torch {TORCH}+cpu for the CPU.",
         1,
         change=all_of(asks_for(packages=AUDIO), companion("torchaudio", "2.11.0+cu130", "2.11.0")),
     ),

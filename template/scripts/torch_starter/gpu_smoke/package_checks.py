@@ -20,7 +20,8 @@ from .machine import (
 
 CHECKS: dict[str, CheckFunction] = {}
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
-# Of what a wheel was built for: the line of torch/version.py that says the same of torch.
+# Of what a wheel was built for: its name, and the line of torch/version.py that says so of torch.
+KINDS = {"cu": "cuda", "rocm": "rocm", "xpu": "xpu"}
 TOOLKITS = {"cu": "cuda", "rocm": "hip", "xpu": "xpu"}
 # Up to this one, torchaudio's _extension/utils.py also compares CUDA's minor version; torchvision's
 # extension.py the major one, whose libraries torchcodec links.
@@ -54,10 +55,9 @@ def misfit(name: str, torch: dict[str, str]) -> str:
     if have and numbers(have)[:compared] == numbers(toolkit)[:compared]:
         return ""
     other = accelerators(torch)[0]
-    mine = {"cu": "CUDA", "rocm": "ROCm", "xpu": "XPU"}[kind]
-    whose = {"cuda": torch.get("cuda", ""), "rocm": torch.get("hip", "")}.get(other, "")
-    problem = f"{name} {version} is built for {' '.join(filter(None, (mine, toolkit)))}, but torch "
-    return f"{problem}{torch['__version__']} for {' '.join(filter(None, (NAMES[other], whose)))}."
+    mine = f"{NAMES[KINDS[kind]]} {toolkit}".strip()
+    whose = {"cuda": f"CUDA {torch.get('cuda')}", "cpu": "the CPU"}.get(other, NAMES[other])
+    return f"{name} {version} is built for {mine}, but torch {torch['__version__']} for {whose}."
 
 
 def torch_is_right(machine: Machine) -> bool:
@@ -68,11 +68,18 @@ def torch_is_right(machine: Machine) -> bool:
 def misfits(machine: Machine) -> dict[str, str]:
     """The installed companions that cannot load beside torch, and why.
 
-    None, where torch itself is another one than is asked for: that is the cause then.
+    None, where torch itself is another one than is asked for, or that companion of another release:
+    that is the cause then.
     """
     if not torch_is_right(machine):
         return {}
-    found = {name: misfit(name, machine.torch) for name in COMPANIONS}
+    wanted = machine.wheels["packages"]
+    likely = [
+        name
+        for name in COMPANIONS
+        if wanted.get(name, installed(name)).split("+")[0] == installed(name).split("+")[0]
+    ]
+    found = {name: misfit(name, machine.torch) for name in likely}
     return {name: why for name, why in found.items() if why}
 
 
