@@ -113,6 +113,23 @@ def test_a_gpu_that_no_build_has_code_for_is_told_so(
     assert machine_hint.without_code(matrix, machine, system) == begin + said
 
 
+@pytest.mark.usefixtures("detection")
+@pytest.mark.skipif("sys.platform != 'linux'", reason="needs Linux, whose files are faked")
+def test_the_help_of_the_menu_says_so_too(
+    matrix: Matrix, in_wsl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GPUS", "35 Tesla K40m")
+    monkeypatch.setattr(machine_hint, "ROOT", in_wsl)
+    shown = machine_hint.MachineHint(matrix)
+    deadline = time.monotonic() + 30
+    while not shown.hint() and time.monotonic() < deadline:
+        shown = machine_hint.MachineHint(matrix)  # a busy machine had not answered yet
+    first, second, rest = shown.hint().split("\n")
+    assert first == "This machine: NVIDIA driver 570.124.06, Tesla K40m"
+    assert second.strip() == "No build has code for compute capability 3.5, only for 3.7 to 12.0."
+    assert (len(second), rest.strip()) == (3 + len(second.strip()), "")
+
+
 def test_in_wsl_the_driver_is_that_of_windows(matrix: Matrix) -> None:
     assert marks(matrix, Machine("580.70", (RTX_3090,), wsl=True)) == {
         "[fits]": ["cu129", "cu128", *OLD]

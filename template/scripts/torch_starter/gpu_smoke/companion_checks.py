@@ -118,9 +118,8 @@ def check_codec(job: Job) -> Check | None:
         samples = decoders.AudioDecoder(file.getvalue()).get_all_samples()
         found, rate = samples.data[0].tolist(), samples.sample_rate
     except Exception as error:
-        if "Could not load libtorchcodec" in str(error):
-            return explain_ffmpeg(job)
-        return explain("torchcodec", error, job)
+        said = loader_says() if "Could not load libtorchcodec" in str(error) else {}
+        return explain_ffmpeg(said, job) if said else explain("torchcodec", error, job)
     wanted = [one / 2**15 for one in SAMPLES]
     if (found, rate) != (wanted, RATE):
         problem = f"torchcodec decodes {found} at {rate} Hz, {wanted} at {RATE} is right."
@@ -147,13 +146,12 @@ def loader_says() -> dict[int, str]:
     return found
 
 
-def explain_ffmpeg(job: Job) -> Check:
+def explain_ffmpeg(said: dict[int, str], job: Job) -> Check:
     """What it means that torchcodec loads none of its libraries: mostly that there is no FFmpeg."""
-    said = loader_says()
     for words in said.values():
         if not NOT_THERE.search(words):
-            return explain_words("torchcodec", words, f"OSError: {words}", job)
-    majors = sorted(said) or [0]
+            return explain_words("torchcodec", words, one_line(OSError(words)), job)
+    majors = sorted(said)
     several = ", ".join(map(str, majors[:-1]))
     kinds = f"{several} or {majors[-1]}" if several else str(majors[-1])
     problem = f"torchcodec needs the shared libraries of FFmpeg {kinds}, and finds none of them"

@@ -152,9 +152,21 @@ def meets(have: list[int], operator: str, text: str, prefix: bool) -> bool:
     return answers[operator]
 
 
-def requirements(distribution: importlib.metadata.Distribution) -> Iterator[tuple[str, str, str]]:
+def packages() -> dict[str, tuple[str, str]]:
+    """The installed packages: of each its version and its metadata, but for the description."""
+    found: dict[str, tuple[str, str]] = {}
+    for distribution in importlib.metadata.distributions():
+        # As text, since to parse all of it takes ten times as long.
+        metadata = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
+        fields = dict(re.findall(r"^(Name|Version): *(\S+)", metadata, re.MULTILINE))
+        if len(fields) == 2:  # the first of a name is the one that is imported
+            found.setdefault(canonical(fields["Name"]), (fields["Version"], metadata))
+    return found
+
+
+def requirements(metadata: str) -> Iterator[tuple[str, str, str]]:
     """The requirements of a package: a name, a range and a marker each."""
-    for text in distribution.requires or []:
+    for text in re.findall(r"^Requires-Dist: *(.*)", metadata, re.MULTILINE):
         if parts := REQUIREMENT.match(text):
             yield canonical(parts[1]), parts[2].strip(), parts[3] or ""
 
@@ -170,18 +182,16 @@ def check_requirements(machine: Machine) -> Check | None:
     wanted, found, have = machine.wheels.get("packages", {}), [], installed("torch")
     if not torch_is_right(machine) or have != wanted["torch"]:
         return None  # as TORCH-BUILD says
-    every: dict[str, importlib.metadata.Distribution] = {}
-    for one in importlib.metadata.distributions():
-        every.setdefault(canonical(str(one.metadata["Name"])), one)  # the first is imported
+    every = packages()
     named = {*misfits(machine), *(name for name in wanted if installed(name) != wanted[name])}
-    for name, distribution in every.items():
-        for other, clauses, marker in requirements(distribution) if name not in named else ():
+    for name, (_, metadata) in every.items():
+        for other, clauses, marker in requirements(metadata) if name not in named else ():
             # A marker is not worked out: it is about other systems, or an extra.
             if other == "torch" and not marker and not satisfied(have, clauses):
                 found.append((name, f"torch{clauses}"))
     if found:
         name, needs = found[0]
-        problem = f"{name} {installed(name)} needs {needs}, but torch {have} is installed."
+        problem = f"{name} {every[name][0]} needs {needs}, but torch {have} is installed."
         fatal = any(one in COMPANIONS for one, _ in found)
         remedy = f"Take a {name} that is for torch {machine.torch['__version__']}, or remove it."
         remedy = right_one(name, machine) if name in COMPANIONS else remedy
@@ -190,16 +200,16 @@ def check_requirements(machine: Machine) -> Check | None:
     return check_libraries(every)
 
 
-def check_libraries(every: dict[str, importlib.metadata.Distribution]) -> Check | None:
+def check_libraries(every: dict[str, tuple[str, str]]) -> Check | None:
     """Are NVIDIA's packages of the versions that torch's metadata, or CUDA's, asks for?"""
     for source in ("torch", "cuda-toolkit"):
         ranges: dict[str, list[str]] = {}
-        for name, clauses, _ in requirements(every[source]) if source in every else ():
+        for name, clauses, _ in requirements(every.get(source, ("", ""))[1]):
             if name.startswith(("nvidia-", "triton")) and name in every and clauses:
                 ranges.setdefault(name, []).append(clauses)
         for name, several in ranges.items():
-            have = every[name].version
+            have = every[name][0]
             if not any(satisfied(have, clauses) for clauses in several):  # one for each system
-                problem = f"{source} {every[source].version} needs {name}{several[0]}, but {have} "
+                problem = f"{source} {every[source][0]} needs {name}{several[0]}, but {have} "
                 return Check("warn", f"{problem}is installed.", repair(), {"packages": [name]})
     return None
