@@ -101,9 +101,14 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
         if name in names
     ]
     checks = [one for one in found if one]
-    here = machine.accelerator
+    here, asked_for = machine.accelerator, machine.wheels.get("packages", {})
+    unasked = {
+        name for name in companion_checks.CHECKS if companion_checks.PACKAGES[name] not in asked_for
+    }
     with_torch = [
-        name for name in names if name in TORCH_CHECKS and ONLY_FOR.get(name, here) == here
+        name
+        for name in names
+        if name in TORCH_CHECKS and name not in unasked and ONLY_FOR.get(name, here) == here
     ]
     hangs = machine.accelerator == "cuda" and machine.driver["ended"]
     started: list[str] = []
@@ -158,7 +163,7 @@ def collect_torch_checks(
         "companions": {
             name: package_checks.right_one(name, machine)
             for name in package_checks.COMPANIONS
-            if name in machine.wheels["packages"] and installed(name) != "none"
+            if name in machine.wheels.get("packages", {}) and installed(name) != "none"
         },
         "limit": limit,
         "peaks": machine.peaks(),

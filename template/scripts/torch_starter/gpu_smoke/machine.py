@@ -190,11 +190,9 @@ class Machine:
             return f"{begin} {self.way_out(wanted)}"
         gpu, known = self.without_code()
         if not known:
-            return f"No build on offer is known to suit all of its GPUs, so {self.on_cpu()}"
-        problem = (
-            f"No build on offer has code for compute capability {gpu}, only for {known[0]} to "
-        )
-        problem += known[-1]
+            return f"No build on offer is known to suit the GPUs that are here, so {self.on_cpu()}"
+        problem = f"No build on offer has code for compute capability {gpu}, only for "
+        problem += f"{known[0]} to {known[-1]}"
         if numbers(gpu) < numbers(known[-1]):
             return f"{problem}, so {self.on_cpu()}"
         newer = f"`{COPIER} --defaults` may bring a torch that has"

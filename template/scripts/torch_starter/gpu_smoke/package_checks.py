@@ -116,10 +116,12 @@ def check_toolkits(machine: Machine) -> Check | None:
     if wrong := misfits(machine):
         name = next(iter(wrong))
         return Check("fail", wrong[name], right_one(name, machine), {"packages": list(wrong)})
+    if not torch_is_right(machine):
+        return None
     versions = {name: version_file(name).get("__version__", "") for name in COMPANIONS}
-    told = [f"{name} {one}" for name, one in versions.items() if built_for(one)[0] in TOOLKITS]
-    alike = told and torch_is_right(machine)
-    return Check("pass", f"built alike: {', '.join(told)}") if alike else None
+    told = [name for name, one in versions.items() if built_for(one)[0] in TOOLKITS]
+    alike = [f"{name} {versions[name]}" for name in told if not misfit(name, machine.torch)]
+    return Check("pass", f"built as torch is: {', '.join(alike)}") if alike else None
 
 
 # --- What packages require of each other, by their metadata
