@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -93,6 +94,63 @@ def test_ffmpeg_programs_that_do_not_help_are_named(healthy: Project) -> None:
         assert (outcome.code, outcome.ids("fail")) == (1, ["CODEC-FFMPEG"])
         assert words in outcome["CODEC-FFMPEG"]["message"]
         assert remedy in outcome["CODEC-FFMPEG"]["remedy"]
+
+
+MAC = "dlopen(/x/torchcodec/libtorchcodec_core{}.dylib, 0x0006): {}\n  Referenced from: <4C4C> /x"
+WINDOWS = r"Could not find module 'C:\x\torchcodec\libtorchcodec_core{}.dll' (or one of its"
+WINDOWS += " dependencies). Try using the full path with constructor syntax."
+
+
+@pytest.mark.parametrize(
+    ("said", "name", "message"),
+    [
+        (
+            {
+                n: MAC.format(n, f"Library not loaded: @rpath/libavutil.{n + 52}.dylib")
+                for n in (7, 8)
+            },
+            "CODEC-FFMPEG",
+            "torchcodec needs the shared libraries of FFmpeg 7 or 8, and finds none of them",
+        ),
+        (
+            {7: MAC.format(7, "Library not loaded: @rpath/libavdevice.61.dylib")},
+            "CODEC-FFMPEG",
+            "an FFmpeg that is not whole: it lacks libavdevice.61.dylib.",
+        ),
+        (
+            {n: WINDOWS.format(n) for n in (4, 5, 6, 7, 8)},
+            "CODEC-FFMPEG",
+            "torchcodec needs the shared libraries of FFmpeg 4, 5, 6, 7 or 8, and finds none of",
+        ),
+        (
+            {7: WINDOWS.format(7), 8: "[WinError 127] The specified procedure could not be found"},
+            "",
+            "torchcodec none is built for another torch than torch 2.14.1",
+        ),
+        (
+            {7: MAC.format(7, "Symbol not found: _aoti_torch_new")},
+            "",
+            "torchcodec none is built for another torch than torch 2.14.1; it says OSError: dlopen",
+        ),
+        (
+            {5: "libpython3.12.so.1.0: cannot open shared object file: No such file or directory"},
+            "",
+            "torchcodec none does not work; it says OSError: libpython3.12.so.1.0: cannot open",
+        ),
+    ],
+)
+def test_what_the_loaders_of_all_systems_say_is_understood(
+    said: dict[int, str], name: str, message: str
+) -> None:
+    job = load_package("check").Job("cpu", fallback=False, names=[])
+    job.companions = {"torchcodec": "Do this."}
+    job.torch = SimpleNamespace(__version__="2.14.1")
+    found = load_package("companion_checks").explain_ffmpeg(said, job)
+    assert (found.id, found.status) == (name, "fail")
+    assert message in found.message
+    assert "\n" not in found.message
+    python = "Install libpython3.12.so.1.0, or take torchcodec 0.16 or newer"
+    assert name or found.remedy.startswith(python if "libpython" in message else "Do this.")
 
 
 @pytest.mark.parametrize(

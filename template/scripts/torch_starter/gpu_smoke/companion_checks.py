@@ -32,6 +32,7 @@ PACKAGES = {
 # What the loaders of Linux, macOS and Windows say if a library lacks what another was built for.
 OTHER_TORCH = re.compile(r"undefined symbol|[Ss]ymbol not found|WinError 127|nms does not exist")
 GPU_LIBRARY = re.compile(r"lib(?:c10_|torch_)?(?:cuda|hip|xpu)|lib(?:cudart|nvrtc|amdhip)")
+NO_PYTHON = ", or take torchcodec 0.16 or newer, which does without it."
 OTHER_CUDA = "compiled with different CUDA"
 
 
@@ -76,6 +77,11 @@ def explain_words(name: str, said: str, line: str, job: Job) -> Check:
     if OTHER_TORCH.search(said):
         problem = f"{companion} is built for another torch than {torch}; it says {line}."
         return Check("fail", problem, job.companions[name])
+    if missing and missing[1].startswith("libpython"):
+        folder = Path(sys.base_prefix, "lib")  # of a Python that has it built in as well
+        here = (folder / missing[1]).is_file()
+        get = f"Let LD_LIBRARY_PATH name {folder}" if here else f"Install {missing[1]}"
+        return Check("fail", f"{companion} does not work; it says {line}.", f"{get}{NO_PYTHON}")
     whose = f"; it belongs to the package {owner}, which is not whole" if owner else ""
     return Check("fail", f"{companion} does not work; it says {line}{whose}.", repair())
 
