@@ -139,6 +139,19 @@ FAULTS: list[Injection] = [
         installed=f"{TORCH}+cpu",
         verdict=f"PASS  torch {TORCH}+cpu on the CPU  (",
     ),
+    replace(
+        instead(
+            "an NVIDIA GPU of compute capability 3.5 that they are not built for, as on Windows",
+            "TORCH-BUILD",
+            f"{NO_CODE.format('3.5')}, so test with `--device cpu`.",
+            "cannot use the NVIDIA Test 0 of this machine.",
+            driver=True,
+            change=cpu_wheels,
+            FAKE_GPUS="35",
+        ),
+        installed=f"{TORCH}+cpu",
+        verdict=f"PASS  torch {TORCH}+cpu on the CPU  (",
+    ),
     # --- a GPU that does not do, or one that is insisted on
     replace(
         pypi(

@@ -62,7 +62,7 @@ def misfit(name: str, torch: dict[str, str]) -> str:
 
 def torch_is_right(machine: Machine) -> bool:
     """Whether torch is the one that is asked for."""
-    return machine.torch.get("__version__") == machine.wheels.get("torch_version", "")
+    return bool(machine.torch.get("__version__") == machine.wheels.get("torch_version", ""))
 
 
 def misfits(machine: Machine) -> dict[str, str]:
