@@ -18,10 +18,10 @@ from .machine import (
     VISIBLE,
     WINDOWS,
     Machine,
-    in_container,
     numbers,
     runs_on,
 )
+from .system import in_container
 
 # Of cuda.h: COMPUTE_CAPABILITY_MAJOR and _MINOR, MULTIPROCESSOR_COUNT, CLOCK_RATE (kHz),
 # MEMORY_CLOCK_RATE (kHz), GLOBAL_MEMORY_BUS_WIDTH (bits).

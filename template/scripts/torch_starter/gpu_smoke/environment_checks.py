@@ -24,12 +24,12 @@ from .machine import (
     WINDOWS,
     Machine,
     accelerators,
-    in_container,
     in_venv,
     installed,
     python_fits,
     repair,
 )
+from .system import in_container
 
 CHECKS: dict[str, CheckFunction] = {}
 CHANGE = "To change that,"

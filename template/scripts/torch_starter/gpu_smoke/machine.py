@@ -82,11 +82,6 @@ SLOW = "Type `nvidia-smi -q -d PERFORMANCE`: heat, a limit on power, or another'
 NAMES = {"cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "mps": "MPS", "xpu": "XPU"}
 
 
-def in_container() -> bool:
-    """Whether Docker, Podman or the like runs this."""
-    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
-
-
 # --- What the project asks for, and what this machine has
 
 

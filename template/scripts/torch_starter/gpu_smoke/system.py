@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from .machine import WINDOWS, in_container
+from .machine import WINDOWS
 
 # By what /etc/os-release calls a distribution or what that is like; the first that fits counts.
 COMMANDS = {
@@ -22,6 +22,11 @@ COMMANDS = {
 }
 
 OS_RELEASE = Path("/etc/os-release")
+
+
+def in_container() -> bool:
+    """Whether Docker, Podman or the like runs this."""
+    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
 
 
 def system() -> str:
