@@ -149,7 +149,9 @@ def test_what_was_inferred_and_is_seen_now_is_not_called_inferred_any_more() -> 
     assert written["inferred"] == {"cu126": "A"}
     result = refresh(text=text)
     assert "inferred" not in rows(result.yaml)["releases"][NEWEST]
-    assert f"torch {NEWEST}: more is known of inferred" in what_is_new(result.old, result.new)
+    assert f"torch {NEWEST}: more is known of what was inferred" in what_is_new(
+        result.old, result.new
+    )
 
 
 def test_what_a_person_wrote_otherwise_is_told_and_stays() -> None:

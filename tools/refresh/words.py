@@ -66,7 +66,8 @@ def what_is_new(old: Matrix, new: Matrix) -> list[str]:
 def _others(old: BaseModel, new: BaseModel) -> str:
     """The keys of a row that say something else than they did."""
     keys = [key for key in type(new).model_fields if getattr(old, key) != getattr(new, key)]
-    return listed([key for key in keys if key not in ("confidence", "sources")] or keys)
+    names = {"inferred": "what was inferred", "one_source": "what one source told"}
+    return listed([names.get(key, key) for key in keys if key not in ("confidence", "sources")])
 
 
 def what_to_do(findings: Iterable[Finding]) -> list[str]:
