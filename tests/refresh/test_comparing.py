@@ -308,7 +308,9 @@ def test_a_python_that_no_row_can_say_is_not_offered() -> None:
     odd = replace(new, cells=cells_of(wheels(new.cells) | {("pypi", "L", "3.15")}))
     result = refresh(odd)
     row = loaded(result.yaml).releases["2.16.0"]
-    assert row.not_offered == ["pypi on linux-x86_64 (Python 3.15)"]
+    assert row.not_offered == [
+        "pypi on linux-x86_64: Python 3.15, which other builds there do not have"
+    ]
     assert wheels(odd.cells) - promised(row) == {("pypi", "L", "3.15")}
     assert promised(row) <= wheels(odd.cells)
     assert refresh(odd, text=result.yaml).yaml == result.yaml

@@ -48,6 +48,7 @@ def test_a_wheel_counts_only_if_the_index_has_the_triton_that_it_requires(
     assert seen.cells.get("rocm7.2", {}) == ({"L": pythons} if pythons else {})
     assert seen.cells["cpu"] == {"W": {"3.12"}}
     assert seen.released is None
+    assert {minor for _, _, minor in seen.not_whole} == {"3.12", "3.15"} - (pythons or set())
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,16 @@ def _new_release(found: Comparison, matrix: Matrix, seen: Observed, one: Seen, t
     except ValueError as error:
         found.find("not taken", about, f"{error}, which no row can say: write it by hand.")
         return
-    if said.left_out:
-        said.row["not_offered"] = [told({wheel}) for wheel in sorted(said.left_out)]
+    said.row["not_offered"] = [
+        f"{page} on {PLATFORMS[letter]}: Python {minor}, {why}"
+        for why, wheels_out in (
+            ("for which its triton has no wheel", one.not_whole),
+            ("which other builds there do not have", said.left_out),
+        )
+        for page, letter, minor in sorted(wheels_out)
+    ]
+    if not said.row["not_offered"]:
+        del said.row["not_offered"]
     found.put("releases", one.version, value=sourced(said.row, *one.cells))
     for row in unsuffixed_rows(matrix, one):
         found.put("unsuffixed", value=row)

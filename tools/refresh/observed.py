@@ -40,6 +40,7 @@ class Seen:
     builds: Mapping[str, str] = field(default_factory=dict)  # what PyPI's are for, by letter
     toolkits: Mapping[str, str] = field(default_factory=dict)  # by page
     needs: Mapping[str, tuple[Requirement, ...]] = field(default_factory=dict)  # by page
+    not_whole: frozenset[tuple[str, str, str]] = frozenset()  # left out: their triton is missing
     torch: str | None = None  # a companion: the torch that it requires
     python: str | None = None  # Requires-Python
 
@@ -199,21 +200,23 @@ def _installable(source: Source, matrix: Matrix, torch: list[Seen]) -> list[Seen
         needs = [need for need in one.needs.get(page, ()) if need.name in names]
         return all(_has(pages[page, need.name], need, letter, minor) for need in needs)
 
-    return [
-        replace(
-            one,
-            cells=_filled(
-                {
-                    page: {
-                        letter: frozenset(m for m in minors if can_be_had(one, page, letter, m))
-                        for letter, minors in row.items()
-                    }
-                    for page, row in one.cells.items()
-                }
-            ),
-        )
-        for one in torch
-    ]
+    found = []
+    for one in torch:
+        lacking = {
+            (page, letter, minor)
+            for page, row in one.cells.items()
+            for letter, minors in row.items()
+            for minor in minors
+            if not can_be_had(one, page, letter, minor)
+        }
+        cells = {
+            page: {
+                p: frozenset(m for m in ms if (page, p, m) not in lacking) for p, ms in row.items()
+            }
+            for page, row in one.cells.items()
+        }
+        found.append(replace(one, cells=_filled(cells), not_whole=frozenset(lacking)))
+    return found
 
 
 def _filled(cells: Cells) -> Cells:
