@@ -33,8 +33,8 @@ from update.versions import assert_clean, cloned_once
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("refresh")]
 THEN, PYTHON = "2.8.0", "3.12"
-# To save seconds, 2.9.0, 2.9.1, 2.12.1 and 2.14.0 come with the next one.
-MONTHS = ("2.10.0", "2.11.0", "2.12.0", "2.13.0", "2.14.1", "2.15.0")
+# To save seconds, 2.9.0, 2.9.1, 2.12.1, 2.14.0 and 2.14.1 come with the next one.
+MONTHS = ("2.10.0", "2.11.0", "2.12.0", "2.13.0", "2.15.0")
 LEARNT = "2.13.0"  # before it, somebody writes what no index tells
 PROJECTS: dict[str, dict[str, Any]] = {
     "cpu": {"package_manager": "uv", "torch_packages": ["torchvision"]},
@@ -67,12 +67,11 @@ MOVES: dict[str, dict[str, dict[str, str]]] = {
         "cu126": {"torch": "2.13.0", "torchaudio": "2.11.0"},
         "pypi": {"torch": "2.13.0"},
     },
-    "2.14.1": {
+    "2.15.0": {
         "cpu": {"torch": "2.14.1", "torchvision": "0.29.1"},
         "cu126": {"torch": "2.14.1", "torchaudio": "2.11.0"},
-        "pypi": {"torch": "2.14.1"},
+        "pypi": {"torch": "2.15.0"},
     },
-    "2.15.0": {"pypi": {"torch": "2.15.0"}},
 }
 # Why a project stays, and where the command that it is told leads: from the month on.
 STAYS = {
