@@ -245,8 +245,19 @@ def test_a_rocm_that_requires_what_none_before_it_did_is_blocked() -> None:
     plain = release(renamed={"rocm7.2": "rocm7.15"})
     strange = replace(plain, needs={**plain.needs, "rocm7.15": (Requirement("rocm"),)})
     blocked = loaded(refresh(strange).yaml).compute_platforms["rocm7.15"].blocked
-    assert blocked == "it requires rocm, which no build before it did"
+    assert blocked == "it requires rocm, which no build on offer before it did"
     assert loaded(refresh(plain).yaml).compute_platforms["rocm7.15"].blocked is None
+    another = release("2.17.0", renamed={"rocm7.2": "rocm7.16"})
+    another = replace(another, needs={**another.needs, "rocm7.16": (Requirement("rocm"),)})
+    both = refreshed(refresh(strange).yaml, world(strange, another), LATER)
+    assert loaded(both.yaml).compute_platforms["rocm7.16"].blocked == blocked
+
+
+def test_what_a_known_platform_newly_requires_is_told() -> None:
+    new = release()
+    result = refresh(replace(new, needs={**new.needs, "xpu": (Requirement("oneapi"),)}))
+    [finding] = found(result, "differs")
+    assert "on xpu requires oneapi, which no build on offer before it did" in finding.text
 
 
 @pytest.mark.parametrize("pins", [{"nvidia-cublas": "13.2.9.9"}, None])

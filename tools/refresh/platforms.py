@@ -70,8 +70,8 @@ def new_platforms(found: Comparison, matrix: Matrix, seen: Observed) -> None:
         why = None
         if kind == "cuda" and major not in matrix.drivers:
             why = NO_DRIVER.format(major)
-        elif kind != "cuda" and (strange := _strange_needs(matrix, seen, pages[page], page)):
-            why = f"it requires {' and '.join(strange)}, which no build before it did"
+        elif kind != "cuda" and (strange := strange_needs(matrix, seen, pages[page], page)):
+            why = f"it requires {' and '.join(strange)}, which no build on offer before it did"
         if why:
             row |= {"blocked": why, "sources": [INDEX_SOURCE]}
         found.put("compute_platforms", page, value=row)
@@ -88,21 +88,19 @@ def _pages_in(edit: Edit) -> list[str]:
     return [value] if edit.path[2:3] == ("pypi",) and edit.path[3] in PLATFORMS else []
 
 
-def _strange_needs(matrix: Matrix, seen: Observed, torch: str, page: str) -> list[str]:
-    """What a new platform's torch requires that no other platform's torch did before.
+def strange_needs(matrix: Matrix, seen: Observed, torch: str, page: str) -> list[str]:
+    """What a build of torch requires that no earlier one on offer did.
 
-    The packages of such a one may lie where no lock finds them.
+    Such packages may lie where no lock finds them, as those of ROCm 7.14 do.
     """
-    one = seen.torch[torch]
     known = {row.package for row in matrix.index_only if row.holds(torch, row.platforms[0])}
-    for version, other in seen.torch.items():
-        for name, needs in other.needs.items():
-            if name in matrix.compute_platforms and Version(version) <= Version(torch):
+    for version, one in seen.torch.items():
+        for name, needs in one.needs.items():
+            row = matrix.compute_platforms.get(name)
+            earlier = Version(version) < Version(torch) or (version == torch and name == "cpu")
+            if row and not row.blocked and earlier:
                 known |= {need.name for need in needs}
-    return sorted({need.name for need in one.needs.get(page, ())} - known)
-
-
-# --- what no index can tell --------------------------------------------------------------------
+    return sorted({need.name for need in seen.torch[torch].needs.get(page, ())} - known)
 
 
 def gaps(matrix: Matrix) -> list[Finding]:
