@@ -1,0 +1,258 @@
+"""Proposes what PyTorch has published since: the matrix, what is generated from it, and the words.
+
+python tools/refresh_pull_request.py prepare --report FOLDER
+python tools/refresh_pull_request.py publish --report FOLDER [--tests RESULT] [--starts-ci]
+
+`prepare` needs no token: it asks the indexes (tools/refresh_matrix.py, which gets all options that
+are not known here), writes what is generated and the entries in CHANGELOG.md, and leaves a patch
+and a text in FOLDER, unless there is nothing new. On GitHub it tells the job's summary, and says in
+its output `changed` whether there is something.
+
+`publish` runs where a token may write (GH_TOKEN), and takes nothing else from there: the patch may
+change the files named below and no others. It pushes one commit to the branch `refresh-matrix` and
+opens the pull request, or brings both up to date. What somebody else has committed there, or a pull
+request that somebody has closed, it leaves alone.
+
+exit codes: 0 done, or nothing to do; 1 failed, in words on stderr; 2 the command line is wrong
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import changelog
+from publishing import (
+    BOT,
+    EMAIL,
+    LOGIN,
+    StopError,
+    ended,
+    exit_code,
+    git,
+    refuse_changes,
+    run,
+    tell_job,
+)
+
+ROOT = Path(__file__).parents[1]
+BRANCH, BASE = "refresh-matrix", "main"
+TITLE = "feat: what PyTorch has published since"
+MATRIX = "extensions/torch_template/matrix/version_matrix.yml"
+# Each command that writes something from the matrix, and what it writes.
+GENERATORS = {
+    ("tools/matrix_docs.py",): (
+        "README.md",
+        "docs/matrix.json",
+        "docs/matrix.md",
+        "docs/matrix.svg",
+    ),
+    ("tools/dependency_names.py",): ("extensions/torch_template/dependencies.json",),
+    ("tools/screenshots.py", "questions"): ("docs/questions.svg",),
+}
+WRITTEN = {MATRIX, "CHANGELOG.md", *(file for files in GENERATORS.values() for file in files)}
+# The parts of what the refresh tells, by their first lines; two have a group of the changelog.
+NEW, PROJECTS = (
+    "New on the PyTorch index and on PyPI:",
+    "What the next update does to projects that exist:",
+)
+BY_HAND = "To be looked at by a person:"
+GROUPS = {NEW: "Added", PROJECTS: "Changed"}
+LONGEST = 60_000  # characters of a pull request; GitHub takes 65,536
+LARGEST = 10_000_000  # bytes of a patch
+DIFFERS = 1  # the exit code of a refresh that found something
+HOW = (
+    "What is to be looked at is something that no index says, or that is not there as it was"
+    " promised: look it up, and write it into the matrix by hand. CONTRIBUTING.md, *Add a release"
+    " of torch*, says where each fact is found."
+)
+
+
+def parts(text: str) -> dict[str, list[str]]:
+    """The lines of each part of what a refresh tells. StopError: a part is not known here."""
+    found: dict[str, list[str]] = {}
+    for block in filter(None, text.strip().split("\n\n")):
+        if block in (NEW, PROJECTS, BY_HAND):
+            found[block] = []
+        elif found and block.startswith("- "):
+            found[[*found][-1]] += block.removeprefix("- ").split("\n- ")
+        else:
+            raise StopError(
+                f"tools/refresh_matrix.py tells {block.splitlines()[0]!r}, which has no place in"
+                " CHANGELOG.md. Name the part in tools/refresh_pull_request.py."
+            )
+    return found
+
+
+def summary(text: str, *, changed: bool) -> str:
+    """What the job tells those who look at it."""
+    first = "Proposed in a pull request:" if changed else "Nothing is proposed."
+    hand = f"\n\n{HOW}" if BY_HAND in text else ""
+    return f"## What PyTorch has published\n\n{first}\n\n{text or 'Nothing is new.'}{hand}"
+
+
+def prepare(root: Path, report: Path, options: Sequence[str] = ()) -> None:
+    """Write what is new into the repository, and the patch and the text of it into a folder."""
+    refuse_changes(root)
+    python = sys.executable
+    done = ended(root, python, "tools/refresh_matrix.py", "--write", "--json", *options)
+    if done.returncode not in (0, DIFFERS):
+        raise StopError(f"The refresh failed, and nothing is proposed: {done.stderr.strip()}")
+    text = str(json.loads(done.stdout)["text"]).strip()
+    told = parts(text)
+    changed = bool(git(root, "diff", "--name-only"))
+    if changed:
+        for generator in GENERATORS:
+            run(root, python, *generator)
+        path = root / "CHANGELOG.md"
+        said = path.read_text(encoding="utf-8")
+        for part, kind in GROUPS.items():
+            said = changelog.with_entries(said, kind, told.get(part, []))
+        path.write_text(said, encoding="utf-8", newline="\n")
+        _hand_over(root, report, text)
+    print(text or "Nothing is new.")
+    tell_job("GITHUB_STEP_SUMMARY", summary(text, changed=changed))
+    tell_job("GITHUB_OUTPUT", f"changed={str(changed).lower()}")
+
+
+def _hand_over(root: Path, report: Path, text: str) -> None:
+    git(root, "add", "--intent-to-add", "--all")  # so that a new file is seen, too
+    _refuse_others(git(root, "diff", "--name-only", "-z").split("\0"))
+    report.mkdir(parents=True, exist_ok=True)
+    git(root, "diff", "--binary", "--no-ext-diff", f"--output={report / 'refresh.patch'}")
+    (report / "text.md").write_text(f"{text}\n", encoding="utf-8", newline="\n")
+
+
+def _refuse_others(names: Sequence[str]) -> None:
+    if others := sorted({*filter(None, names)} - WRITTEN):
+        raise StopError(
+            f"The refresh changed {', '.join(others[:5])}, which it does not write. Nothing is"
+            " proposed: look at what the run did."
+        )
+
+
+def apply(root: Path, report: Path) -> str:
+    """Put the patch into the working tree and the index; the text that belongs to it."""
+    patch, file = report / "refresh.patch", report / "text.md"
+    if patch.stat().st_size > LARGEST or file.stat().st_size > LARGEST:
+        raise StopError("The patch is larger than any refresh. Look at the run that prepared it.")
+    lines = git(root, "apply", "--numstat", "-z", str(patch)).split("\0")
+    _refuse_others([line.split("\t", 2)[-1] for line in lines])
+    if special := git(root, "apply", "--summary", str(patch)):
+        raise StopError(f"The patch does more than change texts: {special.strip()}")
+    git(root, "apply", "--index", str(patch))
+    text = file.read_text(encoding="utf-8", errors="replace")
+    shown = "".join(c if c.isprintable() or c == "\n" else " " for c in text).strip()
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}\n\n(and more: see CHANGELOG.md)"
+
+
+def body(text: str, tests: str, *, starts_ci: bool) -> str:
+    """What the pull request says: what is new, what the tests said, and what is left to do."""
+    where = "this repository's tests"
+    if run_id := os.environ.get("GITHUB_RUN_ID"):
+        server, name = os.environ["GITHUB_SERVER_URL"], os.environ["GITHUB_REPOSITORY"]
+        where = f"[the run that made this]({server}/{name}/actions/runs/{run_id})"
+    said = {
+        "success": f"All tests pass with it: {where}.",
+        "failure": f"Tests **fail** with it, so this is a draft: {where}.",
+    }
+    paragraphs = [text or "Facts that no project notices."]
+    if BY_HAND in text:
+        paragraphs.append(HOW)
+    paragraphs.append(said.get(tests, f"The tests did not end, so this is a draft: {where}."))
+    if not starts_ci:
+        paragraphs.append(
+            "CI has not started by itself, as GitHub starts none for a pull request of a workflow:"
+            " close this and open it again if the branch rules ask for it."
+        )
+    return "\n\n".join(paragraphs)
+
+
+def publish(root: Path, report: Path, tests: str, *, starts_ci: bool) -> str:
+    """Push the branch and open the pull request, or bring them up to date; what was done."""
+    refuse_changes(root)
+    if not (report / "refresh.patch").is_file():
+        return "There is nothing to propose."
+    text = apply(root, report)
+    message = f"{TITLE}\n\n{text}".strip()
+    listed = git(root, *LOGIN, "ls-remote", "origin", f"refs/heads/{BRANCH}").split()
+    there = listed[0] if listed else ""
+    same, old = _there(root, there, message) if there else (False, False)
+    found = _request(root)
+    if found and found["state"] == "CLOSED" and same:
+        return f"Pull request #{found['number']} was closed. Delete {BRANCH} to get it again."
+    if not (same and old):
+        file = report / "message.txt"
+        file.write_text(message, encoding="utf-8", newline="\n")
+        git(root, *BOT, "commit", "--quiet", "--cleanup=verbatim", f"--file={file}")
+        lease = f"--force-with-lease=refs/heads/{BRANCH}:{there}"
+        git(root, *LOGIN, "push", "--quiet", lease, "origin", f"HEAD:refs/heads/{BRANCH}")
+    said = report / "body.md"
+    said.write_text(body(text, tests, starts_ci=starts_ci), encoding="utf-8", newline="\n")
+    draft = tests != "success"
+    if not found or found["state"] != "OPEN":
+        words = ["--base", BASE, "--head", BRANCH, "--title", TITLE, "--body-file", str(said)]
+        return run(root, "gh", "pr", "create", *words, *(["--draft"] if draft else []))
+    number = str(found["number"])
+    run(root, "gh", "pr", "edit", number, "--body-file", str(said))
+    if found["isDraft"] != draft:
+        run(root, "gh", "pr", "ready", number, *(["--undo"] if draft else []))
+    return f"Pull request #{number} is up to date."
+
+
+def _there(root: Path, commit: str, message: str) -> tuple[bool, bool]:
+    """Whether the branch says the same already, and whether it does so on what is here.
+
+    StopError: there are commits of others.
+    """
+    git(root, *LOGIN, "fetch", "--quiet", "--no-tags", "origin", f"refs/heads/{BRANCH}")
+    head = git(root, "rev-parse", "HEAD")
+    base = git(root, "merge-base", head, commit)
+    authors = git(root, "log", "--format=%ce", f"{base}..{commit}").splitlines()
+    if {*authors} - {EMAIL}:
+        raise StopError(
+            f"{BRANCH} has commits of others, which stay as they are. Merge it, or delete it."
+        )
+    same = git(root, "log", "-1", "--format=%B", commit) == message
+    return same, git(root, "log", "-1", "--format=%P", commit) == head
+
+
+def _request(root: Path) -> dict[str, object] | None:
+    """The newest pull request of the branch, if there was ever one."""
+    words = ["--head", BRANCH, "--base", BASE, "--state", "all", "--limit", "100"]
+    listed = run(
+        root, "gh", "pr", "list", *words, "--json", "number,state,isDraft,isCrossRepository"
+    )
+    own = [one for one in json.loads(listed) if not one["isCrossRepository"]]
+    return max(own, key=lambda one: int(one["number"]), default=None)
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Command line: see the top of this file."""
+    about = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=about)
+    parser.add_argument("what", choices=["prepare", "publish"])
+    parser.add_argument("--report", type=Path, required=True, help="the folder between the two")
+    parser.add_argument("--tests", default="", help="how they ended: success, failure, cancelled")
+    parser.add_argument("--starts-ci", action="store_true", help="the token is no GITHUB_TOKEN")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the repository: %(default)s")
+    asked, options = parser.parse_known_args(given)
+    if options and asked.what != "prepare":
+        parser.error(f"not known: {' '.join(options)}")
+
+    def work() -> None:
+        report = asked.report.absolute()
+        if asked.what == "prepare":
+            prepare(asked.root, report, options)
+        else:
+            print(publish(asked.root, report, asked.tests, starts_ci=asked.starts_ci))
+
+    return exit_code(work)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
