@@ -1,6 +1,6 @@
 """Proposes what PyTorch has published since: the matrix, what is generated from it, and the words.
 
-python tools/refresh_pull_request.py prepare --report FOLDER
+python tools/refresh_pull_request.py prepare --report FOLDER [--no-names]
 python tools/refresh_pull_request.py publish --report FOLDER [--tests RESULT] [--starts-ci]
 
 `prepare` needs no token: it asks the indexes (tools/refresh_matrix.py, which gets all options that
@@ -43,6 +43,7 @@ ROOT = Path(__file__).parents[1]
 BRANCH, BASE = "refresh-matrix", "main"
 TITLE = "feat: what PyTorch has published since"
 MATRIX = "extensions/torch_template/matrix/version_matrix.yml"
+NAMES = ("tools/dependency_names.py",)
 # Each command that writes something from the matrix, and what it writes.
 GENERATORS = {
     ("tools/matrix_docs.py",): (
@@ -51,7 +52,7 @@ GENERATORS = {
         "docs/matrix.md",
         "docs/matrix.svg",
     ),
-    ("tools/dependency_names.py",): ("extensions/torch_template/dependencies.json",),
+    NAMES: ("extensions/torch_template/dependencies.json",),
     ("tools/screenshots.py", "questions"): ("docs/questions.svg",),
 }
 WRITTEN = {MATRIX, "CHANGELOG.md", *(file for files in GENERATORS.values() for file in files)}
@@ -95,7 +96,7 @@ def summary(text: str, *, changed: bool) -> str:
     return f"## What PyTorch has published\n\n{first}\n\n{text or 'Nothing is new.'}{hand}"
 
 
-def prepare(root: Path, report: Path, options: Sequence[str] = ()) -> None:
+def prepare(root: Path, report: Path, options: Sequence[str], *, names: bool) -> None:
     """Write what is new into the repository, and the patch and the text of it into a folder."""
     refuse_changes(root)
     python = sys.executable
@@ -107,7 +108,8 @@ def prepare(root: Path, report: Path, options: Sequence[str] = ()) -> None:
     changed = bool(git(root, "diff", "--name-only"))
     if changed:
         for generator in GENERATORS:
-            run(root, python, *generator)
+            if names or generator != NAMES:
+                run(root, python, *generator)
         path = root / "CHANGELOG.md"
         said = path.read_text(encoding="utf-8")
         for part, kind in GROUPS.items():
@@ -181,11 +183,11 @@ def publish(root: Path, report: Path, tests: str, *, starts_ci: bool) -> str:
     message = f"{TITLE}\n\n{text}".strip()
     listed = git(root, *LOGIN, "ls-remote", "origin", f"refs/heads/{BRANCH}").split()
     there = listed[0] if listed else ""
-    same, old = _there(root, there, message) if there else (False, False)
+    told, there_already = _compared(root, there, message) if there else (False, False)
     found = _request(root)
-    if found and found["state"] == "CLOSED" and same:
+    if found and found["state"] == "CLOSED" and told:
         return f"Pull request #{found['number']} was closed. Delete {BRANCH} to get it again."
-    if not (same and old):
+    if not there_already:
         file = report / "message.txt"
         file.write_text(message, encoding="utf-8", newline="\n")
         git(root, *BOT, "commit", "--quiet", "--cleanup=verbatim", f"--file={file}")
@@ -204,21 +206,22 @@ def publish(root: Path, report: Path, tests: str, *, starts_ci: bool) -> str:
     return f"Pull request #{number} is up to date."
 
 
-def _there(root: Path, commit: str, message: str) -> tuple[bool, bool]:
-    """Whether the branch says the same already, and whether it does so on what is here.
+def _compared(root: Path, commit: str, message: str) -> tuple[bool, bool]:
+    """Whether a commit of the branch has the same message, and whether it has the same files.
+
+    The day of the review alone, which is another one each day, makes no difference.
 
     StopError: there are commits of others.
     """
     git(root, *LOGIN, "fetch", "--quiet", "--no-tags", "origin", f"refs/heads/{BRANCH}")
-    head = git(root, "rev-parse", "HEAD")
-    base = git(root, "merge-base", head, commit)
+    base = git(root, "merge-base", "HEAD", commit)
     authors = git(root, "log", "--format=%ce", f"{base}..{commit}").splitlines()
     if {*authors} - {EMAIL}:
         raise StopError(
             f"{BRANCH} has commits of others, which stay as they are. Merge it, or delete it."
         )
-    same = git(root, "log", "-1", "--format=%B", commit) == message
-    return same, git(root, "log", "-1", "--format=%P", commit) == head
+    differs = git(root, "diff", "--cached", "--ignore-matching-lines=[Rr]eviewed", commit)
+    return git(root, "log", "-1", "--format=%B", commit) == message, not differs
 
 
 def _request(root: Path) -> dict[str, object] | None:
@@ -237,6 +240,9 @@ def main(given: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=about)
     parser.add_argument("what", choices=["prepare", "publish"])
     parser.add_argument("--report", type=Path, required=True, help="the folder between the two")
+    parser.add_argument(
+        "--no-names", action="store_true", help="leave out dependencies.json, which takes minutes"
+    )
     parser.add_argument("--tests", default="", help="how they ended: success, failure, cancelled")
     parser.add_argument("--starts-ci", action="store_true", help="the token is no GITHUB_TOKEN")
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository: %(default)s")
@@ -247,7 +253,7 @@ def main(given: Sequence[str] | None = None) -> int:
     def work() -> None:
         report = asked.report.absolute()
         if asked.what == "prepare":
-            prepare(asked.root, report, options)
+            prepare(asked.root, report, options, names=not asked.no_names)
         else:
             print(publish(asked.root, report, asked.tests, starts_ci=asked.starts_ci))
 

@@ -1,4 +1,4 @@
-"""Projects of the newest version that users have, updated to what is here: before it is a version."""
+"""Projects of the newest version that users have, updated to what is to be the next one."""
 
 from __future__ import annotations
 
