@@ -43,7 +43,7 @@ class Wheel:
     requires: tuple[str, ...] = ()
     requires_python: str | None = None
     uploaded: str = "2026-01-15"
-    # torch only: the build inside (`cu130`), which PyPI's wheels do not have in their name.
+    # The build inside torch and its companions (`cu130`), which no name on PyPI has.
     build: str | None = None
 
 
@@ -123,23 +123,28 @@ class TorchMetadata:
         public = row.version.partition("+")[0]
         if row.project == "torch":
             return self._torch(index, row, public, filename, platform)
-        requires_torch, requires_python = self.data[row.project][public]
+        requires_torch, requires_python, *beside = self.data[row.project][public]
         requires = (f"torch{requires_torch}",) if requires_torch else ()
         if row.project == "torchvision":
             requires = ("numpy", *requires, "pillow!=8.3.*,>=5.3.0")
+        torch = beside[0] if beside else requires_torch.removeprefix("==")
+        build = self._build(index, self.data["torch"][torch], platform)
         return Wheel(
-            index, row.project, row.version, filename, requires, requires_python, build=index
+            index, row.project, row.version, filename, requires, requires_python, build=build
         )
+
+    def _build(self, index: str, release: dict[str, Any], platform: str) -> str | None:
+        """Return the compute platform that a wheel was built for; None for macOS."""
+        if platform.startswith("macosx"):
+            return None
+        if index != PYPI:
+            return index
+        key = next(name for name, tag in PLATFORM_OF_TAG if tag.match(platform))
+        return str(release["pypi"][key])
 
     def _torch(self, index: str, row: Row, public: str, filename: str, platform: str) -> Wheel:
         release = self.data["torch"][public]
-        build: str | None = index
         mac = platform.startswith("macosx")
-        if mac:
-            build = None
-        elif index == PYPI:
-            key = next(name for name, tag in PLATFORM_OF_TAG if tag.match(platform))
-            build = release["pypi"][key]
         requires = [*release["requires"], *([] if mac else self._extra(index, public, release))]
         return Wheel(
             index,
@@ -149,7 +154,7 @@ class TorchMetadata:
             tuple(requires),
             release["requires_python"],
             release["uploaded"],
-            build,
+            self._build(index, release, platform),
         )
 
     def _extra(self, index: str, public: str, release: dict[str, Any]) -> list[str]:

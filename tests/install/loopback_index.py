@@ -57,6 +57,7 @@ class LoopbackIndex:
         self._mishap: Callable[[], str] = str
         self._pages: dict[tuple[str, str, bool], Reply] = {}
         self._plain = False
+        self._root: tuple[str, ...] = ()
         self._servers = {"index": self._start("index"), "files": self._start("files")}
         self.url = self._url("index")
         self.files_url = self._url("files")
@@ -116,6 +117,15 @@ class LoopbackIndex:
         finally:
             self._plain = False
             self._pages.clear()
+
+    @contextmanager
+    def root_page(self, *more: str) -> Iterator[None]:
+        """Have a page at /whl/ that lists the folders, and some more names."""
+        self._root = (*(name for name in catalog().indexes if name != PYPI), *more)
+        try:
+            yield
+        finally:
+            self._root = ()
 
     @contextmanager
     def login_required(self, user: str, password: str, prefix: str = "/whl/") -> Iterator[None]:
@@ -183,6 +193,9 @@ class LoopbackIndex:
                 return self._file(index, filename)
             case ["packages", filename] if host == "files":
                 return self._file(PYPI, filename)
+            case ["whl"] if self._root:
+                links = [f'<a href="{name}/">{name}</a><br/>' for name in self._root]
+                return Reply(200, f"<html><body>{''.join(links)}</body></html>".encode(), HTML)
             case ["whl", index, project] if host == "index":
                 return self._page(index, project, as_json=False)
             case ["whl", project] if host == "index":

@@ -15,6 +15,7 @@ from install.resolution import PLATFORMS, Locked, from_poetry, from_pylock, from
 from render.projects import PYTHON, render
 from render.reading import Builds
 from torch_template.build import Asked, Build
+from torch_template.matrix.facts import COMPANIONS
 from torch_template.matrix.loading import load_matrix
 from torch_template.reasons import resolve
 
@@ -58,9 +59,41 @@ def test_each_platform_gets_exactly_the_wheels_of_the_build(
     tools: Tools, tmp_path: Path, manager: str, compute_platform: str, series: str
 ) -> None:
     answers = {"compute_platform": compute_platform, "torch_version": series}
+    check_resolutions(tools, tmp_path, package_manager=manager, **answers)
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize(
+    ("compute_platform", "series", "without"),
+    [
+        ("cu126", "latest", {"linux-aarch64"}),  # which torchcodec is not known for there
+        ("cpu", "latest", set()),
+        ("cu130", "2.12", set()),
+        ("pypi", "2.14", set()),
+    ],
+)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_all_companions_come_from_where_torch_does(
+    tools: Tools,
+    tmp_path: Path,
+    manager: str,
+    compute_platform: str,
+    series: str,
+    without: set[str],
+) -> None:
+    answers: dict[str, Any] = {"compute_platform": compute_platform, "torch_version": series}
+    platforms = check_resolutions(
+        tools, tmp_path, package_manager=manager, torch_packages=[*COMPANIONS], **answers
+    )
+    assert platforms == {*PLATFORMS} - without
+
+
+def check_resolutions(tools: Tools, tmp_path: Path, **answers: Any) -> set[str]:  # noqa: ANN401
+    """Each platform gets the wheels of the build, and no others of PyTorch's; the platforms."""
+    compute_platform = answers["compute_platform"]
     if compute_platform != "pypi":
         answers["pytorch_index_url"] = tools.index.pytorch_url
-    project = render(tmp_path / "project", package_manager=manager, **answers)
+    project = render(tmp_path / "project", **answers)
     data = Builds.parse((project / "scripts/torch_builds.json").read_text()).data
     build = data["builds"][compute_platform]
     names = {name for row in build["platforms"].values() for name in row["packages"]}
@@ -73,6 +106,7 @@ def test_each_platform_gets_exactly_the_wheels_of_the_build(
         assert came <= (from_index if platform != "macos-arm64" else set()), (platform, came)
         wheels = build["platforms"][platform]["packages"]
         assert came >= {package for package, version in wheels.items() if "+" in version}
+    return {*build["platforms"]}
 
 
 def resolutions(

@@ -20,7 +20,7 @@ from packaging.tags import Tag, sys_tags
 from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
-from install.catalog import PYPI, Wheel, catalog, torch_metadata
+from install.catalog import PYPI, TORCH_PROJECTS, Wheel, catalog, torch_metadata
 
 EPOCH = (2026, 1, 1, 0, 0, 0)
 # The projects that carry stub_backend.py, and the module of theirs that a pyproject.toml names.
@@ -182,6 +182,10 @@ def _module(wheel: Wheel) -> dict[str, str]:
         return {BACKENDS[wheel.project]: backend}
     if wheel.project == "tomli":
         return _vendored_tomli()
+    if wheel.project in TORCH_PROJECTS[1:]:
+        version = f"__version__ = {version_inside(wheel)!r}\ngit_version = {'0' * 40!r}\n"
+        init = f'__version__ = "{wheel.version}"\n'
+        return {f"{module}/__init__.py": init, f"{module}/version.py": version}
     if wheel.project != "torch":
         return {f"{module}/__init__.py": f'__version__ = "{wheel.version}"\n'}
     return {
@@ -196,15 +200,23 @@ def _vendored_tomli() -> dict[str, str]:
     return {f"tomli/{path.name}": path.read_text(encoding="utf-8") for path in folder.glob("*.py")}
 
 
+def version_inside(wheel: Wheel) -> str:
+    """Return `__version__`, which has the build even if the wheel's name does not."""
+    known = f"+{wheel.build}" if wheel.index == PYPI and wheel.build else ""
+    return f"{wheel.version}{known}"
+
+
 def torch_version_module(wheel: Wheel) -> str:
-    """Return torch/version.py: `__version__` has the build even if the wheel's name does not."""
+    """Return torch/version.py."""
     build = wheel.build or ""
-    version = wheel.version
-    if wheel.index == PYPI and build:
-        version = f"{version}+{build}"
     cuda = f"{build[2:-1]}.{build[-1]}" if build.startswith("cu") else None
     hip = torch_metadata()["hip"].get(build, f"{build[4:]}.0") if build.startswith("rocm") else None
-    values = {"__version__": version, "debug": False, "cuda": cuda, "git_version": "0" * 40}
+    values = {
+        "__version__": version_inside(wheel),
+        "debug": False,
+        "cuda": cuda,
+        "git_version": "0" * 40,
+    }
     values |= {"hip": hip, "xpu": "20260101" if build == "xpu" else None}
     return "".join(f"{name} = {value!r}\n" for name, value in values.items())
 

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from packaging.version import Version
 
-from matrix.doctored import as_of, data_as_of, every_build
+from matrix.doctored import SOURCED, as_of, data_as_of, every_build
 from torch_template.build import Asked, Build
 from torch_template.matrix.model import Matrix
+from torch_template.menus import python_choices
 from torch_template.moves import (
     command,
     ended_note,
@@ -191,6 +192,65 @@ def test_a_release_without_a_known_day_is_named_without_one() -> None:
 def test_a_project_that_asked_for_a_series_hears_nothing_of_newer_ones() -> None:
     old = build("cu118", torch="2.7")
     assert ended_note(NOW, old, others(old)) is None
+
+
+def without_cuda_12() -> Matrix:
+    """With a torch 2.16 that has no CUDA 12 any more, as PyTorch has announced it for 2.15."""
+    facts = data_as_of("2.15.0")
+    for name in ("cu130", "cu132"):
+        for row in facts["gpu_architectures"][name]:
+            row["until"] = "2.16.0" if row["until"] in ("2.14.1", "2.15.0") else row["until"]
+    facts["releases"]["2.16.0"] = {
+        **facts["releases"]["2.15.0"],
+        "released": facts["reviewed"],
+        "index": {
+            "cpu": {"platforms": "L A W M"},
+            "cu130": {"platforms": "L A W", "toolkit": "13.0.3"},
+            "cu132": {"platforms": "L A W", "toolkit": "13.2.2"},
+        },
+    }
+    facts["companions"]["torchvision"]["0.31.0"] = {"torch": "==2.16.0", **SOURCED}
+    return Matrix.model_validate(facts)
+
+
+def test_a_project_on_cuda_12_is_told_which_gpus_newer_torches_have_lost() -> None:
+    matrix = without_cuda_12()
+    old = build("cu126", matrix)
+    assert old.torch == "2.14.1"
+    [note] = notes(matrix, old, others(old, matrix))
+    assert note.startswith(
+        f"cu126 has ended: torch 2.16.0 of {matrix.reviewed} and newer do not have it,"
+        " so torch stays at 2.14.1. Move on with:\n\n"
+        "    copier update --trust --defaults --data compute_platform=cu132\n\n"
+        "cu132: torch 2.14.1+cu126 -> 2.16.0+cu132; "
+    )
+    assert "NVIDIA driver 525.60.13 -> 580.65.06 or newer on Linux" in note
+    assert "Maxwell, Pascal and Volta are not in cu132; Blackwell is new." in note
+
+
+def test_gpus_that_nobody_has_looked_up_are_not_told_to_be_the_same() -> None:
+    facts = data_as_of("2.15.0")
+    facts["gpu_architectures"]["cu130"] = [
+        {"platforms": "A", "since": "2.11.0", "sm": "9.0", **SOURCED}
+    ]
+    new = build("cu130", Matrix.model_validate(facts))
+    assert "; not established for which GPUs cu130 is" in changes(build("cu126"), new)
+    assert "GPUs" not in changes(build("cpu"), new)
+
+
+def test_a_move_names_the_systems_that_have_no_wheels_any_more() -> None:
+    assert "; not on linux-aarch64 and windows-amd64; " in changes(build("cu130"), build("rocm7.2"))
+
+
+def test_a_python_without_security_fixes_is_told_with_the_next_one() -> None:
+    old = build("cpu", python="3.10")
+    assert python_note(NOW, old) == (
+        "Python 3.10 gets no security fixes since October 2026. Move on with:\n\n"
+        "    copier update --trust --defaults --data python_version=3.11"
+    )
+    assert python_note(NOW, build("cpu", python="3.11")) is None
+    labels = [choice.label for choice in python_choices(NOW)]
+    assert labels[:2] == ["Python 3.10 - no security fixes since October 2026", "Python 3.11"]
 
 
 def test_where_nothing_newer_fits_the_note_says_so() -> None:

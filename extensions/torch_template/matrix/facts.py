@@ -46,11 +46,22 @@ def pythons(release: Release, compute_platform: str, accelerator: str, platform:
     return {*release.python, *more}
 
 
+def on_pypi(matrix: Matrix, release: Release) -> tuple[str, ...]:
+    """The platforms of PyPI's own wheels; none if they are for a CUDA whose driver is not known."""
+    builds = release.pypi.on()
+    majors = {
+        toolkit_name(build).partition(".")[0]
+        for build in builds.values()
+        if matrix.compute_platforms[build].accelerator == "cuda"
+    }
+    return tuple(builds) if majors <= {*matrix.drivers} else ()
+
+
 def wheel_platforms(matrix: Matrix, torch: str, compute_platform: str, python: str) -> list[str]:
     """The platforms (letters) that have torch wheels. macOS counts through PyPI's own wheel."""
     release = matrix.releases[torch]
     row = release.index.get(compute_platform)
-    on = tuple(release.pypi.on()) if compute_platform == PYPI else row.platforms if row else ()
+    on = on_pypi(matrix, release) if compute_platform == PYPI else row.platforms if row else ()
     accelerator = matrix.compute_platforms[compute_platform].accelerator
     found = [
         p for p in on if p != "M" and python in pythons(release, compute_platform, accelerator, p)
@@ -79,7 +90,7 @@ def releases_of(matrix: Matrix, compute_platform: str, torch: str = "latest") ->
         if torch in ("latest", series(name))
         and (
             compute_platform in matrix.releases[name].index
-            or (compute_platform == PYPI and matrix.releases[name].pypi.on())
+            or (compute_platform == PYPI and on_pypi(matrix, matrix.releases[name]))
         )
     ]
 

@@ -80,7 +80,7 @@ class _Span(_Sourced):
 
 
 class Unsuffixed(_Span):
-    package: Literal["torch", "torchvision", "torchaudio"]
+    package: Literal["torch", "torchvision", "torchaudio", "torchcodec"]
 
 
 class IndexOnly(_Span):
@@ -261,7 +261,8 @@ class Matrix(_Strict):
         for what, row in self._sourced():
             _known(row.sources, self.sources, f"{what}: source")
         for name, known in self.compute_platforms.items():
-            if known.accelerator == "cuda":
+            # Without a driver it would be promised to machines that cannot run it.
+            if known.accelerator == "cuda" and not known.blocked:
                 _known([name[2:-1]], self.drivers, f"{name}: driver for CUDA")
             if known.instead:
                 _known([known.instead], self.compute_platforms, f"{name}: instead")
