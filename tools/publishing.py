@@ -19,19 +19,23 @@ class StopError(Exception):
     """What ends a tool: a sentence that says what is wrong, and one what to do."""
 
 
-def ended(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command in a folder. StopError: it is not installed."""
+def ended(
+    folder: Path, *command: str, limit: float | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a command in a folder. StopError: it is not installed, or takes more seconds."""
     try:
         return subprocess.run(
-            command, cwd=folder, capture_output=True, encoding="utf-8", check=False
+            command, cwd=folder, capture_output=True, encoding="utf-8", check=False, timeout=limit
         )
     except FileNotFoundError as error:
         raise StopError(f"{command[0]} cannot be run. Install it.") from error
+    except subprocess.TimeoutExpired as error:
+        raise StopError(f"`{' '.join(command)}` did not end within {limit:.0f} s.") from error
 
 
-def run(folder: Path, *command: str) -> str:
-    """What a command prints. StopError: it failed."""
-    done = ended(folder, *command)
+def run(folder: Path, *command: str, limit: float | None = None) -> str:
+    """What a command prints. StopError: it failed, or takes more seconds."""
+    done = ended(folder, *command, limit=limit)
     if done.returncode:
         words = " ".join(word for word in command if word not in (*BOT, *LOGIN))
         raise StopError(f"`{words}` failed: {(done.stderr or done.stdout).strip()}")

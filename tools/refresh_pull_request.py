@@ -43,19 +43,13 @@ ROOT = Path(__file__).parents[1]
 BRANCH, BASE = "refresh-matrix", "main"
 TITLE = "feat: what PyTorch has published since"
 MATRIX = "extensions/torch_template/matrix/version_matrix.yml"
-NAMES = ("tools/dependency_names.py",)
-# Each command that writes something from the matrix, and what it writes.
-GENERATORS = {
-    ("tools/matrix_docs.py",): (
-        "README.md",
-        "docs/matrix.json",
-        "docs/matrix.md",
-        "docs/matrix.svg",
-    ),
-    NAMES: ("extensions/torch_template/dependencies.json",),
-    ("tools/screenshots.py", "questions"): ("docs/questions.svg",),
+GENERATORS = (["tools/matrix_docs.py"], ["tools/screenshots.py", "questions"])
+# Asks PyPI what each build requires, for minutes: where it fails, the rest is proposed.
+NAMES, NAMES_LIMIT = "tools/dependency_names.py", 1800.0  # s
+WRITTEN = {  # by these, by the refresh and by this tool
+    *("CHANGELOG.md", "README.md", MATRIX, "extensions/torch_template/dependencies.json"),
+    *("docs/matrix.json", "docs/matrix.md", "docs/matrix.svg", "docs/questions.svg"),
 }
-WRITTEN = {MATRIX, "CHANGELOG.md", *(file for files in GENERATORS.values() for file in files)}
 # The parts of what the refresh tells, by their first lines; two have a group of the changelog.
 NEW, PROJECTS = (
     "New on the PyTorch index and on PyPI:",
@@ -108,8 +102,9 @@ def prepare(root: Path, report: Path, options: Sequence[str], *, names: bool) ->
     changed = bool(git(root, "diff", "--name-only"))
     if changed:
         for generator in GENERATORS:
-            if names or generator != NAMES:
-                run(root, python, *generator)
+            run(root, python, *generator)
+        if names:
+            text = _with_names(root, text)
         path = root / "CHANGELOG.md"
         said = path.read_text(encoding="utf-8")
         for part, kind in GROUPS.items():
@@ -119,6 +114,17 @@ def prepare(root: Path, report: Path, options: Sequence[str], *, names: bool) ->
     print(text or "Nothing is new.")
     tell_job("GITHUB_STEP_SUMMARY", summary(text, changed=changed))
     tell_job("GITHUB_OUTPUT", f"changed={str(changed).lower()}")
+
+
+def _with_names(root: Path, text: str) -> str:
+    """The text, with one line more where the names of dependencies could not be asked for."""
+    try:
+        run(root, sys.executable, NAMES, limit=NAMES_LIMIT)
+    except StopError as error:
+        said = str(error).strip().splitlines()[-1]
+        head = "" if BY_HAND in text else f"\n\n{BY_HAND}\n"
+        return f"{text}{head}\n- new dependencies: {NAMES} ended with `{said}`. Run it".strip()
+    return text
 
 
 def _hand_over(root: Path, report: Path, text: str) -> None:
