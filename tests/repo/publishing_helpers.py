@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,6 @@ class GitHub:
 
 def hosted(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> GitHub:
     """A repository of these files on the branch main, in `folder/work`, and its host."""
-    if sys.platform == "win32":
-        pytest.skip("the workflows publish on Linux, and gh is a script here")
     host = GitHub(folder)
     work = folder / "work"
     git(folder, "clone", "--quiet", str(host.remote), str(work))
@@ -89,6 +87,12 @@ def hosted(folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str])
     for name in ("GITHUB_REPOSITORY", "GITHUB_RUN_ID", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GITHUB_SERVER_URL", "https://github.example")
-    paths = [str(folder / "bin"), str(Path(shutil.which("git") or "").parent), "/usr/bin", "/bin"]
-    monkeypatch.setenv("PATH", ":".join(dict.fromkeys(paths)))
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    return host
+
+
+def with_gh(host: GitHub) -> GitHub:
+    """That host, where its gh can run."""
+    if sys.platform == "win32":
+        pytest.skip("the workflows publish on Linux, and gh is a script here")
     return host

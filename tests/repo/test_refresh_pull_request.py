@@ -12,7 +12,7 @@ import refresh_pull_request
 from publishing import StopError
 from refresh_pull_request import BRANCH, BY_HAND, HOW, MATRIX, NEW, PROJECTS, WRITTEN, parts
 from render.projects import git
-from repo.publishing_helpers import GitHub, hosted
+from repo.publishing_helpers import GitHub, hosted, with_gh
 
 TEXT = f"{NEW}\n\n- torch 2.16.0\n- torch 2.16.1\n\n{BY_HAND}\n\n- torch 2.16.1 (gap): no GPUs"
 
@@ -53,7 +53,7 @@ class Refresh:
 @pytest.fixture
 def refresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Refresh:
     files = dict.fromkeys(WRITTEN, "old\n") | {"tools/one.py": "old\n"}
-    return Refresh(tmp_path, hosted(tmp_path, monkeypatch, files))
+    return Refresh(tmp_path, with_gh(hosted(tmp_path, monkeypatch, files)))
 
 
 def test_one_commit_on_main_and_a_pull_request_with_the_words(refresh: Refresh) -> None:

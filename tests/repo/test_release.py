@@ -13,7 +13,7 @@ import changelog
 import release
 from publishing import StopError
 from render.projects import ROOT, git
-from repo.publishing_helpers import GitHub, hosted
+from repo.publishing_helpers import GitHub, hosted, with_gh
 
 CHANGELOG = """\
 # Changelog
@@ -41,14 +41,19 @@ RELEASED = """
 
 
 @pytest.fixture
-def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitHub:
+def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> GitHub:
     return hosted(tmp_path, monkeypatch, {"CHANGELOG.md": CHANGELOG + RELEASED, "a.txt": "a\n"})
 
 
 @pytest.fixture
-def work(github: GitHub) -> Path:
+def github(host: GitHub) -> GitHub:
+    return with_gh(host)
+
+
+@pytest.fixture
+def work(host: GitHub) -> Path:
     """The clone, in which v1.0.0 is tagged."""
-    work = github.remote.with_name("work")
+    work = host.remote.with_name("work")
     git(work, "tag", "v1.0.0")
     return work
 
