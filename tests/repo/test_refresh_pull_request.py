@@ -191,3 +191,18 @@ def test_the_words_have_their_places_in_the_changelog() -> None:
     assert {*refresh_pull_request.GROUPS.values()} <= {*changelog.KINDS}
     with pytest.raises(StopError, match="tells 'Something else:', which has no place"):
         parts(f"{TEXT}\n\nSomething else:\n\n- One")
+
+
+@pytest.mark.parametrize("before", ["", TEXT, f"{NEW}\n\n- torch 2.16.0"])
+def test_where_pypi_does_not_answer_the_names_are_left_to_a_person(
+    tmp_path: Path, before: str
+) -> None:
+    tool = tmp_path / "tools" / "dependency_names.py"
+    tool.parent.mkdir()
+    tool.write_text("print('done')\n", encoding="utf-8")
+    assert refresh_pull_request._with_names(tmp_path, before) == before
+    tool.write_text("raise SystemExit('looking\\nno route to host')\n", encoding="utf-8")
+    after = parts(refresh_pull_request._with_names(tmp_path, before))
+    line = after[BY_HAND].pop()
+    assert line.endswith("tools/dependency_names.py ended with `no route to host`. Run it")
+    assert {name: lines for name, lines in after.items() if lines} == parts(before)
