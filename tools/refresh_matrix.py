@@ -26,9 +26,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "extensions"))
 
-from refresh.compare import Edit, Finding, compare_companions, compare_torch, gaps
+from refresh.beside import compare_companions
+from refresh.compare import compare_torch
+from refresh.findings import Edit, Finding
 from refresh.listing import CACHE, PYPI_URL, Patience, RefreshError, Source, shown_progress
 from refresh.observed import Observed, observe
+from refresh.platforms import gaps
 from refresh.projects import affected
 from refresh.words import text, what_is_new, what_to_do
 from refresh.writing import UnwritableError, edited, loaded, write

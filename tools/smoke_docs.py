@@ -47,7 +47,7 @@ GROUPS = {  # the ids that begin so
     "AMD, Intel and Apple": ("ROCM-", "XPU-", "MPS"),
     "torch itself, and its libraries": ("TORCH-", "LIB-", "DEV-"),
     "Numbers": ("NUM-", "TRAIN-", "CKPT"),
-    "What a project may need": ("VISION-", "DATA-", "COMPILE", "NCCL", "PERF-"),
+    "What a project may need": ("VISION-", "AUDIO-", "CODEC-", "DATA-", "COMPILE", "NCCL", "PERF-"),
 }
 TRIED = """## What it has been tried with
 
@@ -64,7 +64,9 @@ REAL = """
 PyPI's torch 2.13.0 for CUDA 13.0, on Linux without a GPU, with a driver that only returns codes,
 says its own errors: *driver too old*, 2, 3, 46, 100, 101, 802, 803, 804 and 999. On 2026-11-22 each
 was told with the cause, a missing libcudnn was named, and without a driver all passed on the CPU.
-So was torch 2.2.2 with NumPy 2. That takes up to 10 GB of disk. `.ci/run` does
+So was torch 2.2.2 with NumPy 2. On 2026-11-27 PyPI's torchaudio 2.11.0 filtered beside it, and was
+refused beside CUDA 13.2 and the CPU build; torchcodec 0.13.0 decoded with Debian's FFmpeg 5, and
+without it was told what to install, as was 0.17.0. That takes up to 10 GB of disk. `.ci/run` does
 it every time; by hand, it is
 
 ```sh

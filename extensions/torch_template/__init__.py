@@ -7,7 +7,8 @@ Each module imports only those that stand above it here:
     managers/  what each package manager can do, and the lines that it gets
     resolving  from answers to the build that fits
     reasons  why none fits, and the way out
-    moves  the commands that take a project to another build, and what to tell its owner
+    moves  the commands that take a project to another build, and what they change
+    notes  what an update tells the owner
     menus, torch_builds, answers, given, machine_hint, template_cache
     template_globals  what copier.yml and the templates call
 """

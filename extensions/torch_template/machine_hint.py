@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING
 from jinja2.runtime import Context
 
 from .build import Build, Wheels
+from .matrix.facts import PLATFORMS
 from .matrix.model import Matrix
 
 if TYPE_CHECKING:
@@ -264,7 +265,7 @@ def numbers(version: str) -> list[int]:
 def runs_on(wheels: Wheels, capability: str) -> bool:
     """Whether wheels have a binary for a GPU's major version, or PTX to compile.
 
-    The rule of the smoke test's machine.py, for wheels whose GPU architectures are known.
+    The rule of the smoke test's machine.py: not, where nobody knows what GPUs they are for.
     """
     own = numbers(capability)
 
@@ -288,11 +289,30 @@ def mark(machine: Machine, wheels: Wheels | None, least_driver: str) -> str:
     if numbers(machine.driver) < numbers(least_driver):
         return ""
     known = [gpu.capability for gpu in machine.gpus if gpu.capability]
-    if not known or not wheels.gpu_architectures:
+    if not known:
         return DRIVER_FITS
     if not all(runs_on(wheels, capability) for capability in known):
         return ""
     return FITS if len(known) == len(machine.gpus) else DRIVER_FITS
+
+
+def without_code(matrix: Matrix, machine: Machine, system: str) -> str:
+    """A line about a GPU that is here and that no build for this system has code for, or nothing.
+
+    Of a build whose GPU architectures are not known, nobody can say more.
+    """
+    spans = [one for rows in matrix.gpu_architectures.values() for one in rows]
+    known = [one for one in spans if system in map(PLATFORMS.get, one.platforms)]
+    capabilities = sorted({sm for one in known for sm in one.sm}, key=numbers)
+    for gpu in machine.gpus if known else ():
+        if gpu.capability and not any(
+            runs_on(Wheels("cuda", None, {}, "", None, list(one.sm), one.ptx), gpu.capability)
+            for one in known
+        ):
+            oldest, newest = capabilities[0], capabilities[-1]
+            line = f"No build has code for compute capability {gpu.capability}"
+            return f"{line}, only for {oldest} to {newest}."
+    return ""
 
 
 def least_driver(matrix: Matrix, wheels: Wheels | None, wsl: bool) -> str:
@@ -319,10 +339,11 @@ class MachineHint:
         return self._begun
 
     def hint(self) -> str:
-        """The first line of the menu's help, or nothing. Copier renders it for a menu alone."""
+        """The first lines of the menu's help, or nothing. Copier renders it for a menu alone."""
         look = self._look()
-        text = describe(look.found()) if look else ""
-        return f"{text}\n{' ' * INDENT}" if text else ""
+        machine = look.found() if look else Machine()
+        lines = [describe(machine), without_code(self._matrix, machine, this_system(os.environ))]
+        return "".join(f"{line}\n{' ' * INDENT}" for line in lines if line and machine.driver)
 
     def is_shown(self, context: Context) -> bool:
         """Whether the menu will be shown, as far as one can tell: Copier does not tell of --ask."""

@@ -14,7 +14,6 @@ from .matrix.facts import (
     has_ended,
     python_key,
     releases_of,
-    wheel_platforms,
 )
 from .matrix.model import Matrix
 from .resolving import find_build, fitting_release, lacks_pins, newest_usable
@@ -157,14 +156,16 @@ def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | No
             return Unfit(f"{companion} is not on offer any more", (leave,))
         ways = (_near_series(matrix, asked, fits),)
         return Unfit(f"no {companion} is known for torch {torch}", (*filter(None, ways), leave))
-    row, version = matrix.companions[companion][known[0]], known[0]
-    platforms = wheel_platforms(matrix, torch, name, python)
-    if not any(python in row.pythons(matrix.releases[torch], platform) for platform in platforms):
+    of_pythons = (
+        partner(matrix, torch, companion, name, minor)
+        for minor in sorted(matrix.policy.python.listed(None), key=python_key, reverse=True)
+    )
+    if other := next(filter(None, of_pythons), None):
         ways = (_near_python(matrix, asked, fits),)
-        reason = f"{companion} {version} has no Python {python} wheels"
+        reason = f"{companion} {other.version} has no Python {python} wheels"
     else:
         ways = (_near_series(matrix, asked, fits), _near_platform(matrix, asked, fits))
-        reason = _no_companion_wheels(matrix, build, companion, version)
+        reason = _no_companion_wheels(matrix, build, companion, known[0])
     return Unfit(reason, (*filter(None, ways), leave))
 
 

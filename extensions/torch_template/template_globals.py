@@ -13,7 +13,7 @@ from copier.errors import UserMessageError
 from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
 
-from . import moves
+from . import moves, notes
 from .answers import (
     ERRORS,
     TAKEN,
@@ -302,18 +302,18 @@ class TemplateGlobals:
     def remember_build(self, context: Context) -> str:
         """Read the build that a project has before it is updated; renders to nothing."""
         project = Path(context["_copier_conf"]["dst_path"])
-        self._before, self._moved = moves.read_builds(project), moves.left_behind(project)
+        self._before, self._moved = notes.read_builds(project), notes.left_behind(project)
         return ""
 
     @pass_context
     def update_summary(self, context: Context) -> str | None:
         """What the update changed."""
-        return moves.update_summary(self._matrix, self._before, self.torch_build(context))
+        return notes.update_summary(self._matrix, self._before, self.torch_build(context))
 
     @pass_context
     def owner_notes(self, context: Context) -> list[str]:
         """What has ended or is retired, with the way on, and what has moved."""
         build = self.torch_build(context)
-        found = moves.notes(self._matrix, build, alternatives(self._matrix, build.asked))
-        more = (moves.stays_note(self._before, build), moves.moved_note(self._moved))
+        found = notes.notes(self._matrix, build, alternatives(self._matrix, build.asked))
+        more = (notes.stays_note(self._before, build), notes.moved_note(self._moved))
         return [*found, *(note for note in more if note)]

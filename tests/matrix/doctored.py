@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import yaml
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from torch_template.build import Asked, Build
@@ -40,6 +41,10 @@ def data_as_of(torch: str) -> dict[str, Any]:
     for newer in facts["releases"].copy():
         if Version(newer) > Version(torch):
             del facts["releases"][newer]
+    for rows in facts["companions"].values():
+        for version, row in rows.copy().items():
+            if not any(name in SpecifierSet(row["torch"]) for name in facts["releases"]):
+                del rows[version]
     return facts
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from matrix.moving import POLICIES, follow, projects, refusals, with_policy
-from torch_template.moves import answers, command, notes, switch
+from torch_template.moves import answers, command, switch
+from torch_template.notes import notes
 from torch_template.resolving import alternatives
 
 

@@ -16,20 +16,22 @@ from torch_template.matrix.model import Matrix
 from torch_template.menus import python_choices
 from torch_template.moves import (
     command,
-    ended_note,
     first_without,
     floor,
     generations,
     listed,
+    platforms_of,
+    successors,
+    what_changes,
+)
+from torch_template.notes import (
+    ended_note,
     notes,
     other_way,
-    platforms_of,
     python_note,
     read_builds,
     retired_note,
-    successors,
     update_summary,
-    what_changes,
 )
 from torch_template.reasons import Unfit, resolve
 from torch_template.torch_builds import torch_builds

@@ -26,6 +26,7 @@ from refresh.made_up import (
 )
 from refresh.observed import Seen
 from refresh.rows import cells_of, promised, python_rows, wheels
+from refresh.words import what_is_new
 from refresh.writing import loaded
 from refresh_matrix import refreshed
 from torch_template.build import Asked, Build
@@ -98,6 +99,26 @@ def test_what_a_page_does_not_show_any_more_is_told_and_stays() -> None:
     assert result.yaml == BASE
 
 
+def test_a_companion_that_a_page_does_not_show_any_more_is_told_and_stays() -> None:
+    """Also one whose row says nothing of the index: it is promised where torch is."""
+    for version in ("0.28.0", "0.24.1"):
+        result = refresh(less(as_written().companions["torchvision"][version], page="cu130"))
+        [finding] = found(result, "promised")
+        assert finding.about == f"torchvision {version}"
+        assert "cu130 on linux-x86_64 (Python 3.10 - 3.14)" in finding.text
+        assert result.yaml == BASE
+
+
+def test_a_wheel_that_is_named_otherwise_than_expected_is_not_added() -> None:
+    """Its name would be promised with a suffix, which it does not have."""
+    seen = as_written().torch["2.12.1"]
+    new = wheels(seen.cells) | {("cu129", "W", f"3.{minor}") for minor in range(10, 15)}
+    bare = replace(seen, cells=cells_of(new), unsuffixed=seen.unsuffixed | {("cu129", "W")})
+    result = refresh(bare)
+    assert result.yaml == BASE
+    assert "windows-amd64 on cu129 have no suffix" in found(result, "differs")[0].text
+
+
 def test_a_release_that_is_gone_is_told_and_stays() -> None:
     indexes = world()
     del indexes.torch["2.9.0"]  # type: ignore[attr-defined]
@@ -116,6 +137,21 @@ def test_what_came_to_a_known_release_is_added_to_its_row() -> None:
     assert index["cu129"] == {"platforms": "L A", "toolkit": "12.9.1"}
     assert rows(result.yaml)["releases"]["2.9.0"]["index"]["cu130"]["platforms"] == "L A W"
     assert "INDEX" in rows(result.yaml)["releases"]["2.9.1"]["sources"]
+
+
+def test_what_was_inferred_and_is_seen_now_is_not_called_inferred_any_more() -> None:
+    row = "    pypi: {L: cu130, A: cu130, W: cpu, M: cpu}\n"
+    at = BASE.index(row, BASE.index(f"  {NEWEST}:\n")) + len(row)
+    inferred = "    inferred: {cu126: L A, xpu: W}  # from the one before\n"
+    text = BASE[:at] + inferred + BASE[at:]
+    without = less(as_written().torch[NEWEST], page="cu126", on="A")
+    written = rows(refresh(without, text=text).yaml)["releases"][NEWEST]
+    assert written["inferred"] == {"cu126": "A"}
+    result = refresh(text=text)
+    assert "inferred" not in rows(result.yaml)["releases"][NEWEST]
+    assert f"torch {NEWEST}: more is known of what was inferred" in what_is_new(
+        result.old, result.new
+    )
 
 
 def test_what_a_person_wrote_otherwise_is_told_and_stays() -> None:
@@ -139,6 +175,7 @@ def test_what_is_older_than_the_matrix_begins_is_left_out() -> None:
     assert refresh(old).yaml == BASE
 
 
+@pytest.mark.slow
 def test_a_patch_of_an_older_series_is_taken() -> None:
     result = refresh(release("2.12.2", like="2.12.1"))
     names = [*rows(result.yaml)["releases"]]
@@ -203,6 +240,7 @@ def test_a_cuda_whose_driver_nobody_knows_is_blocked_and_pypi_stays_behind() -> 
         assert (build.torch, build.main.minimum_driver) == ("2.16.0", "620.10.01")
 
 
+@pytest.mark.slow
 def test_a_rocm_that_requires_what_none_before_it_did_is_blocked() -> None:
     plain = release(renamed={"rocm7.2": "rocm7.15"})
     strange = replace(plain, needs={**plain.needs, "rocm7.15": (Requirement("rocm"),)})
@@ -299,6 +337,7 @@ def test_a_companion_that_is_not_where_torch_is_says_where() -> None:
     assert build.versions == {"torch": "2.16.0"}
 
 
+@pytest.mark.slow
 def test_a_companion_for_every_newer_torch_says_all_of_its_own() -> None:
     _, row = beside(companion(torch=">=2.16.0"))
     assert row["torch"] == ">=2.16.0"

@@ -10,7 +10,7 @@ import pytest
 from refresh.made_up import BASE, DAY, NEWEST, companion, less, refresh, release
 from refresh.observed import Seen
 from refresh.projects import outcome
-from refresh.words import what_is_new
+from refresh.words import what_is_new, what_to_do
 from refresh.writing import loaded
 from refresh_matrix import Refreshed
 from torch_template.build import Asked, Build
@@ -58,8 +58,10 @@ def test_the_others_go_to_the_new_release() -> None:
 def test_projects_with_a_companion_that_is_not_there_yet_stay() -> None:
     said = line(without_cu126(), "compute_platform=cpu, ", "with torchvision", "=3.11 - ")
     assert f"stay at torch {NEWEST}, since no torchvision is known for torch 2.16.0" in said
-    whole = refresh(release(without=["cu126"], python=">=3.11"), companion())
-    assert "with torchvision:" not in whole.text
+    before = kept_build(loaded(BASE), Asked("uv", "3.12", "cpu", packages=("torchvision",)))
+    whole = refresh(release(), companion())
+    assert before
+    assert outcome(whole.old, whole.new, before) == f"go from torch {NEWEST} to 2.16.0"
 
 
 def test_what_is_told_of_a_project_is_what_its_update_does() -> None:
@@ -79,6 +81,7 @@ def test_what_is_told_of_a_project_is_what_its_update_does() -> None:
     assert checked == 3  # cpu, rocm7.2 and pypi, on Python 3.12
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("seen", "said"),
     [
@@ -100,8 +103,10 @@ def test_each_change_has_its_words(seen: Seen, said: str) -> None:
 
 def test_what_is_blocked_and_what_a_person_must_do_is_told() -> None:
     result = refresh(release(renamed={"cu130": "cu140"}))
-    assert "the least NVIDIA driver for CUDA 14" in line(result, "compute platform cu140 is new")
-    assert "write `drivers:`" in line(result, "- cu140 (not known)")
+    new, todo = what_is_new(result.old, result.new), what_to_do(result.findings)
+    [blocked] = [one for one in new if one.startswith("compute platform cu140 is new")]
+    assert "the least NVIDIA driver for CUDA 14 is not established" in blocked
+    assert [one for one in todo if one.startswith("cu140 (not known): ") and "`drivers:`" in one]
 
 
 def test_a_release_that_is_half_there_is_told() -> None:

@@ -10,7 +10,7 @@ import pytest
 import refresh_matrix
 from install.loopback_index import LoopbackIndex
 from matrix.doctored import MATRIX_TEXT, data
-from refresh.compare import Edit
+from refresh.findings import Edit
 from refresh.made_up import BASE, DAY, LATER, companion, refresh, release
 from refresh.writing import UnwritableError, edited, write
 
@@ -128,6 +128,13 @@ def test_a_broken_matrix_is_said_in_a_sentence_and_left(
     out, err = capfd.readouterr()
     assert "compute_platforms > xpu > accelerator" in err
     assert (out, err.count("\n"), path.read_bytes()) == ("", 1, before)
+
+
+def test_a_matrix_that_is_not_there_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert refresh_matrix.main(["--check", f"--matrix={tmp_path / 'none.yml'}"]) == 2
+    assert "none.yml cannot be read: " in capfd.readouterr().err
 
 
 def test_an_index_that_cannot_be_read_is_said_and_nothing_is_written(

@@ -83,15 +83,51 @@ def test_only_what_is_known_is_said(matrix: Matrix) -> None:
 
 def test_windows_has_floors_and_binaries_of_its_own(matrix: Matrix) -> None:
     shown = marks(matrix, Machine("580.88", (RTX_3090,)), WINDOWS)
-    # What the older builds for Windows have code for is not established.
-    assert shown == {
-        "[fits]": ["cu132", "cu130", "cu128", "cu126"],
-        "[driver fits]": ["cu124", "cu121", "cu118"],
+    # What the older builds for Windows have code for is not established: no word for a known GPU.
+    assert shown == {"[fits]": ["cu132", "cu130", "cu128", "cu126"]}
+    assert {"cu124", "cu121", "cu118"} <= {
+        *marks(matrix, Machine("580.88", (Gpu("RTX 3090"),)), WINDOWS)["[driver fits]"]
     }
     assert "cu130" not in marks(matrix, Machine("580.87", (RTX_3090,)), WINDOWS)["[fits]"]
     assert marks(matrix, Machine("580.88", (RTX_3090,)), "windows-arm64") == {}
     aarch64 = marks(matrix, Machine("580.95.05", (Gpu("GH200", "9.0"),)), "linux-aarch64")
     assert aarch64 == {"[fits]": ["cu132", "cu130", "cu129", "cu128", "cu126", "pypi"]}
+
+
+@pytest.mark.parametrize(
+    ("capability", "system", "said"),
+    [
+        ("3.5", LINUX, ", only for 3.7 to 12.0."),
+        ("13.0", LINUX, ""),  # what has PTX for 12.0 compiles that for it
+        ("13.0", WINDOWS, ", only for 5.0 to 12.0."),
+        ("8.6", LINUX, ""),
+        ("8.6", "linux-riscv64", ""),  # of which nothing is known
+        ("", LINUX, ""),
+    ],
+)
+def test_a_gpu_that_no_build_has_code_for_is_told_so(
+    matrix: Matrix, capability: str, system: str, said: str
+) -> None:
+    machine = Machine("580.95.05", (RTX_3090, Gpu("GPU", capability)))
+    begin = f"No build has code for compute capability {capability}" if said else ""
+    assert machine_hint.without_code(matrix, machine, system) == begin + said
+
+
+@pytest.mark.usefixtures("detection")
+@pytest.mark.skipif("sys.platform != 'linux'", reason="needs Linux, whose files are faked")
+def test_the_help_of_the_menu_says_so_too(
+    matrix: Matrix, in_wsl: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_GPUS", "35 Tesla K40m")
+    monkeypatch.setattr(machine_hint, "ROOT", in_wsl)
+    shown = machine_hint.MachineHint(matrix)
+    deadline = time.monotonic() + 30
+    while not shown.hint() and time.monotonic() < deadline:
+        shown = machine_hint.MachineHint(matrix)  # a busy machine had not answered yet
+    first, second, rest = shown.hint().split("\n")
+    assert first == "This machine: NVIDIA driver 570.124.06, Tesla K40m"
+    assert second.strip() == "No build has code for compute capability 3.5, only for 3.7 to 12.0."
+    assert (len(second), rest.strip()) == (3 + len(second.strip()), "")
 
 
 def test_in_wsl_the_driver_is_that_of_windows(matrix: Matrix) -> None:
@@ -108,6 +144,9 @@ def test_a_gpu_is_judged_as_the_smoke_test_does(matrix: Matrix) -> None:
     for rows in matrix.gpu_architectures.values():
         for row in rows:
             wheels = Wheels("cuda", None, {}, "", None, list(row.sm), row.ptx)
+            unknown = Wheels("cuda", None, {}, "", None, [], None)
+            assert not machine_hint.runs_on(unknown, row.sm[0])
+            assert not judge({"gpu_architectures": [], "ptx": None}, {"capability": row.sm[0]})
             as_data = {"gpu_architectures": list(row.sm), "ptx": row.ptx}
             for one in [*capabilities.split(), "11.0", "12.0", "12.1", "13.0"]:
                 verdict = machine_hint.runs_on(wheels, one)

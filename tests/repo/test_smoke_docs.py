@@ -14,7 +14,8 @@ def ids() -> set[str]:
     command, driver = load("command"), load("driver_checks")
     named = {*command.MACHINE_CHECKS, *command.TORCH_CHECKS}
     causes = [*driver.CUDA_ERRORS.values(), *driver.NVML_ERRORS.values()]
-    return named | {cause[0] for cause in causes} | {"TORCH-EXIT", "TORCH-NVJITLINK"}
+    others = {"TORCH-EXIT", "TORCH-NVJITLINK", "CODEC-FFMPEG"}
+    return named | {cause[0] for cause in causes} | others
 
 
 def test_the_catalogue_has_every_id_once_and_no_other() -> None:
@@ -24,7 +25,7 @@ def test_the_catalogue_has_every_id_once_and_no_other() -> None:
 def test_no_id_in_the_code_has_been_forgotten() -> None:
     text = "".join(path.read_text(encoding="utf-8") for path in SOURCES.glob("*_checks.py"))
     written = re.findall(
-        r'"((?:PY|TORCH|PKG|ENV|SYS|DRV|CUDA|ROCM|XPU|DEV|NUM|LIB|PERF)-[A-Z0-9]+)"', text
+        r'"((?:PY|TORCH|PKG|ENV|SYS|DRV|CUDA|ROCM|XPU|DEV|NUM|LIB|CODEC|PERF)-[A-Z0-9]+)"', text
     )
     assert set(written) <= ids()
     assert len(set(written)) > 40

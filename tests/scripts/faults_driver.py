@@ -7,6 +7,7 @@ from dataclasses import replace
 from scripts.injections import (
     DRIVER,
     MOVE,
+    NO_CODE,
     UNSET,
     Injection,
     device,
@@ -160,9 +161,17 @@ FAULTS: list[Injection] = [
     device(
         "a GPU of compute capability 3.5, which no build is for",
         "DRV-ARCH",
-        f"No build on offer is, so type {MOVE.format('cpu')}.",
+        f"{NO_CODE.format('3.5')}, so type {MOVE.format('cpu')}.",
         "has compute capability 3.5, but",
         FAKE_GPUS="35",
+    ),
+    device(
+        "a GPU of compute capability 13.0, which is newer than all builds",
+        "DRV-ARCH",
+        f"{NO_CODE.format('13.0')}: `copier update --trust --defaults` may bring a torch that has; "
+        f"until then, type {MOVE.format('cpu')}.",
+        "has compute capability 13.0, but",
+        FAKE_GPUS="130",
     ),
     hidden_gpu("CUDA_VISIBLE_DEVICES=-1", "-1", "cu130"),
     hidden_gpu("CUDA_VISIBLE_DEVICES, empty", "", "cu130"),

@@ -7,14 +7,19 @@ from scripts.injections import (
     Injection,
     all_of,
     asks_for,
+    companion,
     file,
+    package,
     packages,
+    torch_requires,
     variable,
     without,
 )
 from scripts.smoke_helpers import TORCH
 from scripts.worlds import world
 
+AUDIO = {"torch": f"{TORCH}+cpu", "torchaudio": "2.11.0+cpu"}
+NCCL = "nvidia-nccl-cu13==2.29.7; platform_system == 'Linux'"
 VISION = {"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"}
 
 FAULTS: list[Injection] = [
@@ -146,6 +151,81 @@ FAULTS: list[Injection] = [
         "but none is installed",
         1,
         change=asks_for(packages=VISION),
+    ),
+    Injection(
+        "PyPI's torchaudio, for CUDA, where the one for the CPU is asked for",
+        "PKG-CUDA",
+        RECREATE,
+        f"torchaudio 2.11.0+cu130 is built for CUDA 13.0, but torch {TORCH}+cpu for the CPU.",
+        1,
+        change=all_of(asks_for(packages=AUDIO), companion("torchaudio", "2.11.0+cu130", "2.11.0")),
+    ),
+    Injection(
+        "torchaudio for CUDA 13.2, added by hand to a project for CUDA 13.0",
+        "PKG-CUDA",
+        "Let the template add the torchaudio that fits, from https://download.pytorch.org/whl/cu130"
+        ": `copier update --trust --vcs-ref=:current:`; or remove it.",
+        "is built for CUDA 13.2, but",
+        1,
+        build="cu130",
+        driver=True,
+        change=companion("torchaudio", "2.11.0+cu132"),
+    ),
+    Injection(
+        "a torchaudio that is as asked for and does not go with torch",
+        "PKG-CUDA",
+        "and choose without torchaudio, or a torch that it goes with.",
+        "torchaudio 2.11.0+cu132 is built for CUDA 13.2, but",
+        1,
+        build="cu130",
+        driver=True,
+        change=all_of(
+            asks_for(packages={"torch": f"{TORCH}+cu130", "torchaudio": "2.11.0"}),
+            companion("torchaudio", "2.11.0+cu132", "2.11.0"),
+        ),
+    ),
+    Injection(
+        "torchaudio for torch 2.8.0, added by hand",
+        "PKG-REQUIRES",
+        "Let the template add the torchaudio that fits",
+        f"torchaudio 2.8.0 needs torch==2.8.0, but torch {TORCH}+cpu is installed.",
+        1,
+        change=companion("torchaudio", "2.8.0", "2.8.0", "torch==2.8.0"),
+    ),
+    Injection(
+        "another package for torch 2.8.0",
+        "PKG-REQUIRES",
+        f"Take a xformers that is for torch {TORCH}+cpu, or remove it.",
+        "xformers 0.0.32 needs torch==2.8.0",
+        0,
+        change=lambda project: package(project, "xformers", "0.0.32", "torch==2.8.0"),
+    ),
+    Injection(
+        "an NCCL that is older than torch's metadata requires",
+        "PKG-REQUIRES",
+        RECREATE,
+        "needs nvidia-nccl-cu13==2.29.7, but 2.27.3 is installed.",
+        0,
+        build="cu130",
+        driver=True,
+        change=all_of(
+            torch_requires(NCCL, "nvidia-nccl-cu12; extra == 'old'"),
+            lambda project: package(project, "nvidia-nccl-cu13", "2.27.3"),
+        ),
+    ),
+    Injection(
+        "an NCCL that is older, and lacks what torch calls",
+        "PKG-REQUIRES",
+        RECREATE,
+        "needs nvidia-nccl-cu13==2.29.7, but 2.27.3 is installed.",
+        1,
+        ("TORCH-IMPORT",),
+        build="cu130",
+        torch="raise ImportError('libtorch_cuda.so: undefined symbol: ncclCommShrink')",
+        driver=True,
+        change=all_of(
+            torch_requires(NCCL), lambda project: package(project, "nvidia-nccl-cu13", "2.27.3")
+        ),
     ),
     Injection(
         "nvidia-cudnn for CUDA 12 and for CUDA 13",

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from scripts.injections import (
     DRIVER,
+    NO_CODE,
     UPDATE,
     Injection,
     cpu_wheels,
@@ -138,6 +139,19 @@ FAULTS: list[Injection] = [
         installed=f"{TORCH}+cpu",
         verdict=f"PASS  torch {TORCH}+cpu on the CPU  (",
     ),
+    replace(
+        instead(
+            "an NVIDIA GPU of compute capability 3.5 that they are not built for, as on Windows",
+            "TORCH-BUILD",
+            f"{NO_CODE.format('3.5')}, so test with `--device cpu`.",
+            "cannot use the NVIDIA Test 0 of this machine.",
+            driver=True,
+            change=cpu_wheels,
+            FAKE_GPUS="35",
+        ),
+        installed=f"{TORCH}+cpu",
+        verdict=f"PASS  torch {TORCH}+cpu on the CPU  (",
+    ),
     # --- a GPU that does not do, or one that is insisted on
     replace(
         pypi(
@@ -246,7 +260,7 @@ FAULTS: list[Injection] = [
     pypi(
         "a GPU of compute capability 3.5, which no build is for",
         "DRV-ARCH",
-        "No build on offer is, so test with `--device cpu`.",
+        f"{NO_CODE.format('3.5')}, so test with `--device cpu`.",
         "has compute capability 3.5, but",
         FAKE_GPUS="35",
     ),

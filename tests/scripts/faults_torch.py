@@ -13,6 +13,8 @@ from scripts.injections import (
     RECREATE,
     Injection,
     bad_nms,
+    beside_torch,
+    codec_for,
     dies,
     foreign_cudnn,
     numbers,
@@ -29,6 +31,16 @@ OMP = "OMP: Error #15: Initializing libiomp5.so, but found libiomp5.so already i
 AMD = "torch.cuda.get_device_properties = lambda i: types.SimpleNamespace(gcnArchName='gfx1031')\n"
 AMD += "torch.cuda.get_arch_list = lambda: ['gfx90a', 'gfx1030']"
 FULL = "torch.cuda.mem_get_info = lambda d: (2**29 if str(d)[-1] == '1' else 2**35, 80 * 2**30)"
+FILTER = "def lfilter(x, a, b, clamp):\n    {}"
+SYMBOL = "_torchaudio.abi3.so: undefined symbol: aoti_torch_new"
+OTHER_TORCH = f"raise OSError('Could not load this library') from OSError({SYMBOL!r})"
+DECODES = """
+import types, torch
+class AudioDecoder:
+    def __init__(self, source): pass
+    def get_all_samples(self):
+        return types.SimpleNamespace(data=torch.zeros(1, 5), sample_rate=8000)
+"""
 SMALL = """
 import sys
 speed = sys.modules["gpu_smoke.speed_checks"]
@@ -262,6 +274,61 @@ FAULTS: list[Injection] = [
         FAULTY,
         "[1, 2] is right",
         "return boxes[:2, 0].new_tensor([0, 1])",
+    ),
+    Injection(
+        "torchaudio was built for another torch",
+        "AUDIO-FILTER",
+        "and choose without torchaudio, or a torch that it goes with.",
+        f"torchaudio 2.11.0+cpu is built for another torch than torch {TORCH}+cpu; it says "
+        f"OSError: {SYMBOL}.",
+        1,
+        torch="real",
+        change=beside_torch("torchaudio", "2.11.0+cpu", functional=OTHER_TORCH),
+    ),
+    Injection(
+        "torchaudio filters wrongly",
+        "AUDIO-FILTER",
+        FAULTY,
+        "[0.25, 0.125, 0.5, 0.4375, 0.28125] is right",
+        1,
+        torch="real",
+        change=beside_torch("torchaudio", "2.11.0+cpu", functional=FILTER.format("return x")),
+    ),
+    Injection(
+        "no FFmpeg for torchcodec",
+        "CODEC-FFMPEG",
+        "ffmpeg",
+        "torchcodec needs the shared libraries of FFmpeg 99, and finds none of them",
+        1,
+        torch="real",
+        change=codec_for(99, library="libavutil.so.151"),
+    ),
+    Injection(
+        "an FFmpeg that is not whole",
+        "CODEC-FFMPEG",
+        "ffmpeg",
+        "torchcodec finds an FFmpeg that is not whole: it lacks libavdevice.so.153.",
+        1,
+        torch="real",
+        change=codec_for(99, library="libavdevice.so.153"),
+    ),
+    Injection(
+        "torchcodec was built for another torch",
+        "CODEC-WAV",
+        "and choose without torchcodec, or a torch that it goes with.",
+        "is built for another torch than",
+        1,
+        torch="real",
+        change=codec_for(99, "extern void aoti_torch_new(); void f() { aoti_torch_new(); }"),
+    ),
+    Injection(
+        "torchcodec decodes silence",
+        "CODEC-WAV",
+        RECREATE,
+        "torchcodec decodes [0.0, 0.0, 0.0, 0.0, 0.0] at 8000 Hz, [0.0, 0.25, -0.5, 0.75, -1.0]",
+        1,
+        torch="real",
+        change=beside_torch("torchcodec", "0.13.0+cpu", decoders=DECODES),
     ),
     Injection(
         "DataLoader workers with 1 MiB of /dev/shm",

@@ -15,6 +15,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -49,6 +50,7 @@ GOOD_START = "from .version import __version__\n"
 UPDATE = "copier update --trust --defaults --vcs-ref=:current:"
 MOVE = f"`{UPDATE} --data compute_platform={{}}` and then `sh bootstrap.sh`"
 RECREATE = "Type `sh bootstrap.sh --recreate`."
+NO_CODE = "No build on offer has code for compute capability {}, only for 5.0 to 12.0"
 UNSET = "Type `unset CUDA_VISIBLE_DEVICES`"
 DRIVER = "the NVIDIA driver 580.65.06 or newer"
 FAULTY = "the hardware is faulty."
@@ -194,11 +196,12 @@ def numbers(
     return Injection(what, name, FAULTY, said, 1, also, torch="real", patch=patch, arguments=only)
 
 
-def package(project: Project, name: str, version: str = "1.0") -> None:
+def package(project: Project, name: str, version: str = "1.0", *requires: str) -> None:
     """Metadata of an installed package."""
     info = project.root / "site" / f"{name.replace('-', '_')}-{version}.dist-info"
     info.mkdir()
     about = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    about += "".join(f"Requires-Dist: {one}\n" for one in requires)
     (info / "METADATA").write_text(about, encoding="utf-8")
 
 
@@ -208,6 +211,36 @@ def packages(*names: str) -> Callable[[Project], object]:
     def write(project: Project) -> None:
         for name in names:
             package(project, name)
+
+    return write
+
+
+def companion(
+    name: str, version: str, metadata: str = "", *requires: str, **modules: str
+) -> Callable[[Project], object]:
+    """A companion of torch: its version.py, its metadata, and the code of its modules."""
+
+    def write(project: Project) -> None:
+        (project.root / "site").mkdir(exist_ok=True)
+        package(project, name, metadata or version, *requires)
+        for module, code in {
+            "__init__": "",
+            "version": f"__version__ = {version!r}",
+            **modules,
+        }.items():
+            file(f"site/{name}/{module}.py", f"{code}\n")(project)
+        project.env["PYTHONPATH"] = str(project.root / "site")
+
+    return write
+
+
+def torch_requires(*requires: str) -> Callable[[Project], object]:
+    """What torch's own metadata asks for."""
+
+    def write(project: Project) -> None:
+        [metadata] = project.root.glob("site/torch-*.dist-info/METADATA")
+        lines = "".join(f"Requires-Dist: {one}\n" for one in requires)
+        metadata.write_text(metadata.read_text(encoding="utf-8") + lines, encoding="utf-8")
 
     return write
 
@@ -265,14 +298,20 @@ def without(path: str) -> Callable[[Project], object]:
     return remove
 
 
-def foreign_cudnn(project: Project) -> None:
-    """A cuDNN from outside the environment, that torch loads."""
+def compiled(library: Path, code: str = "", *needs: Path) -> Path:
+    """A shared library of a few lines of C, that needs others."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if not compiler:
-        pytest.skip("needs a C compiler, to build a foreign cuDNN")
-    library = project.root / "libcudnn_ops.so.9"
-    command = [compiler, "-shared", "-x", "c", "-o", str(library), "/dev/null"]
-    subprocess.run(command, check=True)
+        pytest.skip("needs a C compiler, to build a library")
+    command = [compiler, "-shared", "-fPIC", f"-Wl,-soname,{library.name}", "-o", str(library)]
+    command += ["-Wl,--no-as-needed", "-x", "c", "-", "-x", "none", *map(str, needs)]
+    subprocess.run(command, input=code, check=True, text=True)
+    return library
+
+
+def foreign_cudnn(project: Project) -> None:
+    """A cuDNN from outside the environment, that torch loads."""
+    library = compiled(project.root / "libcudnn_ops.so.9")
     patch_torch(project, f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})")
 
 
@@ -284,6 +323,34 @@ def only_nvml(project: Project) -> None:
     library.unlink()
     library.touch()
     project.env["LD_LIBRARY_PATH"] = str(folder)
+
+
+# A sound decoder that cannot: torchcodec's own words, as of 0.13.0.
+NO_DECODER = """
+class AudioDecoder:
+    def __init__(self, source):
+        raise RuntimeError("Could not load libtorchcodec. Likely causes: ...")
+"""
+
+
+def beside_torch(name: str, version: str, **modules: str) -> Callable[[Project], object]:
+    """A companion that is as asked for, beside the real torch."""
+    packages = {"torch": f"{TORCH}+cpu", name: version}
+    return all_of(asks_for(packages=packages), companion(name, version, **modules))
+
+
+def codec_for(major: int, code: str = "", library: str = "") -> Callable[[Project], object]:
+    """A torchcodec for one version of FFmpeg, with a real library: its code, and what it needs."""
+
+    def write(project: Project) -> None:
+        beside_torch("torchcodec", "0.13.0+cpu", decoders=NO_DECODER)(project)
+        folder = project.root / "site" / "torchcodec"
+        needs = compiled(folder / library) if library else folder
+        compiled(folder / f"libtorchcodec_core{major}.so", code, *([needs] if library else []))
+        if library:
+            needs.unlink()
+
+    return write
 
 
 def torchvision(nms: str) -> Callable[[Project], object]:

@@ -60,7 +60,9 @@ CUDA_WHEELS["cu128"] = {
     **CUDA_WHEELS["cu126"],
     "gpu_architectures": ["7.5", "8.0", "8.6", "9.0", "10.0", "12.0"],
 }
-RELEASES = {"cu128": "2.11.0", "pypi": "2.15.0"}
+# Nobody knows for which GPUs this is: it is never to be recommended for one.
+CUDA_WHEELS["cu118"] = {**OTHER_WHEELS, "accelerator": "cuda", "minimum_driver": "450.80.02"}
+RELEASES = {"cu118": "2.7.1", "cu128": "2.11.0", "pypi": "2.15.0"}
 LABELS = {"cpu": "CPU", "cu126": "CUDA 12.6", "cu130": "CUDA 13.0", "rocm7.2": "ROCm 7.2"}
 TOOLKITS = {"cu126": "12.6", "cu130": "13.0", "rocm7.2": "7.2", "pypi": "13.0"}
 
@@ -109,7 +111,7 @@ class Project:
     build: str = "cpu"
     packages: Mapping[str, str] = field(default_factory=dict)
     wheels: Mapping[str, Any] = field(default_factory=dict)  # overrides
-    alternatives: tuple[str, ...] = ("cpu", "cu132", "cu130", "cu128", "cu126", "pypi")
+    alternatives: tuple[str, ...] = ("cpu", "cu132", "cu130", "cu128", "cu126", "cu118", "pypi")
     python: str = f"=={MINOR}.*"
     executable: str = sys.executable
     isolated: bool = False
@@ -170,7 +172,8 @@ class Project:
     @staticmethod
     def _build(name: str, wheels: Mapping[str, Any]) -> dict[str, Any]:
         label = LABELS.get(name, name.upper())
-        return {"label": label, "platforms": {HERE: dict(wheels)}}
+        index = {} if name == "pypi" else {"index_url": f"https://download.pytorch.org/whl/{name}"}
+        return {"label": label, **index, "platforms": {HERE: dict(wheels)}}
 
     def command(self, *arguments: str) -> list[str]:
         """The command line of a run."""

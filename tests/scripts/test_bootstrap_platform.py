@@ -245,6 +245,15 @@ def test_other_machines_get_what_suits_them(own: str, facts: dict[str, Any], tak
     assert module("choice").pick(project, HERE, facts)[0] == taken
 
 
+@pytest.mark.parametrize(("own", "taken"), [("cpu", "cpu"), ("cu130", "cu130")])
+def test_a_build_whose_gpus_are_not_known_is_kept_and_never_picked(own: str, taken: str) -> None:
+    builds = {name: build_of(name) for name in ("cpu", "cu130")}
+    builds["cu130"]["platforms"][HERE] |= {"gpu_architectures": [], "ptx": None}
+    project = module("project").Project("uv", MINOR, f"=={MINOR}.*", own, builds, {})
+    facts = {"gpus": [{"capability": "9.0"}], "driver_version": "580.95.05"}
+    assert module("choice").pick(project, HERE, facts)[0] == taken
+
+
 def test_a_mac_and_a_system_without_wheels_of_the_project_s_own_build() -> None:
     builds = {name: build_of(name) for name in ("rocm7.2", "cpu")}
     project = module("project").Project("pip", MINOR, f"=={MINOR}.*", "rocm7.2", builds, {})

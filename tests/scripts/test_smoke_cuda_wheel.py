@@ -5,6 +5,7 @@ It takes up to 10 GB of disk while it runs, and 5 GB of downloads:
     python -m pytest -n 0 -m slow tests/scripts/test_smoke_cuda_wheel.py
 """
 
+import ctypes.util
 import os
 import shutil
 import subprocess
@@ -16,6 +17,9 @@ from pathlib import Path
 import pytest
 
 from scripts.smoke_helpers import TORCH, Project, fake_driver, load_package
+from scripts.torch_helpers import patch_torch
+
+AUDIO, CODEC = "2.11.0", "0.17.0"
 
 pytestmark = [
     pytest.mark.network,
@@ -41,8 +45,9 @@ def install(folder: Path, *requirements: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def cuda_venv(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """PyPI's own torch, which is a CUDA build."""
-    yield from install(tmp_path_factory.mktemp("cuda-wheel"), f"torch=={TORCH}")
+    """PyPI's own torch, which is a CUDA build, and its companions for torch 2.11 and newer."""
+    wanted = (f"torch=={TORCH}", f"torchaudio=={AUDIO}", f"torchcodec=={CODEC}")
+    yield from install(tmp_path_factory.mktemp("cuda-wheel"), *wanted)
 
 
 @pytest.fixture
@@ -69,6 +74,28 @@ def test_it_passes_on_the_cpu_where_there_is_no_gpu(project: Project) -> None:
     assert (outcome.code, outcome.ids("fail"), outcome.ids("warn")) == (0, [], [])
     assert {"TORCH-BUILD", "PKG-NVMIX", "TRAIN-STEPS", "LIB-MAPS"} <= set(outcome.ids("pass"))
     assert outcome.text.startswith(f"PASS  torch {TORCH}+cu130 on the CPU, no CUDA device here")
+
+
+def test_its_companions_compute_on_the_cpu_and_are_refused_beside_another_cuda(
+    project: Project, tmp_path: Path
+) -> None:
+    asked = {"torch": TORCH, "torchaudio": AUDIO, "torchcodec": CODEC}
+    pypi = Project(tmp_path / "pypi", "pypi", packages=asked)
+    (pypi.root / ".venv").symlink_to(project.root / ".venv")
+    pypi.executable = str(pypi.root / ".venv" / "bin" / "python")
+    outcome = pypi.run("--device", "cpu")
+    ffmpeg = ["CODEC-FFMPEG"] * (not ctypes.util.find_library("avutil"))
+    assert outcome.ids("fail") == ffmpeg
+    assert {"PKG-VISION", "PKG-CUDA", "AUDIO-FILTER"} <= set(outcome.ids("pass"))
+    if ffmpeg:
+        assert "FFmpeg 4, 5, 6, 7, 8 or 9" in outcome["CODEC-FFMPEG"]["message"]
+
+    patch_torch(pypi, "torch.version.cuda = '13.2'")
+    outcome = pypi.run("--device", "cpu")
+    assert outcome.ids("fail") == ["AUDIO-FILTER", *ffmpeg]
+    said = "RuntimeError: Detected that PyTorch and TorchAudio were compiled with different CUDA"
+    assert "is built for another CUDA than torch" in outcome["AUDIO-FILTER"]["message"]
+    assert said in outcome["AUDIO-FILTER"]["message"]
 
 
 @pytest.mark.parametrize("cuda", ["", "13000", "11040"])

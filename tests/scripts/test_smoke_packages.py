@@ -1,5 +1,6 @@
 """The smoke test with real packages beside the real torch that do not go together with it."""
 
+import ctypes.util
 import subprocess
 import sys
 import zipfile
@@ -19,6 +20,8 @@ pytestmark = [
 ]
 INTEL = "intel-openmp==2021.4.0"  # 10 MB
 VISION = "torchvision==0.26.0"  # for torch 2.11, 8 MB
+AUDIO = "torchaudio==2.11.0"  # for CUDA 13.0 and torch 2.11 or newer, 2 MB
+CODEC = "torchcodec==0.13.0"  # PyPI's last one for the CPU, for torch 2.11 or newer, 3 MB
 PILLOW = "pillow>=11,<13"  # which it imports
 NUMPY = "numpy>=2,<3"
 OLD = "bottleneck==1.3.7"  # compiled for NumPy 1, 0.4 MB
@@ -30,6 +33,7 @@ def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packages")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-input"]
     command += ["--only-binary=:all:", f"--dest={folder}", INTEL, NUMPY, OLD, VISION, PILLOW]
+    command += [AUDIO, CODEC]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     for path in folder.glob("*.whl"):
@@ -113,3 +117,44 @@ def test_a_real_torchvision_for_another_torch_is_named_before_and_after_it_break
     assert (outcome.code, outcome.ids("fail")) == (1, ["PKG-VISION"])
     wrong = f"torch {TORCH}+cpu goes with torchvision 0.28.0+cpu, but 0.26.0 is installed."
     assert outcome["PKG-VISION"]["message"] == wrong
+
+
+def test_a_real_torchaudio_for_cuda_is_named_before_and_after_it_breaks_beside_the_cpu_s_torch(
+    healthy: Project, packages: Path
+) -> None:
+    add(healthy, packages, "torchaudio")
+    command = [healthy.executable, "-c", "import torchaudio"]  # which is what users see
+    seen = subprocess.run(command, env=healthy.env, capture_output=True, text=True, check=False)
+    said = "libc10_cuda.so: cannot open shared object file"
+    assert said in seen.stderr
+    built = f"torchaudio 2.11.0+cu130 is built for CUDA 13.0, but torch {TORCH}+cpu for the CPU."
+    outcome = healthy.run()  # it is not asked for, and so is not loaded
+    assert (outcome.code, outcome.ids("fail")) == (1, ["PKG-CUDA"])
+    assert outcome["PKG-CUDA"]["message"] == built
+    assert "the torchaudio that fits, from https://" in outcome["PKG-CUDA"]["remedy"]
+
+    asks_for(packages={"torch": f"{TORCH}+cpu", "torchaudio": "2.11.0+cpu"})(healthy)
+    outcome = healthy.run()
+    assert (outcome.code, outcome.ids("fail")) == (1, ["PKG-CUDA", "AUDIO-FILTER"])
+    assert outcome["PKG-CUDA"]["message"] == built
+    assert outcome["PKG-CUDA"]["remedy"] == "Type `sh bootstrap.sh --recreate`."
+    other = f"torchaudio 2.11.0+cu130 is built for another CUDA than torch {TORCH}+cpu; it says "
+    assert outcome["AUDIO-FILTER"]["message"].startswith(f"{other}OSError: {said}")
+    assert outcome["AUDIO-FILTER"]["remedy"] == "This follows from PKG-CUDA."
+
+
+def test_a_real_torchcodec_decodes_with_the_ffmpeg_of_the_system_or_says_that_there_is_none(
+    healthy: Project, packages: Path
+) -> None:
+    add(healthy, packages, "torchcodec")
+    asks_for(packages={"torch": f"{TORCH}+cpu", "torchcodec": "0.13.0"})(healthy)
+    outcome = healthy.run()
+    if ctypes.util.find_library("avutil"):
+        assert (outcome.code, outcome.ids("fail")) == (0, [])
+        assert outcome["CODEC-WAV"]["message"].startswith("torchcodec decodes with FFmpeg ")
+        return
+    assert (outcome.code, outcome.ids("fail")) == (1, ["CODEC-FFMPEG"])
+    needs = "torchcodec needs the shared libraries of FFmpeg 4, 5, 6, 7 or 8, and finds none of "
+    assert outcome["CODEC-FFMPEG"]["message"].startswith(needs)
+    said = outcome["CODEC-FFMPEG"]["data"]["said"]
+    assert said["7"] == "libavutil.so.59: cannot open shared object file: No such file or directory"

@@ -85,6 +85,12 @@ def forget(compute_platform: str) -> Change:
         facts["gpu_architectures"].pop(compute_platform, None)
         for row in facts["releases"].values():
             row["index"].pop(compute_platform, None)
+        for rows in facts["companions"].values():
+            for row in rows.values():
+                row.get("index", {}).pop(compute_platform, None)
+                row["one_source"] = {
+                    k: v for k, v in row.get("one_source", {}).items() if k != compute_platform
+                }
 
     return change
 

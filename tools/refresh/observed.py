@@ -153,10 +153,7 @@ def _seen(source: Source, key: tuple[str, str], rows: list[tuple[str, File]]) ->
     return Seen(
         package,
         version,
-        cells={
-            page: {letter: minors for letter, minors in row.items() if minors}
-            for page, row in found.items()
-        },
+        cells=_filled(found),
         unsuffixed=frozenset(bare - suffixed),
         released=min(days, default=None),
         newest_file=max(any_day, default=None),
@@ -205,17 +202,24 @@ def _installable(source: Source, matrix: Matrix, torch: list[Seen]) -> list[Seen
     return [
         replace(
             one,
-            cells={
-                page: {
-                    letter: found
-                    for letter, minors in row.items()
-                    if (found := frozenset(m for m in minors if can_be_had(one, page, letter, m)))
+            cells=_filled(
+                {
+                    page: {
+                        letter: frozenset(m for m in minors if can_be_had(one, page, letter, m))
+                        for letter, minors in row.items()
+                    }
+                    for page, row in one.cells.items()
                 }
-                for page, row in one.cells.items()
-            },
+            ),
         )
         for one in torch
     ]
+
+
+def _filled(cells: Cells) -> Cells:
+    """The cells without those that have no Python, and without pages that have no others."""
+    rows = {page: {p: found for p, found in row.items() if found} for page, row in cells.items()}
+    return {page: row for page, row in rows.items() if row}
 
 
 def _has(page: Page | None, need: Requirement, letter: str, minor: str) -> bool:
@@ -262,17 +266,27 @@ def _pins(
     something else asks for it without a version: a package beside the toolkit, as cuDNN asks for
     cuBLAS, or one that is locked twice itself, as cuBLAS then asks for NVRTC.
     """
-    asking: dict[str, tuple[Requirement, ...]] = {}  # by toolkit, what torch requires
+    asking: defaultdict[str, set[tuple[Requirement, ...]]] = defaultdict(set)  # by toolkit
     wheels = [file for rows in releases.values() for file in _samples(rows, WITH_CUDA).values()]
     for requires in source.each(source.requires, wheels):
         for one in requires:
             if one.name == TOOLKIT and (version := _exact(one)):
-                asking[version] = requires
-    names = {one.name for rows in asking.values() for one in rows if one.name.startswith("nvidia-")}
+                asking[version].add(requires)
+    names = {
+        one.name
+        for several in asking.values()
+        for requires in several
+        for one in requires
+        if one.name.startswith("nvidia-")
+    }
     pages = source.pages([(PYPI, name) for name in (TOOLKIT, *sorted(names))] if asking else [])
     return {
-        toolkit_version(version): _pins_of(source, pages, version, requires)
-        for version, requires in asking.items()
+        toolkit_version(version): {
+            name: pin
+            for requires in several
+            for name, pin in _pins_of(source, pages, version, requires).items()
+        }
+        for version, several in asking.items()
         if _wheel(pages, TOOLKIT, version)
     }
 

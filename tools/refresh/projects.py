@@ -14,7 +14,8 @@ from torch_template.build import Asked, Build
 from torch_template.managers import MANAGERS
 from torch_template.matrix.facts import COMPANIONS, python_key, releases_of, series
 from torch_template.matrix.model import Matrix
-from torch_template.moves import companion_note, ended_note, first_without, freed_note, successors
+from torch_template.moves import first_without, successors
+from torch_template.notes import companion_note, ended_note, freed_note
 from torch_template.reasons import why_no_build
 from torch_template.resolving import alternatives, kept_build
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from packaging.version import Version
+from pydantic import BaseModel
 
-from refresh.compare import Finding, only_torch
+from refresh.beside import only_torch
+from refresh.findings import Finding
 from refresh.rows import (
     companion_promised,
     letters,
@@ -36,20 +38,36 @@ def what_is_new(old: Matrix, new: Matrix) -> list[str]:
             lines.append(_new_release(new, torch))
         elif more := promised(new.releases[torch]) - promised(old.releases[torch]):
             lines.append(f"torch {torch} has more: {told(more)}")
+        elif keys := _others(old.releases[torch], new.releases[torch]):
+            lines.append(f"torch {torch}: more is known of {keys}")
     for name, known in new.compute_platforms.items():
         if name not in old.compute_platforms:
             why = f", which nobody gets: {known.blocked}" if known.blocked else ""
             lines.append(f"compute platform {name} is new{why}")
     for name, rows in new.companions.items():
-        for version, row in rows.items():
+        for version, one in rows.items():
             before = old.companions.get(name, {}).get(version)
-            lines += _companion(old, new, name, version, row, before)
+            lines += _companion(old, new, name, version, one, before)
     for toolkit, facts in new.cuda_toolkits.versions.items():
         if toolkit not in old.cuda_toolkits.versions:
             pins = ", ".join(f"{name} {one}" for name, one in (facts.poetry_pins or {}).items())
             what = "not known" if facts.poetry_pins is None else pins or "none needed"
             lines.append(f"CUDA toolkit {toolkit} is new; Poetry's pins for it: {what}")
+        elif facts != old.cuda_toolkits.versions[toolkit]:
+            keys = _others(old.cuda_toolkits.versions[toolkit], facts)
+            lines.append(f"CUDA toolkit {toolkit}: more is known of {keys}")
+    for row in new.unsuffixed:
+        if row not in old.unsuffixed:
+            where = ", ".join(PLATFORMS[p] for p in row.platforms)
+            lines.append(f"{row.package} has no suffix on {where} in torch {row.since}")
     return lines
+
+
+def _others(old: BaseModel, new: BaseModel) -> str:
+    """The keys of a row that say something else than they did."""
+    keys = [key for key in type(new).model_fields if getattr(old, key) != getattr(new, key)]
+    names = {"inferred": "what was inferred", "one_source": "what one source told"}
+    return listed([names.get(key, key) for key in keys if key not in ("confidence", "sources")])
 
 
 def what_to_do(findings: Iterable[Finding]) -> list[str]:
@@ -189,4 +207,7 @@ def _companion(
     torch = next((v for v in new.newest_first if version in new.partners[v][name]), None)
     if torch and torch in old.releases:
         more = companion_promised(new, row, torch) - companion_promised(old, before, torch)
-        yield f"{name} {version} has more: {told(more)}" if more else f"{name} {version} changed"
+        if more:
+            yield f"{name} {version} has more: {told(more)}"
+        elif keys := _others(before, row):
+            yield f"{name} {version}: more is known of {keys}"

@@ -19,7 +19,7 @@ from ruamel.yaml.error import CommentMark
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 from ruamel.yaml.tokens import CommentToken
 
-from refresh.compare import INDEX_SOURCE, PYPI_SOURCE, SOURCES, Edit
+from refresh.findings import INDEX_SOURCE, PYPI_SOURCE, SOURCES, Edit
 from refresh.rows import accelerator, page_key
 from torch_template.matrix.facts import toolkit_name
 from torch_template.matrix.loading import MATRIX, load_matrix

@@ -31,7 +31,7 @@ def partner(
     `rather`: the release to take where the build can have it.
     """
     needed = {*wheel_platforms(matrix, torch, compute_platform, python)} - {"A"}
-    newest = matrix.partners[torch].get(companion, [])
+    newest = matrix.partners[torch].get(companion, []) if needed else []
     for version in [rather, *newest] if rather in newest else newest:
         row = matrix.companions[companion][version]
         found = platforms_of(matrix, torch, row, compute_platform, python)

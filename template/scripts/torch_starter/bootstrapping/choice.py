@@ -151,7 +151,10 @@ def pick(project: Project, platform: str, facts: dict[str, Any]) -> tuple[str, s
         fitting = [
             (row["toolkit"] == usual, smoke("machine").numbers(row["toolkit"]), name)
             for name, row in rows.items()
-            if row["accelerator"] == accelerator and name != "pypi" and not misfit(row, facts)
+            if row["accelerator"] == accelerator
+            and name != "pypi"
+            and not misfit(row, facts)
+            and (accelerator != "cuda" or row["gpu_architectures"] or row["ptx"])
         ]
         if fitting:
             why = f"{own} does not suit: {problem}" if problem else "it can use this GPU"
@@ -176,7 +179,8 @@ def misfit(row: dict[str, Any], facts: dict[str, Any]) -> str:
     known = facts.get("cuda", 0) // 1000  # the CUDA major that the driver's library is for
     if driver < machine.numbers(minimum) if driver else known < machine.numbers(row["toolkit"])[0]:
         return f"it needs NVIDIA driver {minimum} or newer"
-    lost = [gpu["capability"] for gpu in gpus if not machine.runs_on(row, gpu)]
+    known = row["gpu_architectures"] or row["ptx"]  # else the user's choice is not to be doubted
+    lost = [gpu["capability"] for gpu in gpus if known and not machine.runs_on(row, gpu)]
     return f"it has no code for compute capability {lost[0]}" if lost else ""
 
 

@@ -3,11 +3,13 @@
 A check is a function with an id. It returns a Check, or None where it does not apply. To find one,
 search this folder for its id; to add one, write such a function beside its like:
 
-    environment_checks  this Python, its packages, settings, memory  \\ without torch:
+    environment_checks  this Python, settings, memory, paths         \\
+    package_checks      whether packages go together with torch       > without torch:
     driver_checks       drivers and their GPUs                       /  a function of a Machine
     device_checks       whether torch can use the device             \\
     torch_checks        numbers, training, libraries                  \\ in a child process, with
-    full_checks         what only `--level full` looks at             /  torch: a function of a Job
+    companion_checks    torchaudio and torchcodec, if asked for        > torch: a function of a Job
+    full_checks         what only `--level full` looks at             /
     speed_checks        how fast it is, for `--level full` as well   /
 
 Its id, with symptom, cause and remedy, belongs into catalogue.py. The checks are carried out in the

@@ -62,8 +62,20 @@ CATALOGUE = {
     ),
     "PKG-VISION": (
         "operator torchvision::nms does not exist",
-        "torchvision or torchaudio is for another torch.",
+        "torchvision, torchaudio or torchcodec is for another torch.",
         RECREATE,
+    ),
+    "PKG-CUDA": (
+        "PyTorch and TorchAudio were compiled with different CUDA versions; "
+        "libc10_cuda.so: cannot open shared object file; Could not load this library",
+        "torchvision, torchaudio or torchcodec was built for another CUDA than torch, as PyPI's "
+        "are beside a torch of the PyTorch index.",
+        f"{RECREATE} For one that was added by hand, `{SWITCH}`.",
+    ),
+    "PKG-REQUIRES": (
+        "undefined symbol, after a package was added or updated by hand",
+        "A package needs another torch, or torch another version of one of NVIDIA's packages.",
+        f"{RECREATE} Take a version of the package that is for this torch.",
     ),
     "PKG-NVMIX": (
         "crashes after torch was up- or downgraded",
@@ -231,6 +243,24 @@ CATALOGUE = {
         "operator torchvision::nms does not exist",
         "torchvision was built for another torch.",
         RECREATE,
+    ),
+    "AUDIO-FILTER": (
+        "undefined symbol in _torchaudio.so; Could not load this library",
+        "torchaudio was built for another torch, or is not whole.",
+        RECREATE,
+    ),
+    "CODEC-WAV": (
+        "undefined symbol in libtorchcodec_core; libpython3.12.so.1.0: cannot open",
+        "torchcodec was built for another torch, or lacks a library other than FFmpeg's.",
+        RECREATE,
+    ),
+    "CODEC-FFMPEG": (
+        "Could not load libtorchcodec; FFmpeg is not properly installed in your environment",
+        "torchcodec decodes with the system's FFmpeg, and finds no shared libraries of one of the "
+        "major versions that it is for.",
+        "Type `sudo apt install ffmpeg`; in a container, add it to the image; on Fedora "
+        "`sudo dnf install ffmpeg-free`, on macOS `brew install ffmpeg`, on Windows "
+        "`winget install Gyan.FFmpeg.Shared`.",
     ),
     "DATA-WORKERS": (
         "unable to allocate shared memory(shm); worker is killed by signal: Bus error",

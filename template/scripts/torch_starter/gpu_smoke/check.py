@@ -83,9 +83,10 @@ class Job:
     accelerator: str
     fallback: bool
     names: list[str]  # the checks to carry out
-    way_out: str = ""  # to a build for the GPUs that are here
+    way_out: str = ""  # what to do for a build that suits the GPUs that are here
     mig: bool = False  # whether a GPU is split into instances
     limit: float = 600  # seconds, for all checks
+    companions: dict[str, str] = field(default_factory=dict)  # asked for: how to get the right one
     peaks: list[dict[str, float]] = field(default_factory=list)  # of each GPU, see peak_of
     torch: Torch = None
     devices: list[str] = field(default_factory=list)

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from . import (
+    companion_checks,
     device_checks,
     driver_checks,
     environment_checks,
     full_checks,
+    package_checks,
     speed_checks,
     torch_checks,
 )
@@ -47,8 +49,9 @@ from .machine import (
     UPDATE,
     Machine,
     VersionError,
-    installed_torch,
+    installed,
     read_machine,
+    version_file,
 )
 from .report import bug_report, markdown, report, tell_others, wants_colours
 
@@ -56,6 +59,7 @@ LIMITS = {"quick": 180, "full": 600}  # seconds for torch, by level
 # In the order in which they are carried out.
 MACHINE_CHECKS: dict[str, CheckFunction] = {
     **environment_checks.CHECKS,
+    **package_checks.CHECKS,
     **driver_checks.CHECKS,
 }
 
@@ -64,6 +68,7 @@ FULL_CHECKS: dict[str, CheckFunction] = {**full_checks.CHECKS, **speed_checks.CH
 TORCH_CHECKS: dict[str, CheckFunction] = {
     **device_checks.CHECKS,
     **torch_checks.CHECKS,
+    **companion_checks.CHECKS,
     **FULL_CHECKS,
 }
 # Without these, no check with torch has a sense.
@@ -96,9 +101,14 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
         if name in names
     ]
     checks = [one for one in found if one]
-    here = machine.accelerator
+    here, asked_for = machine.accelerator, machine.wheels.get("packages", {})
+    unasked = {
+        name for name in companion_checks.CHECKS if companion_checks.PACKAGES[name] not in asked_for
+    }
     with_torch = [
-        name for name in names if name in TORCH_CHECKS and ONLY_FOR.get(name, here) == here
+        name
+        for name in names
+        if name in TORCH_CHECKS and name not in unasked and ONLY_FOR.get(name, here) == here
     ]
     hangs = machine.accelerator == "cuda" and machine.driver["ended"]
     started: list[str] = []
@@ -117,17 +127,26 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
 def name_causes(checks: list[Check]) -> list[str]:
     """Let failures that follow from others say so; returns the ids of all failures."""
     found = {one.id: one for one in checks}
-    dll, imported = found.get("TORCH-DLL"), found.get("TORCH-IMPORT")
+    dll = found.get("TORCH-DLL")
+    imported = found.get("TORCH-IMPORT") or found.get("TORCH-NVJITLINK")
     if dll and dll.status == "fail" and imported and imported.status == "pass":
         dll.status, dll.remedy = "pass", ""  # Windows knew better
         dll.message = "Windows finds all that torch's DLLs need"
+    badly = imported if imported and imported.status == "fail" else None
+    if badly and found.get("PKG-REQUIRES", Check("pass", "")).status == "warn":
+        found["PKG-REQUIRES"].status = "fail"  # it was no matter of taste
     failed = [one.id for one in checks if one.status == "fail"]
     causes = [name for name in failed if name.startswith(DEVICE_IDS)]
     for name in causes[1:]:
         if name in device_checks.CHECKS:
             found[name].remedy = f"This follows from {causes[0]}."
-    if {"TORCH-DLL", "TORCH-IMPORT"} <= set(failed):
-        found["TORCH-IMPORT"].remedy = "This follows from TORCH-DLL."
+    for name in ("TORCH-DLL", "PKG-REQUIRES"):
+        if name in failed and badly:
+            badly.remedy = f"This follows from {name}."
+    for name, package in companion_checks.PACKAGES.items():
+        named = [one for one in failed if package in found[one].data.get("packages", [])]
+        if name in failed and (cause := [*named, *(one for one in failed if one == "TORCH-BUILD")]):
+            found[name].remedy = f"This follows from {cause[0]}."
     return failed
 
 
@@ -139,8 +158,13 @@ def collect_torch_checks(
         "accelerator": machine.accelerator,
         "fallback": machine.fallback(),
         "names": names,
-        "way_out": machine.way_out() if machine.accelerator == "cuda" else machine.on_cpu(),
+        "way_out": machine.to_use_it() if machine.accelerator == "cuda" else machine.on_cpu(),
         "mig": bool(machine.driver.get("mig")),
+        "companions": {
+            name: package_checks.right_one(name, machine)
+            for name in package_checks.COMPANIONS
+            if name in machine.wheels.get("packages", {}) and installed(name) != "none"
+        },
         "limit": limit,
         "peaks": machine.peaks(),
     }
@@ -196,7 +220,7 @@ def run(machine: Machine, options: argparse.Namespace) -> int:
     limit = options.timeout or LIMITS[options.level]
     started, begin = datetime.now(timezone.utc), time.monotonic()
     machine.test_for(options.device)
-    machine.torch = installed_torch()
+    machine.torch = version_file()
     if machine.accelerator == "cuda" or (machine.accelerator == "cpu" and machine.auto):
         machine.driver = nvidia_facts(min(limit, 30))
     if machine.accelerator == "rocm":

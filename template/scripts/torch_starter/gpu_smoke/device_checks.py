@@ -102,7 +102,7 @@ def check_cuda_code(job: Job) -> Check | None:
         if not runs_on(wheels, {"capability": capability}):
             problem = f"cuda:{index} has compute capability {capability}, but the installed torch "
             problem += f"is compiled for {', '.join(code['sm'])}."
-            return Check("fail", problem, f"To use it, {job.way_out}.", {"compiled": code})
+            return Check("fail", problem, f"{job.way_out}.", {"compiled": code})
     return Check("pass", f"the installed torch is compiled for {', '.join(code['sm'])}")
 
 

@@ -18,10 +18,10 @@ from .machine import (
     VISIBLE,
     WINDOWS,
     Machine,
-    in_container,
     numbers,
     runs_on,
 )
+from .system import in_container
 
 # Of cuda.h: COMPUTE_CAPABILITY_MAJOR and _MINOR, MULTIPROCESSOR_COUNT, CLOCK_RATE (kHz),
 # MEMORY_CLOCK_RATE (kHz), GLOBAL_MEMORY_BUS_WIDTH (bits).
@@ -372,8 +372,8 @@ def check_architectures(machine: Machine) -> Check | None:
     problem = f"{lost[0]['name']} has compute capability {lost[0]['capability']}, but this torch "
     problem += f"is compiled for {architectures}."
     hide = "Set CUDA_VISIBLE_DEVICES to the other GPUs of `nvidia-smi -L`, or"
-    alone = "To use it," if machine.cuda_build() else "No build on offer is, so"
-    remedy = f"{hide if len(lost) < len(gpus) else alone} {machine.way_out()}"
+    all_lost = len(lost) == len(gpus)
+    remedy = machine.to_use_it() if all_lost else f"{hide} {machine.way_out()}"
     also = machine.until_then() if machine.cuda_build() else ""
     return Check("fail", problem, f"{remedy}{also}.")
 

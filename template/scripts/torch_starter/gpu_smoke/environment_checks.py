@@ -24,14 +24,15 @@ from .machine import (
     WINDOWS,
     Machine,
     accelerators,
-    in_container,
     in_venv,
     installed,
     python_fits,
     repair,
 )
+from .system import in_container
 
 CHECKS: dict[str, CheckFunction] = {}
+CHANGE = "To change that,"
 PINS_EDITED = "pyproject.toml asks for another torch than scripts/torch_builds.json: undo that "
 PINS_EDITED += "edit (`git diff HEAD -- pyproject.toml` may show it), or move both by "
 PINS_EDITED += f"`{SWITCH}`."
@@ -116,13 +117,13 @@ def check_torch_build(machine: Machine) -> Check | None:
         return Check("fail", problem, repair())
     if machine.accelerator not in accelerators(torch):
         problem = f"torch {have} is not built for {NAMES[machine.accelerator]}."
-        return Check("fail", problem, f"To change that, {machine.way_out(machine.accelerator)}.")
+        return Check("fail", problem, f"{machine.to_use_it(machine.accelerator, CHANGE)}.")
     if machine.accelerator == "cpu" and gpu and not torch.get("cuda"):
         here = f"{platform.system()} {platform.machine()}"
         whose = f"PyPI's torch for {here}" if machine.optional() else f"torch {have}"
         problem = f"{whose} cannot use the {gpu['name']} of this machine."
-        remedy = f"To use it, {machine.way_out()}; else test with `--device cpu`."
-        return Check("warn", problem, remedy)
+        also = "; else test with `--device cpu`" if machine.cuda_build() else ""
+        return Check("warn", problem, f"{machine.to_use_it()}{also}.")
     if machine.stands_in:
         instead = f"PyPI's own wheels stand in for the project's own build, {machine.own}, on this "
         data = {"stands_in_for": machine.own, "reason": machine.stands_in}
@@ -140,21 +141,6 @@ def check_dlls(machine: Machine) -> Check | None:
         return None
     found = trouble(Path(spec.origin).with_name("lib"), search_path())
     return Check("fail", *found) if found else Check("pass", "torch's DLLs find all they need")
-
-
-@check(CHECKS, "PKG-VISION")
-def check_companions(machine: Machine) -> Check | None:
-    """Are torchvision and torchaudio the partners of the project's torch?"""
-    wanted = dict(machine.wheels.get("packages", {}))
-    torch = wanted.pop("torch", "")
-    if not wanted or not machine.torch:
-        return None
-    for name, version in wanted.items():
-        have = installed(name)
-        if have != version:
-            problem = f"torch {torch} goes with {name} {version}, but {have} is installed."
-            return Check("fail", problem, repair())
-    return Check("pass", ", ".join(map(" ".join, wanted.items())))
 
 
 def nvidia_packages() -> dict[str, set[str]]:

@@ -34,7 +34,8 @@ from .check import (
     run_child,
     tell,
 )
-from .machine import ENTRY, FAULTY, PEER, WINDOWS, in_container, repair
+from .machine import ENTRY, FAULTY, PEER, WINDOWS, repair
+from .system import in_container
 
 CHECKS: dict[str, CheckFunction] = {}
 

@@ -82,11 +82,6 @@ SLOW = "Type `nvidia-smi -q -d PERFORMANCE`: heat, a limit on power, or another'
 NAMES = {"cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "mps": "MPS", "xpu": "XPU"}
 
 
-def in_container() -> bool:
-    """Whether Docker, Podman or the like runs this."""
-    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
-
-
 # --- What the project asks for, and what this machine has
 
 
@@ -101,13 +96,14 @@ class Machine:
     wheels: dict[str, Any]  # that build's entry for this platform in torch_builds.json, or {}
     alternatives: dict[str, dict[str, Any]]  # those of other builds, the nearest first
     name: str = ""  # the build's compute platform
+    index: str = ""  # its index, if it has one of its own
     own: str = ""  # the project's own compute platform, where .venv was made for another one
     stands_in: str = ""  # why PyPI's wheels stand in for that, where nobody asked for them
     ready: tuple[str, ...] = ()  # the builds that this machine alone can have instead
     moves: dict[str, str] = field(default_factory=dict)  # what Copier must be told beside the name
     accelerator: str = "cpu"  # what to test: a key of NAMES
     auto: bool = False  # the CPU will do where there is no such device
-    torch: dict[str, str] = field(default_factory=dict)  # see installed_torch
+    torch: dict[str, str] = field(default_factory=dict)  # see version_file
     driver: dict[str, Any] = field(default_factory=dict)  # see nvidia_facts
 
     def test_for(self, device: str) -> None:
@@ -155,11 +151,15 @@ class Machine:
         return bool(known or (facts.get("card") and not facts.get("container")))
 
     def cuda_build(self, driver: str = "") -> str:
-        """The nearest other build for the GPUs that are here, and for a driver; "" for none."""
+        """The nearest other build for the GPUs that are here, and for a driver; "" for none.
+
+        One of which nobody knows what GPUs it is for is none, whether or not one is seen here.
+        """
         for name, wheels in self.alternatives.items():
             minimum = numbers(wheels["minimum_driver"] or "")
             new_enough = not driver or minimum <= numbers(driver)
-            suits = all(runs_on(wheels, gpu) for gpu in self.driver.get("gpus", []))
+            known = wheels["gpu_architectures"] or wheels["ptx"]
+            suits = known and all(runs_on(wheels, gpu) for gpu in self.driver.get("gpus", []))
             if wheels["accelerator"] == "cuda" and new_enough and suits:
                 return name
         return ""
@@ -178,6 +178,30 @@ class Machine:
             return self.move_to(ready) if ready else self.on_cpu()
         minimum = self.alternatives[name]["minimum_driver"]
         return f"update the NVIDIA driver to {minimum} or newer and {self.move_to(name)}"
+
+    def to_use_it(self, wanted: str = "cuda", begin: str = "To use it,") -> str:
+        """A sentence of what to do for a torch that suits what is here; what else, if none does."""
+        if wanted != "cuda" or self.cuda_build():
+            return f"{begin} {self.way_out(wanted)}"
+        gpu, known = self.without_code()
+        if not known:
+            return f"No build on offer is known to suit the GPUs that are here, so {self.on_cpu()}"
+        problem = f"No build on offer has code for compute capability {gpu}, only for "
+        problem += f"{known[0]} to {known[-1]}"
+        if numbers(gpu) < numbers(known[-1]):
+            return f"{problem}, so {self.on_cpu()}"
+        newer = f"`{COPIER} --defaults` may bring a torch that has"
+        return f"{problem}: {newer}; until then, {self.on_cpu()}"
+
+    def without_code(self) -> tuple[str, list[str]]:
+        """The compute capability of a GPU here that no build has code for; those that one has."""
+        rows = [self.wheels, *self.alternatives.values()]
+        rows = [row for row in rows if row.get("accelerator") == "cuda"]
+        known = {one for row in rows for one in row.get("gpu_architectures", [])}
+        for gpu in self.driver.get("gpus", []):
+            if known and not any(runs_on(row, gpu) for row in rows):
+                return gpu["capability"], sorted(known, key=numbers)
+        return "", []
 
     def pinned(self) -> bool:
         """Whether pyproject.toml asks for this torch; that of a machine build is not there."""
@@ -251,7 +275,10 @@ JETSON = ("5.3", "6.2", "7.2", "8.7", "10.1")
 
 
 def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
-    """Whether wheels have a binary for a GPU's major version, or PTX to compile."""
+    """Whether wheels have a binary for a GPU's major version, or PTX to compile.
+
+    An empty list of binaries means that nobody knows them, and not that they run everywhere.
+    """
     mine, binaries = gpu["capability"], wheels["gpu_architectures"]
     capability = numbers(mine)
 
@@ -261,7 +288,7 @@ def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
         return numbers(binary)[0] == capability[0] and numbers(binary) <= capability
 
     compiled = wheels["ptx"] and numbers(wheels["ptx"]) <= capability
-    return not binaries or any(map(fits, binaries)) or bool(compiled)
+    return any(map(fits, binaries)) or bool(compiled)
 
 
 def python_fits(requires: str) -> bool:
@@ -343,6 +370,7 @@ def read_machine(builds_file: Path) -> Machine:
         windows_path=project.get("windows_path", {}),
         wheels=rows[mine],
         name=mine,
+        index=builds[mine].get("index_url", ""),
         own="" if mine == own else own,
         stands_in="" if mine == own else STANDS_IN,
         ready=tuple(ready),
@@ -351,9 +379,9 @@ def read_machine(builds_file: Path) -> Machine:
     )
 
 
-def installed_torch() -> dict[str, str]:
+def version_file(package: str = "torch") -> dict[str, str]:
     """The strings in torch/version.py, read as text: metadata may hide the +cu130."""
-    spec = importlib.util.find_spec("torch")
+    spec = importlib.util.find_spec(package)
     path = Path(spec.origin).with_name("version.py") if spec and spec.origin else Path()
     if not path.is_file():
         return {}

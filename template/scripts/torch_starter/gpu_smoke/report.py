@@ -21,7 +21,8 @@ from urllib.parse import quote
 from .catalogue import CATALOGUE
 from .check import COLOURS, Check, Result, one_line, run_child, tell
 from .driver_checks import amd_facts, nvidia_facts
-from .machine import ANSWERS, ROOT, WINDOWS, Machine, in_container
+from .machine import ANSWERS, ROOT, WINDOWS, Machine
+from .system import in_container
 
 BOLD = 1
 WIDEST, NARROWEST = 100, 60  # columns; below the second, texts have lines of their own
