@@ -44,7 +44,7 @@ BRANCH, BASE = "refresh-matrix", "main"
 TITLE = "feat: what PyTorch has published since"
 MATRIX = "extensions/torch_template/matrix/version_matrix.yml"
 GENERATORS = (["tools/matrix_docs.py"], ["tools/screenshots.py", "questions"])
-# Asks PyPI what each build requires, for minutes: where it fails, the rest is proposed.
+# Asks PyPI what each build requires, for up to 20 minutes: where it fails, the rest is proposed.
 NAMES, NAMES_LIMIT = "tools/dependency_names.py", 1800.0  # s
 WRITTEN = {  # by these, by the refresh and by this tool
     *("CHANGELOG.md", "README.md", MATRIX, "extensions/torch_template/dependencies.json"),
