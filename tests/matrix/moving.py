@@ -81,6 +81,6 @@ def refusals(matrix: Matrix, old: Asked, new: Asked) -> list[str]:
         (python_choices(matrix, old.python), new.python),
         (compute_platform_choices(matrix, new, old.compute_platform), new.compute_platform),
         (torch_version_choices(matrix, new), new.torch),
-        *((torch_package_choices(matrix, new), package) for package in new.packages),
+        *((torch_package_choices(matrix, new, old.packages), one) for one in new.packages),
     ]
     return [sentence for choices, value in menus if (sentence := why_not(choices, value))]

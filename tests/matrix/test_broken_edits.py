@@ -77,6 +77,25 @@ EDITS = {
     "a companion's torch is no requirement": Edit(
         'torch: "==2.14.0"', "torch: 2.14.0", "companions > torchvision > 0.29.0 > torch"
     ),
+    "a companion's torch says nothing": Edit(
+        'torch: "==2.14.0"', 'torch: ""', "companions > torchvision > 0.29.0 > torch"
+    ),
+    "a companion is for no release": Edit(
+        'torch: "==2.14.0"', 'torch: ">=3.14.0"', "torchvision 0.29.0: no release is torch>=3.14.0"
+    ),
+    "a companion's index is not finished": Edit(
+        "      index: {cpu: L A W}\n", "      index:\n", "companions > torchcodec > 0.17.0: "
+    ),
+    "a companion's Python is not for all": Edit(
+        "platforms: L A M}",
+        "platforms: L A M, not_for: cuda}",
+        "companions > torchcodec > 0.17.0: ",
+    ),
+    "one source tells of what a companion has not": Edit(
+        "one_source: {cu126: A, cu128: A",
+        "one_source: {cu132: A, cu128: A",
+        "torchaudio > 2.11.0: ",
+    ),
     "a companion is unknown": Edit("  torchcodec:", "  torchtext:", "companions > torchtext"),
     "a companion is on an unknown compute platform": Edit(
         "        cu126: L A W\n", "        cu127: L A W\n", "torchvision 0.29.1: compute platform"

@@ -230,6 +230,16 @@ def test_a_project_on_cuda_12_is_told_which_gpus_newer_torches_have_lost() -> No
     assert "Maxwell, Pascal and Volta are not in cu132; Blackwell is new." in note
 
 
+def test_where_to_go_is_where_all_companions_are() -> None:
+    old = build("cu129", packages=("torchvision", "torchaudio"))
+    note = ended_note(NOW, old, others(old)) or ""
+    assert "To keep Blackwell, instead:\n\n    copier update" in note
+    assert note.partition("instead:")[2].split()[:6][-1] == "compute_platform=cu130"
+    assert "torch_packages" not in note
+    pypi = build("pypi", python="3.10", packages=("torchvision", "torchaudio"))
+    assert (python_note(NOW, pypi) or "").endswith("--defaults --data python_version=3.11")
+
+
 def test_gpus_that_nobody_has_looked_up_are_not_told_to_be_the_same() -> None:
     facts = data_as_of("2.15.0")
     facts["gpu_architectures"]["cu130"] = [
