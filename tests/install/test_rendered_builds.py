@@ -51,6 +51,7 @@ def marked() -> Iterator[Any]:
         assert isinstance(build, Build)
         assert isinstance(here, Build)
         newest = series == "latest" and build.torch == here.torch
+        newest = newest and (manager != "pip" or name in ("cpu", "cu130"))  # which takes longest
         yield pytest.param(manager, name, series, marks=() if newest else pytest.mark.slow)
 
 

@@ -97,10 +97,8 @@ def has_build(release: Release, compute_platform: str) -> bool:
 
 
 def subsets(packages: list[str]) -> Iterator[tuple[str, ...]]:
-    """Every subset of the companions on offer."""
-    for chosen in ((), *((one,) for one in COMPANIONS), COMPANIONS[:2], COMPANIONS):
-        if set(chosen) <= set(packages):
-            yield chosen
+    """None of the companions on offer, the first, and all."""
+    yield from dict.fromkeys(((), (*packages[:1],), (*packages,)))
 
 
 def offered(matrix: Matrix, manager: str, python: str, compute_platform: str) -> Iterator[Asked]:

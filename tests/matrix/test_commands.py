@@ -13,11 +13,14 @@ from torch_template.resolving import alternatives
 
 
 @pytest.mark.few(2)
-@pytest.mark.parametrize("policy", POLICIES)
-def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "every"),  # of the projects one in so many; of all of them where it may be slow
+    [("as shipped", 7), ("without cpu", 1), *((policy, 1) for policy in POLICIES)],
+)
+def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str, every: int) -> None:
     matrix = with_policy(policy)
     commands = 0
-    for build in projects(matrix):
+    for build in projects(matrix, every):
         others = alternatives(matrix, build.asked)
         said = [line.strip() for note in notes(matrix, build, others) for line in note.split("\n")]
         printed = [line for line in said if line.startswith("copier ")]
@@ -27,7 +30,7 @@ def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str) -> N
             assert new != build.asked
             assert refusals(matrix, build.asked, new) == [], (build.asked, one)
             commands += 1
-    assert commands > 200
+    assert commands > 100
 
 
 def test_a_project_with_another_answers_file_is_told_of_it() -> None:
