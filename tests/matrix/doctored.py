@@ -12,7 +12,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from torch_template.build import Asked, Build
-from torch_template.matrix.facts import COMPANIONS, all_series
+from torch_template.matrix.facts import all_series
 from torch_template.matrix.loading import MATRIX, load_matrix
 from torch_template.matrix.model import Matrix, Release
 from torch_template.menus import (
