@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from _pytest.mark import ParameterSet
 
 from matrix.doctored import MANAGERS, grown, offered, usable
 from render.agreement import Wanted, check
@@ -18,12 +19,14 @@ from torch_template.matrix.model import Matrix
 from torch_template.menus import compute_platform_choices
 
 
-def groups() -> list[tuple[str, str]]:
+def groups() -> list[ParameterSet]:
     """Each Python with each compute platform that some manager can have for it."""
     matrix = load_matrix()
+    pythons = matrix.policy.python.listed(None)
+    quick = {matrix.policy.python.default, pythons[-1]}
     return [
-        (python, name)
-        for python in matrix.policy.python.listed(None)
+        pytest.param(python, name, marks=() if python in quick else pytest.mark.slow)
+        for python in pythons
         for name in matrix.policy.compute_platforms.listed(None)
         if any(
             name in usable(compute_platform_choices(matrix, Asked(manager, python, name)))
