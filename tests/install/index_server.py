@@ -18,6 +18,7 @@ class Request:
     method: str
     path: str
     status: int
+    size: int  # of the answer's body, in bytes
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class Handler(BaseHTTPRequestHandler):
             if asked := self._asked_range(size):
                 status, span = 206, asked
                 headers.append(("Content-Range", f"bytes {span[0]}-{span[-1]}/{size}"))
-        self.index.requests.append(Request(self.host, self.command, self.path, status))
+        self.index.requests.append(Request(self.host, self.command, self.path, status, len(span)))
         self.send_response(status)
         self.send_header("Content-Type", reply.content_type)
         self.send_header("Content-Length", str(len(span)))
