@@ -103,8 +103,24 @@ def strange_needs(matrix: Matrix, seen: Observed, torch: str, page: str) -> list
     return sorted({need.name for need in seen.torch[torch].needs.get(page, ())} - known)
 
 
+def _newest(matrix: Matrix) -> dict[str, tuple[str, set[str]]]:
+    """By compute platform that the newest index has, its newest release and where that has it."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    index = next((torch for torch in matrix.newest_first if matrix.releases[torch].index), None)
+    for torch in dict.fromkeys(filter(None, (*matrix.newest_first[:1], index))):
+        release = matrix.releases[torch]
+        builds: dict[str, set[str]] = {
+            page: {*row.platforms} for page, row in release.index.items()
+        }
+        for platform, page in release.pypi.on().items():
+            builds.setdefault(page, set()).add(platform)
+        for page in sorted(builds, key=page_key):
+            found.setdefault(page, (torch, builds[page]))
+    return found
+
+
 def gaps(matrix: Matrix) -> list[Finding]:
-    """What is not known of the newest release and of blocked platforms, and who says it."""
+    """What is not known of the newest releases and of blocked platforms, and who says it."""
     found = Comparison()
     for name, row in matrix.compute_platforms.items():
         major = name[2:-1]
@@ -113,22 +129,17 @@ def gaps(matrix: Matrix) -> list[Finding]:
                 f"{NO_DRIVER.format(major)}, so nobody gets it: write `drivers:` from NVIDIA's CUDA"
             )
             found.find("gap", name, f"{text} release notes, and take `blocked:` out.")
-    torch = next(iter(matrix.newest_first), None)
-    if torch is None:
-        return found.findings
-    release = matrix.releases[torch]
-    builds = {(build, p) for p, build in release.pypi.on().items()}
-    builds |= {(page, p) for page, row in release.index.items() for p in row.platforms}
-    unknown: dict[str, set[str]] = {}
-    for page, p in builds:
+    newest = _newest(matrix)
+    for page, (torch, platforms) in newest.items():
         rows = matrix.gpu_architectures.get(page, [])
-        if accelerator(page) == "cuda" and not any(span.holds(torch, p) for span in rows):
-            unknown.setdefault(page, set()).add(p)
-    for page in sorted(unknown, key=page_key):
-        on = ", ".join(PLATFORMS[p] for p in sorted(unknown[page], key="LAWM".index))
-        text = f"for which GPUs {page} is built on {on} is not known: see RELEASE.md of torch, and"
-        found.find("gap", f"torch {torch}", f"{text} write `gpu_architectures:`.")
-    toolkits = {row.toolkit for row in release.index.values()} | {release.pypi.toolkit}
+        unknown = [p for p in platforms if not any(span.holds(torch, p) for span in rows)]
+        if unknown and accelerator(page) == "cuda":
+            on = ", ".join(PLATFORMS[p] for p in sorted(unknown, key="LAWM".index))
+            text = f"for which GPUs {page} is built on {on} is not known: see RELEASE.md of torch,"
+            found.find("gap", f"torch {torch}", f"{text} and write `gpu_architectures:`.")
+    releases = [matrix.releases[torch] for torch in dict(newest.values())]
+    toolkits = {row.toolkit for release in releases for row in release.index.values()}
+    toolkits |= {release.pypi.toolkit for release in releases}
     for toolkit in sorted(filter(None, toolkits), key=Version):
         known = matrix.cuda_toolkits.versions[toolkit]
         if known.linux is None and known.windows is None:
