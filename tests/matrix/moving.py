@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import islice, product
 
-from matrix.doctored import MANAGERS, data
+from matrix.doctored import MANAGERS, shipped_data
 from torch_template.build import Asked, Build
 from torch_template.matrix.facts import COMPANIONS, all_series
 from torch_template.matrix.model import Matrix
@@ -34,7 +34,7 @@ FIELDS = {
 @cache
 def with_policy(name: str) -> Matrix:
     """The shipped facts, under one of the policies."""
-    facts = data()
+    facts = shipped_data()
     policy = facts["policy"]
     if name == "without cpu":
         policy["compute_platforms"] |= {"offered": ["cu130", "cu126"], "default": "cu130"}

@@ -11,6 +11,7 @@ import pytest
 from packaging.version import Version
 
 from matrix.doctored import SOURCED, as_of, data_as_of, every_build
+from render.projects import FROZEN
 from torch_template.build import Asked, Build
 from torch_template.matrix.model import Matrix
 from torch_template.menus import python_choices
@@ -143,7 +144,7 @@ def test_of_equal_drivers_the_one_with_the_most_gpus_comes_first() -> None:
 
 def test_every_way_on_is_a_newer_torch_for_the_same_accelerator_and_has_not_ended() -> None:
     moved = 0
-    for old in every_build():
+    for old in every_build(FROZEN):
         if first_without(NOW, old.asked.compute_platform) and old.asked.torch == "latest":
             for new in successors(NOW, old, others(old)):
                 name = new.asked.compute_platform
