@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import cache
@@ -170,7 +170,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         months = {}
         for factor in (1,) if options.pypi_url else (1, GROWTH):
-            index = stack.enter_context(GrownIndex(today * (factor - 1)))
+            index = stack.enter_context(closing(GrownIndex(today * (factor - 1))))
             stack.enter_context(index.root_page())
             months[factor] = Month(index, folder / str(factor), options.pypi_url)
         for _ in range(options.runs):

@@ -8,14 +8,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from copier import run_update
 from copier.errors import UserMessageError
+from packaging.version import Version
 from ruamel.yaml import YAML
 
+from install.loopback_index import version_of
 from matrix.doctored import MANAGERS, data, offered, usable
 from refresh.cutting import cut_back
 from refresh.growing import GrowingIndex
@@ -85,6 +88,9 @@ STAYS = {
 }
 
 
+WAITS = {"cu126": ("2.11.0", "2.12.0"), "pypi": ("2.11.0", "2.12.0")}
+
+
 class Year:
     """The template's repository, its index, and the projects, as months go by."""
 
@@ -116,6 +122,12 @@ class Year:
         release(self.repository, tag)
         return tag
 
+    def newest(self, name: str) -> str:
+        """The newest torch for this Python on Linux that a page of the index has now."""
+        files = [one.filename for one in self.index.distributions(name, "torch")]
+        mine = [one for one in files if re.search(r"-cp312-.*linux.*x86_64", one)]
+        return max(Version(version_of(one)) for one in mine).public
+
     def facts(self) -> Matrix:
         """The matrix as it is now."""
         return loaded(self.matrix.read_text(encoding="utf-8"))
@@ -124,7 +136,7 @@ class Year:
 @pytest.fixture
 def year(tmp_path: Path, template: Path) -> Iterator[Year]:
     repository = Path(shutil.copytree(template, tmp_path / "torch-starter"))
-    with cloned_once(repository), GrowingIndex() as index, index.root_page("nightly"):
+    with closing(GrowingIndex()) as index, index.root_page("nightly"), cloned_once(repository):
         yield Year(repository, tmp_path, index)
 
 
@@ -142,6 +154,13 @@ def pins(project: Path) -> dict[str, str]:
 def answers(project: Path) -> dict[str, Any]:
     """What a project remembers of its answers, whatever the version of the template."""
     return {key: value for key, value in recorded(project).items() if key != "_commit"}
+
+
+def assert_refused(year: Year, tag: str, name: str) -> None:
+    """A new project cannot have a platform whose driver nobody knows."""
+    choice = {"python_version": PYTHON, "compute_platform": name}
+    with pytest.raises(UserMessageError, match="driver for CUDA 13 is not established"):
+        copy(year.repository, year.folder / "refused", tag, **choice)
 
 
 def learn(path: Path) -> None:
@@ -204,14 +223,7 @@ def test_a_year_of_releases_reaches_the_projects_and_nothing_is_switched_without
     tag = "v1.0.0"
     for torch in MONTHS:
         if torch == LEARNT:
-            with pytest.raises(UserMessageError, match="driver for CUDA 13 is not established"):
-                copy(
-                    year.repository,
-                    year.folder / "none",
-                    tag,
-                    python_version=PYTHON,
-                    compute_platform="cu130",
-                )
+            assert_refused(year, tag, "cu130")
             learn(year.matrix)
             del stays["cu126"]
         told = year.refresh(torch)
@@ -222,12 +234,13 @@ def test_a_year_of_releases_reaches_the_projects_and_nothing_is_switched_without
         stays |= {name: said for (name, since), said in STAYS.items() if since == torch}
         for name, project in year.projects.items():
             said = updated(project, tag, capfd)
-            before, expected[name] = (
-                expected[name],
-                {**expected[name], **MOVES[torch].get(name, {})},
-            )
-            assert (torch, name, pins(project)) == (torch, name, expected[name])
-            assert_told(name, before, expected[name], told, said)
+            before = expected[name]
+            now = expected[name] = {**before, **MOVES[torch].get(name, {})}
+            assert (torch, name, pins(project)) == (torch, name, now)
+            assert (now["torch"] == year.newest(name)) == (torch not in WAITS.get(name, ()))
+            assert_told(name, before, now, told, said)
+            if way := re.search(r"--data compute_platform=(\w+)", said):
+                assert Version(year.newest(way[1])) > Version(now["torch"])
             assert answers(project) == at_first[name]
             for words in stays.get(name, ()):
                 assert words in said
