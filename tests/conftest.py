@@ -17,8 +17,8 @@ import pytest
 from copier._main import Worker  # which has no public name
 
 import ran
+from matrix.doctored import frozen
 from render.projects import DONE, ROOT, release, template_copy
-from torch_template.matrix.loading import load_matrix
 from torch_template.matrix.model import Matrix
 
 pytest.register_assert_rewrite("render.agreement", "update.versions")
@@ -56,13 +56,13 @@ def git_is_asked_once_for_file_modes() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def matrix() -> Matrix:
-    """The matrix that the template ships."""
-    return load_matrix()
+    """The frozen matrix, which the copy of the template has."""
+    return frozen()
 
 
 @pytest.fixture(scope="session")
 def template() -> Path:
-    """A copy of the template without its history, which Copier renders without cloning it."""
+    """A copy of the template with the frozen matrix and no history, which Copier need not clone."""
     return template_copy()
 
 

@@ -71,6 +71,12 @@ def refreshed(before: str, seen: Observed, today: date) -> Refreshed:
     return Refreshed(after, (*torch.edits, *beside.edits), findings, old, new)
 
 
+def _several(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of 1 or more")
+    return int(text)
+
+
 def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     about, _, codes = (__doc__ or "").partition("exit codes:")
     parser = argparse.ArgumentParser(
@@ -86,7 +92,7 @@ def _arguments(given: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--pypi-url", default=PYPI_URL, help="PyPI's simple API: %(default)s")
     parser.add_argument("--matrix", type=Path, default=MATRIX, help="the file: %(default)s")
     parser.add_argument("--cache", type=Path, default=CACHE, help="what was read: %(default)s")
-    parser.add_argument("--jobs", type=int, default=8, help="requests at once: %(default)s")
+    parser.add_argument("--jobs", type=_several, default=8, help="requests at once: %(default)s")
     parser.add_argument(
         "--accept-shrunk", action="store_true", help="believe pages that lost many wheels"
     )

@@ -12,7 +12,7 @@ from packaging.version import Version
 from .build import ANSWERS_FILE, Asked, Build
 from .matrix.facts import PYPI
 from .matrix.model import Matrix
-from .resolving import find_build
+from .resolving import kept_build
 
 SYSTEMS = {"linux-x86_64": "Linux", "windows-amd64": "Windows"}
 NO_FLOOR = "0"
@@ -60,7 +60,7 @@ def successors(matrix: Matrix, old: Build, others: Iterable[Build]) -> list[Buil
     """Where a project can move when its compute platform has ended, the best first.
 
     A driver that the machine need not have, or as little newer as possible, comes first; then the
-    one that keeps the most GPU generations; then the newest.
+    one that keeps the most companions; then the most GPU generations; then the newest.
     """
     names = matrix.gpu_generations.names
     old_floor, kept = Version(floor(platforms_of(old))), {*generations(names, platforms_of(old))}
@@ -73,15 +73,16 @@ def successors(matrix: Matrix, old: Build, others: Iterable[Build]) -> list[Buil
         and first_without(matrix, other.asked.compute_platform) is None
     ]
 
-    def rank(build: Build) -> tuple[Version, int, Version]:
+    def rank(build: Build) -> tuple[Version, int, int, Version]:
         platforms = platforms_of(build)
         lost = kept - {*generations(names, platforms)}
         toolkit = Version(build.main.toolkit or "0")
-        return max(Version(floor(platforms)), old_floor), len(lost), toolkit
+        without = len(old.versions.keys() - build.versions.keys())
+        return max(Version(floor(platforms)), old_floor), without, len(lost), toolkit
 
     # Two stable sorts: the newest first among equals.
-    newest_first = sorted(usable, key=lambda build: rank(build)[2], reverse=True)
-    return sorted(newest_first, key=lambda build: rank(build)[:2])
+    newest_first = sorted(usable, key=lambda build: rank(build)[3], reverse=True)
+    return sorted(newest_first, key=lambda build: rank(build)[:3])
 
 
 def copier_update(answers_file: str) -> str:
@@ -196,7 +197,7 @@ def nearest(matrix: Matrix, asked: Asked) -> Build | None:
     near = sorted(offered, key=lambda name: known[name].accelerator != accelerator)
     others = [replace(asked, compute_platform=name, torch="latest") for name in near]
     for one in (asked, replace(asked, torch="latest"), *others):
-        if build := find_build(matrix, one):
+        if build := kept_build(matrix, one):
             return build
     return None
 

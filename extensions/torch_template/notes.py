@@ -28,7 +28,7 @@ from .moves import (
     what_changes,
 )
 from .reasons import why_no_companion
-from .resolving import find_build
+from .resolving import find_build, kept_build
 
 DATA_FILE = "scripts/torch_builds.json"
 OLD_MACHINERY = ("bootstrap.py", "bootstrapping", "gpu_smoke", "template_update.py")
@@ -80,7 +80,7 @@ def freed_note(matrix: Matrix, old: Build) -> str | None:
 
     That was the way out for a companion without a release of its own for newer torch.
     """
-    new = find_build(matrix, replace(old.asked, torch="latest"))
+    new = kept_build(matrix, replace(old.asked, torch="latest"))
     if new is None or old.asked.torch == "latest" or Version(new.torch) <= Version(old.torch):
         return None
     freed = [
@@ -108,7 +108,8 @@ def stays_note(before: tuple[str, Platforms] | None, new: Build) -> str | None:
     stay = [
         f"{name} {new.versions[name]}"
         for name in new.versions
-        if old.get(name) == now[name] and series(new.versions[name]) == series(old["torch"])
+        if old.get(name) == now[name]
+        and series(new.versions[name]) == series(old["torch"].partition("+")[0])
     ]
     if not stay or old["torch"] == now["torch"]:
         return None

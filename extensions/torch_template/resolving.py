@@ -72,7 +72,7 @@ def alternatives(matrix: Matrix, asked: Asked) -> list[Build]:
     names = [n for n in matrix.policy.compute_platforms.listed(None) if n != asked.compute_platform]
     others = [replace(asked, compute_platform=name) for name in names]
     found = [
-        find_build(matrix, one) or find_build(matrix, replace(one, torch="latest"))
+        kept_build(matrix, one) or kept_build(matrix, replace(one, torch="latest"))
         for one in others
     ]
     return [build for build in found if build]

@@ -249,8 +249,12 @@ class TemplateGlobals:
         given = {} if are_recorded(context) else context["_copier_conf"]["data"]
         words = [f"--data {shlex.quote(f'{k}={v}')}" for k, v in given.items() if k != question]
         update = moves.copier_update(self._asked(context).answers_file)
-        command = " ".join([update, "--defaults", *words, f'--data "{question}=[{rest}]"'])
-        return f"{why}, with `{command}`"
+        # As it was asked for: else this would also bring a newer version of the template.
+        ref = context["_copier_conf"]["vcs_ref"]
+        now = kept_answer(context, "_commit", self._questions)
+        version = [f"--vcs-ref={':current:' if ref == now else ref}"] if ref else []
+        command = [update, "--defaults", *version, *words, f'--data "{question}=[{rest}]"']
+        return f"{why}, with `{' '.join(command)}`"
 
     # --- The build, and what an update tells of it
 

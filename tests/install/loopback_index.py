@@ -29,6 +29,7 @@ from urllib.parse import quote, unquote
 
 from packaging.utils import canonicalize_name, parse_sdist_filename, parse_wheel_filename
 from packaging.version import Version
+from typing_extensions import Self
 
 from install.catalog import PYPI, catalog
 from install.index_server import Handler, QuietServer, Reply, Request
@@ -79,7 +80,7 @@ class LoopbackIndex:
             server.shutdown()
             server.server_close()
 
-    def __enter__(self) -> LoopbackIndex:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -17,6 +17,7 @@ from render.projects import ROOT
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
     pytest.mark.network,
+    pytest.mark.slow,
 ]
 
 

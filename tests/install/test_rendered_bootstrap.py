@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
 VERSIONS = "import importlib.metadata as m; print(*map(m.version, {!r}))"
 
 
+@pytest.mark.few(2)
 @pytest.mark.usefixtures("real_pip")
 @pytest.mark.network
 @pytest.mark.parametrize(

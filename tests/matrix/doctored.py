@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import yaml
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+from render.projects import FROZEN
 from torch_template.build import Asked, Build
-from torch_template.matrix.facts import COMPANIONS, all_series
+from torch_template.matrix.facts import all_series
 from torch_template.matrix.loading import MATRIX, load_matrix
 from torch_template.matrix.model import Matrix, Release
 from torch_template.menus import (
@@ -25,14 +27,24 @@ from torch_template.reasons import Unfit, resolve
 
 SOURCED: dict[str, Any] = {"confidence": "verified", "sources": ["PYPI"]}
 MANAGERS = ("uv", "poetry", "pip")
-MATRIX_TEXT = MATRIX.read_text(encoding="utf-8")
+MATRIX_TEXT = FROZEN.read_text(encoding="utf-8")
 
 
-def data() -> dict[str, Any]:
-    """A fresh copy of what the shipped YAML says."""
+def data(text: str = MATRIX_TEXT) -> dict[str, Any]:
+    """A fresh copy of what the frozen YAML says, or another one."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    fresh: dict[str, Any] = yaml.load(MATRIX_TEXT, loader)
+    fresh: dict[str, Any] = yaml.load(text, loader)
     return fresh
+
+
+def shipped_data() -> dict[str, Any]:
+    """A fresh copy of what the shipped YAML says, for what holds of any facts."""
+    return data(MATRIX.read_text(encoding="utf-8"))
+
+
+def frozen() -> Matrix:
+    """The matrix of the frozen YAML: that of the templates which the tests render."""
+    return load_matrix(FROZEN)
 
 
 def data_as_of(torch: str) -> dict[str, Any]:
@@ -97,10 +109,8 @@ def has_build(release: Release, compute_platform: str) -> bool:
 
 
 def subsets(packages: list[str]) -> Iterator[tuple[str, ...]]:
-    """Every subset of the companions on offer."""
-    for chosen in ((), *((one,) for one in COMPANIONS), COMPANIONS[:2], COMPANIONS):
-        if set(chosen) <= set(packages):
-            yield chosen
+    """None of the companions on offer, the first, and all."""
+    yield from dict.fromkeys(((), (*packages[:1],), (*packages,)))
 
 
 def offered(matrix: Matrix, manager: str, python: str, compute_platform: str) -> Iterator[Asked]:
@@ -115,9 +125,9 @@ def offered(matrix: Matrix, manager: str, python: str, compute_platform: str) ->
 
 
 @cache
-def everything_asked() -> dict[Asked, Build | Unfit]:
-    """The answer to every question that a menu asks of the shipped matrix."""
-    matrix = load_matrix()
+def everything_asked(facts: Path = MATRIX) -> dict[Asked, Build | Unfit]:
+    """The answer to every question that a menu asks of a matrix: the shipped one."""
+    matrix = load_matrix(facts)
     menu = matrix.policy
     found = {}
     for manager in MANAGERS:
@@ -132,6 +142,6 @@ def everything_asked() -> dict[Asked, Build | Unfit]:
     return found
 
 
-def every_build() -> list[Build]:
+def every_build(facts: Path = MATRIX) -> list[Build]:
     """Every build that a menu can lead to, without companions."""
-    return [found for found in everything_asked().values() if isinstance(found, Build)]
+    return [found for found in everything_asked(facts).values() if isinstance(found, Build)]

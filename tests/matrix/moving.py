@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import islice, product
 
-from matrix.doctored import MANAGERS, data
+from matrix.doctored import MANAGERS, shipped_data
 from torch_template.build import Asked, Build
 from torch_template.matrix.facts import COMPANIONS, all_series
 from torch_template.matrix.model import Matrix
@@ -34,7 +34,7 @@ FIELDS = {
 @cache
 def with_policy(name: str) -> Matrix:
     """The shipped facts, under one of the policies."""
-    facts = data()
+    facts = shipped_data()
     policy = facts["policy"]
     if name == "without cpu":
         policy["compute_platforms"] |= {"offered": ["cu130", "cu126"], "default": "cu130"}
@@ -81,6 +81,6 @@ def refusals(matrix: Matrix, old: Asked, new: Asked) -> list[str]:
         (python_choices(matrix, old.python), new.python),
         (compute_platform_choices(matrix, new, old.compute_platform), new.compute_platform),
         (torch_version_choices(matrix, new), new.torch),
-        *((torch_package_choices(matrix, new), package) for package in new.packages),
+        *((torch_package_choices(matrix, new, old.packages), one) for one in new.packages),
     ]
     return [sentence for choices, value in menus if (sentence := why_not(choices, value))]

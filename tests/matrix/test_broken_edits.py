@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +11,7 @@ import pytest
 from copier.errors import UserMessageError
 
 from matrix.doctored import MATRIX_TEXT
-from torch_template.matrix.loading import load_matrix
+from torch_template.matrix.loading import MATRIX, load_matrix
 
 SENTENCE = re.compile(r"version_matrix\.yml[^\n]+\.")
 
@@ -76,6 +77,25 @@ EDITS = {
     ),
     "a companion's torch is no requirement": Edit(
         'torch: "==2.14.0"', "torch: 2.14.0", "companions > torchvision > 0.29.0 > torch"
+    ),
+    "a companion's torch says nothing": Edit(
+        'torch: "==2.14.0"', 'torch: ""', "companions > torchvision > 0.29.0 > torch"
+    ),
+    "a companion is for no release": Edit(
+        'torch: "==2.14.0"', 'torch: ">=3.14.0"', "torchvision 0.29.0: no release is torch>=3.14.0"
+    ),
+    "a companion's index is not finished": Edit(
+        "      index: {cpu: L A W}\n", "      index:\n", "companions > torchcodec > 0.17.0: "
+    ),
+    "a companion's Python is not for all": Edit(
+        "platforms: L A M}",
+        "platforms: L A M, not_for: cuda}",
+        "companions > torchcodec > 0.17.0: ",
+    ),
+    "one source tells of what a companion has not": Edit(
+        "one_source: {cu126: A, cu128: A",
+        "one_source: {cu132: A, cu128: A",
+        "torchaudio > 2.11.0: ",
     ),
     "a companion is unknown": Edit("  torchcodec:", "  torchtext:", "companions > torchtext"),
     "a companion is on an unknown compute platform": Edit(
@@ -153,5 +173,5 @@ def test_what_is_not_yaml_is_named_with_its_line_in_one_sentence_if(
 
 def test_the_shipped_file_is_accepted(tmp_path: Path) -> None:
     copy = tmp_path / "version_matrix.yml"
-    copy.write_text(MATRIX_TEXT, encoding="utf-8")
+    shutil.copyfile(MATRIX, copy)
     assert load_matrix(copy).releases

@@ -6,18 +6,21 @@ from dataclasses import replace
 
 import pytest
 
-from matrix.moving import POLICIES, follow, projects, refusals, with_policy
+from matrix.moving import follow, projects, refusals, with_policy
 from torch_template.moves import answers, command, switch
 from torch_template.notes import notes
 from torch_template.resolving import alternatives
 
 
 @pytest.mark.few(2)
-@pytest.mark.parametrize("policy", POLICIES)
-def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "every"),  # of the projects one in so many
+    [("as shipped", 13), ("without cpu", 1), ("as shipped", 2), ("with retirements", 3)],
+)
+def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str, every: int) -> None:
     matrix = with_policy(policy)
     commands = 0
-    for build in projects(matrix):
+    for build in projects(matrix, every):
         others = alternatives(matrix, build.asked)
         said = [line.strip() for note in notes(matrix, build, others) for line in note.split("\n")]
         printed = [line for line in said if line.startswith("copier ")]
@@ -27,7 +30,7 @@ def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str) -> N
             assert new != build.asked
             assert refusals(matrix, build.asked, new) == [], (build.asked, one)
             commands += 1
-    assert commands > 200
+    assert commands > 50
 
 
 def test_a_project_with_another_answers_file_is_told_of_it() -> None:

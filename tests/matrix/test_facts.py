@@ -15,13 +15,20 @@ from packaging.utils import parse_wheel_filename
 from packaging.version import Version
 
 from machine_settings import simple_index
-from matrix.doctored import MATRIX_TEXT, data, has_build
+from matrix.doctored import MATRIX_TEXT, has_build, shipped_data
 from torch_template.matrix.facts import python_key, toolkit_name
+from torch_template.matrix.loading import MATRIX, load_matrix
 from torch_template.matrix.model import Matrix, Release
 
-FACTS = data()
+FACTS = shipped_data()
 PEP691 = "application/vnd.pypi.simple.v1+json"
 SPANS = ("unsuffixed", "index_only")
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Matrix:
+    """The matrix that the template ships."""
+    return load_matrix()
 
 
 def rows_with_sources(node: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401
@@ -296,6 +303,7 @@ def written_twice(node: yaml.Node | None) -> Iterator[str]:
 
 
 def test_no_row_is_written_twice() -> None:
-    assert list(written_twice(yaml.compose(MATRIX_TEXT, yaml.SafeLoader))) == []
+    shipped = MATRIX.read_text(encoding="utf-8")
+    assert list(written_twice(yaml.compose(shipped, yaml.SafeLoader))) == []
     doubled = MATRIX_TEXT.replace("  2.15.0:\n", "  2.14.1:\n")
     assert list(written_twice(yaml.compose(doubled, yaml.SafeLoader))) == ["2.14.1"]

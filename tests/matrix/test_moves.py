@@ -11,6 +11,7 @@ import pytest
 from packaging.version import Version
 
 from matrix.doctored import SOURCED, as_of, data_as_of, every_build
+from render.projects import FROZEN
 from torch_template.build import Asked, Build
 from torch_template.matrix.model import Matrix
 from torch_template.menus import python_choices
@@ -143,7 +144,7 @@ def test_of_equal_drivers_the_one_with_the_most_gpus_comes_first() -> None:
 
 def test_every_way_on_is_a_newer_torch_for_the_same_accelerator_and_has_not_ended() -> None:
     moved = 0
-    for old in every_build():
+    for old in every_build(FROZEN):
         if first_without(NOW, old.asked.compute_platform) and old.asked.torch == "latest":
             for new in successors(NOW, old, others(old)):
                 name = new.asked.compute_platform
@@ -228,6 +229,16 @@ def test_a_project_on_cuda_12_is_told_which_gpus_newer_torches_have_lost() -> No
     )
     assert "NVIDIA driver 525.60.13 -> 580.65.06 or newer on Linux" in note
     assert "Maxwell, Pascal and Volta are not in cu132; Blackwell is new." in note
+
+
+def test_where_to_go_is_where_all_companions_are() -> None:
+    old = build("cu129", packages=("torchvision", "torchaudio"))
+    note = ended_note(NOW, old, others(old)) or ""
+    assert "To keep Blackwell, instead:\n\n    copier update" in note
+    assert note.partition("instead:")[2].split()[:6][-1] == "compute_platform=cu130"
+    assert "torch_packages" not in note
+    pypi = build("pypi", python="3.10", packages=("torchvision", "torchaudio"))
+    assert (python_note(NOW, pypi) or "").endswith("--defaults --data python_version=3.11")
 
 
 def test_gpus_that_nobody_has_looked_up_are_not_told_to_be_the_same() -> None:

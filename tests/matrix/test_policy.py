@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from packaging.requirements import Requirement
 
-from matrix.doctored import data, data_as_of, usable
+from matrix.doctored import data, data_as_of, frozen, usable
 from torch_template.build import Asked, Build
 from torch_template.managers.lines import torch_requirements
 from torch_template.matrix.loading import load_matrix
@@ -90,7 +90,7 @@ def test_poetry_alone_gets_the_exact_nvidia_pins(
     compute_platform: str, torch: str, pins: dict[str, str]
 ) -> None:
     for manager, expected in {"poetry": pins, "uv": {}, "pip": {}}.items():
-        build = resolve(load_matrix(), Asked(manager, "3.12", compute_platform, torch))
+        build = resolve(frozen(), Asked(manager, "3.12", compute_platform, torch))
         assert isinstance(build, Build)
         assert build.nvidia_pins == expected
         lines = [Requirement(line) for line in torch_requirements(build)]

@@ -9,6 +9,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from matrix.doctored import as_of, data, every_build, usable
+from render.projects import FROZEN
 from torch_template.answers import type_error
 from torch_template.build import Asked, Build
 from torch_template.matrix.companions import partner
@@ -78,7 +79,7 @@ def test_latest_is_the_newest_release_with_the_python_and_the_compute_platform(
 
 def test_latest_is_never_older_than_any_series_that_fits() -> None:
     torch: dict[tuple[str, ...], dict[str, str]] = {}
-    for build in every_build():
+    for build in every_build(FROZEN):
         asked = build.asked
         of = torch.setdefault((asked.manager, asked.python, asked.compute_platform), {})
         of[asked.torch] = build.torch
@@ -94,8 +95,8 @@ def test_a_series_gets_its_newest_patch_and_nothing_newer(matrix: Matrix) -> Non
 
 
 def test_every_build_is_of_the_asked_series_and_compute_platform() -> None:
-    assert len(every_build()) > 1000
-    for build in every_build():
+    assert len(every_build(FROZEN)) > 1000
+    for build in every_build(FROZEN):
         asked = build.asked
         assert asked.torch in ("latest", series(build.torch))
         assert {"linux-x86_64", "windows-amd64"} & set(build.wheels)
@@ -164,7 +165,7 @@ def test_a_companion_never_holds_torch_back(matrix: Matrix) -> None:
 
 
 def test_companions_are_the_releases_partners(matrix: Matrix) -> None:
-    for alone in every_build():
+    for alone in every_build(FROZEN):
         build = built(matrix, replace(alone.asked, packages=COMPANIONS))
         assert build.torch == alone.torch
         for name in COMPANIONS:

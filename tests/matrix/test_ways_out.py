@@ -12,6 +12,7 @@ import pytest
 from matrix.doctored import MANAGERS, as_of, data, every_build, everything_asked
 from torch_template.build import Asked, Build
 from torch_template.matrix.facts import COMPANIONS, all_series, python_key
+from torch_template.matrix.loading import load_matrix
 from torch_template.matrix.model import Matrix
 from torch_template.reasons import Unfit, resolve, why_no_companion
 
@@ -19,6 +20,12 @@ REFUSALS = [
     (asked, found) for asked, found in everything_asked().items() if isinstance(found, Unfit)
 ]
 SENTENCE = re.compile(r"[^\n]+: choose [^\n:]+")
+
+
+@pytest.fixture(scope="module")
+def matrix() -> Matrix:
+    """The matrix that the template ships, whose refusals these are."""
+    return load_matrix()
 
 
 def follow(matrix: Matrix, asked: Asked, way: str) -> Iterator[Asked]:

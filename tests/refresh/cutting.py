@@ -1,4 +1,4 @@
-"""The shipped version_matrix.yml as it was when a release of torch was the newest one."""
+"""The frozen version_matrix.yml as it was when a release of torch was the newest one."""
 
 from __future__ import annotations
 

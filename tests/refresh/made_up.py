@@ -34,9 +34,9 @@ def base() -> Matrix:
 
 
 @cache
-def as_written() -> Observed:
-    """Indexes that have exactly what the matrix says."""
-    matrix = base()
+def as_written(text: str = BASE) -> Observed:
+    """Indexes that have exactly what a matrix says."""
+    matrix = loaded(text)
     torch = {name: _torch(matrix, name) for name in matrix.releases}
     companions = {
         name: {version: _companion(matrix, name, version) for version in rows}

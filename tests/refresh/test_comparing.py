@@ -139,6 +139,7 @@ def test_what_came_to_a_known_release_is_added_to_its_row() -> None:
     assert "INDEX" in rows(result.yaml)["releases"]["2.9.1"]["sources"]
 
 
+@pytest.mark.slow
 def test_what_was_inferred_and_is_seen_now_is_not_called_inferred_any_more() -> None:
     row = "    pypi: {L: cu130, A: cu130, W: cpu, M: cpu}\n"
     at = BASE.index(row, BASE.index(f"  {NEWEST}:\n")) + len(row)
@@ -199,6 +200,7 @@ def test_pages_that_were_not_established_are_taken_once_they_are_whole() -> None
 # --- compute platforms and toolkits
 
 
+@pytest.mark.slow
 def test_a_new_compute_platform_stands_at_its_place_and_its_gpus_are_a_gap() -> None:
     result = refresh(release(renamed={"cu126": "cu134"}))
     matrix = loaded(result.yaml)
@@ -245,10 +247,23 @@ def test_a_rocm_that_requires_what_none_before_it_did_is_blocked() -> None:
     plain = release(renamed={"rocm7.2": "rocm7.15"})
     strange = replace(plain, needs={**plain.needs, "rocm7.15": (Requirement("rocm"),)})
     blocked = loaded(refresh(strange).yaml).compute_platforms["rocm7.15"].blocked
-    assert blocked == "it requires rocm, which no build before it did"
+    assert blocked == "it requires rocm, which no build on offer before it did"
     assert loaded(refresh(plain).yaml).compute_platforms["rocm7.15"].blocked is None
+    another = release("2.17.0", renamed={"rocm7.2": "rocm7.16"})
+    another = replace(another, needs={**another.needs, "rocm7.16": (Requirement("rocm"),)})
+    both = refreshed(refresh(strange).yaml, world(strange, another), LATER)
+    assert loaded(both.yaml).compute_platforms["rocm7.16"].blocked == blocked
 
 
+@pytest.mark.slow
+def test_what_a_known_platform_newly_requires_is_told() -> None:
+    new = release()
+    result = refresh(replace(new, needs={**new.needs, "xpu": (Requirement("oneapi"),)}))
+    [finding] = found(result, "differs")
+    assert "on xpu requires oneapi, which no build on offer before it did" in finding.text
+
+
+@pytest.mark.few(1)
 @pytest.mark.parametrize("pins", [{"nvidia-cublas": "13.2.9.9"}, None])
 def test_a_toolkit_without_known_pins_is_not_for_poetry(pins: dict[str, str] | None) -> None:
     new = release()
@@ -302,6 +317,7 @@ def test_the_pythons_of_a_release_are_written_as_in_its_row(torch: str) -> None:
     assert not said.left_out
 
 
+@pytest.mark.slow
 def test_a_python_that_no_row_can_say_is_not_offered() -> None:
     """One that PyPI has and `cpu` has not: what is not for cpu is not for PyPI's wheels, either."""
     new = less(release(), page="cpu", on="L", minor="3.15")
@@ -355,6 +371,7 @@ def test_a_companion_that_declares_no_torch_is_left_to_a_person() -> None:
     assert result.yaml == BASE
 
 
+@pytest.mark.slow
 def test_a_companion_s_row_gets_the_pages_that_it_says_itself() -> None:
     text = BASE.replace("        cu128: L A W\n", "").replace("  cu130: L A W\n", "  cu130: L A\n")
     result = refreshed(text, world(), LATER)

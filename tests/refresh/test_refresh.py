@@ -14,12 +14,12 @@ import pytest
 import refresh_matrix
 from install.catalog import sections
 from install.loopback_index import LoopbackIndex
+from matrix.doctored import frozen
 from matrix.test_listings import PYTHONS, Wheel, exists, served, wheels
 from refresh.cutting import cut_back
 from refresh.writing import loaded
 from torch_template.matrix.companions import partner
 from torch_template.matrix.facts import PLATFORMS, PYPI, is_unsuffixed, wheel_platforms
-from torch_template.matrix.loading import load_matrix
 from torch_template.matrix.model import Matrix
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("refresh")]
@@ -75,8 +75,8 @@ def promised(matrix: Matrix) -> Iterator[tuple[str, Wheel]]:
 
 @cache
 def now() -> frozenset[tuple[str, Wheel]]:
-    """What the shipped matrix promises, as far as the index of the tests has it."""
-    return frozenset(one for one in promised(load_matrix()) if exists(one[1], served(one[1].page)))
+    """What the frozen matrix promises, as far as the index of the tests has it."""
+    return frozenset(one for one in promised(frozen()) if exists(one[1], served(one[1].page)))
 
 
 def test_one_refresh_leads_from_an_old_matrix_to_now(
@@ -87,13 +87,13 @@ def test_one_refresh_leads_from_an_old_matrix_to_now(
     assert (run.code, "(differs)" in run.told, "(promised" in run.told) == (1, False, False)
     text = refreshes.file.read_text(encoding="utf-8")
     old, new = loaded(cut_back(THEN)), loaded(text)
-    assert [*new.releases] == [*load_matrix().releases]
-    assert [*new.compute_platforms] == [*load_matrix().compute_platforms]
-    for name, release in load_matrix().releases.items():
+    assert [*new.releases] == [*frozen().releases]
+    assert [*new.compute_platforms] == [*frozen().compute_platforms]
+    for name, release in frozen().releases.items():
         assert (name, new.releases[name].released) == (name, release.released)
         if name not in old.releases:
             assert (name, new.releases[name].pypi) == (name, release.pypi)
-    toolkits = load_matrix().cuda_toolkits.versions
+    toolkits = frozen().cuda_toolkits.versions
     for name, known in new.cuda_toolkits.versions.items():
         assert (name, known.poetry_pins) == (name, toolkits[name].poetry_pins)
     written = {*promised(new)}
@@ -103,7 +103,7 @@ def test_one_refresh_leads_from_an_old_matrix_to_now(
     assert len(torch) > 700
     assert torch <= written
     for name in COMPANIONS:  # by hand: a torchaudio that declares no torch
-        row = load_matrix().companions[name]
+        row = frozen().companions[name]
         derived = {version for version in row if version != "2.11.0"}
         ours = {
             one

@@ -17,6 +17,7 @@ from copier import VcsRef, run_copy, run_update
 
 ROOT = Path(__file__).parents[2]
 MATRIX_YML = "extensions/torch_template/matrix/version_matrix.yml"  # in a template
+FROZEN = ROOT / "tests" / "data" / "version_matrix.yml"  # which goes with the tests' index
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 NOT_OF_THE_TEMPLATE = ("benchmarks", "docs", "tests", "tools")
 # How much was done so far; conftest.py prints it.
@@ -32,7 +33,7 @@ def working_tree() -> list[Path]:
 
 @cache
 def template_copy() -> Path:
-    """A copy of the template without its history, which Copier renders without cloning it."""
+    """A copy of the template with the frozen matrix and no history, which Copier need not clone."""
     folder = Path(tempfile.mkdtemp(prefix="torch-starter-template-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     copied = folder / "torch-starter"
@@ -42,6 +43,7 @@ def template_copy() -> Path:
         target = copied / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / file, target)
+    shutil.copyfile(FROZEN, copied / MATRIX_YML)
     return copied
 
 

@@ -16,12 +16,11 @@ from typing import Any
 import pytest
 import yaml
 
-from matrix.doctored import MANAGERS, offered
+from matrix.doctored import MANAGERS, frozen, offered
 from render.projects import copy, files, git, recorded, working_tree
 from render.shortcut import ANSWERS, answers_for, shortcut
 from torch_template.build import Asked
 from torch_template.matrix.facts import is_usable
-from torch_template.matrix.loading import load_matrix
 from torch_template.matrix.model import Matrix
 
 SAMPLE = 60
@@ -77,7 +76,7 @@ OF_CI = {
 @cache
 def sample() -> list[Asked]:
     """Combinations that together have as many pairs of answers as so few can; always the same."""
-    matrix = load_matrix()
+    matrix = frozen()
     menu = matrix.policy
     every = [
         asked
@@ -101,11 +100,11 @@ def pairs(asked: Asked) -> set[tuple[Any, ...]]:
 
 
 def test_the_sample_has_every_manager_python_and_compute_platform() -> None:
-    menu = load_matrix().policy
+    menu = frozen().policy
     chosen = sample()
     assert {asked.manager for asked in chosen} == set(MANAGERS)
     assert {asked.python for asked in chosen} == set(menu.python.listed(None))
-    blocked = {n for n, row in load_matrix().compute_platforms.items() if row.blocked}
+    blocked = {n for n, row in frozen().compute_platforms.items() if row.blocked}
     wanted = set(menu.compute_platforms.listed(None)) - blocked
     assert {asked.compute_platform for asked in chosen} == wanted
 

@@ -14,7 +14,8 @@ KINDS = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
 def test_the_first_section_is_unreleased_and_the_rest_are_dated_newest_first() -> None:
     first, *rest = [line for line in LINES if line.startswith("## ")]
     assert first == "## [Unreleased]"
-    found = [re.fullmatch(r"## \[(\d+\.\d+\.\d+)\] - (\d{4}-\d\d-\d\d)", line) for line in rest]
+    heading = re.compile(r"## \[(\d+\.\d+\.\d+(?:(?:a|b|rc)\d+)?)\] - (\d{4}-\d\d-\d\d)")
+    found = [heading.fullmatch(line) for line in rest]
     assert all(found)
     sections = [(Version(match[1]), match[2]) for match in found if match]
     assert sections == sorted(sections, reverse=True)

@@ -16,7 +16,7 @@ import fastjsonschema
 import pytest
 
 import matrix_docs
-from matrix.doctored import data, every_build
+from matrix.doctored import data, every_build, frozen
 from matrix_data import document
 from matrix_page import EXAMPLE, page
 from matrix_picture import picture
@@ -44,7 +44,7 @@ def facts() -> Row:
 def unknown() -> Matrix:
     """The matrix with a newest release without a known index, GPUs or torchcodec."""
     changed = data()
-    newest = load_matrix().newest_first[0]
+    newest = frozen().newest_first[0]
     changed["releases"][newest]["index"] = {}
     changed["gpu_architectures"] = {}
     changed["companions"]["torchcodec"] = {}

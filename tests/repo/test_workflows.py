@@ -2,7 +2,9 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,14 +14,21 @@ from repo.linting import zizmor
 from snapshot import tracked_files
 
 WORKFLOWS = [ROOT / path for path in tracked_files() if "/workflows/" in path]
+NAMES = [f"{path.relative_to(ROOT).parts[0]}, {path.stem}" for path in WORKFLOWS]
+# The jobs that may write, in an environment of their own: all others only read the contents.
+WRITERS = {
+    ("refresh", "publish"): {"contents": "write", "pull-requests": "write"},
+    ("release", "release"): {"contents": "write"},
+}
+OURS = ROOT / ".github"
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
 
 def test_there_are_workflows() -> None:
-    assert len(WORKFLOWS) >= 2
+    assert len(WORKFLOWS) >= 4
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.relative_to(ROOT).parts[0])
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=NAMES)
 def test_every_action_is_pinned_by_commit_with_its_version(workflow: Path) -> None:
     used = re.findall(r"^\s*(?:- )?uses: (.+)$", workflow.read_text(encoding="utf-8"), re.MULTILINE)
     assert used
@@ -32,14 +41,107 @@ def test_one_version_of_each_action_is_used() -> None:
     assert len({action for action, _ in used}) == len(used)
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.relative_to(ROOT).parts[0])
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=NAMES)
 def test_jobs_get_no_more_than_they_need(workflow: Path) -> None:
-    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))
-    assert jobs["permissions"] == {}
-    for job in jobs["jobs"].values():
-        assert job["permissions"] == {"contents": "read"}
+    said = read(workflow)
+    assert said["permissions"] == {}
+    assert said["concurrency"]
+    for name, job in said["jobs"].items():
+        writes = WRITERS.get((workflow.stem, name))
+        assert job["permissions"] == (writes or {"contents": "read"})
+        assert job.get("timeout-minutes", 0 if workflow.is_relative_to(OURS) else 60) in range(
+            5, 61
+        )
+        assert not writes or job["environment"] == workflow.stem
+        assert writes or workflow.stem == "template-update" or "secrets." not in str(job)
         checkout = next(step for step in job["steps"] if "checkout" in step.get("uses", ""))
         assert checkout["with"]["persist-credentials"] is False
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=NAMES)
+def test_no_shell_has_a_text_of_somebody_else_in_it(workflow: Path) -> None:
+    """It comes as a variable."""
+    scripts = [
+        step.get("run", "") for job in read(workflow)["jobs"].values() for step in job["steps"]
+    ]
+    assert any(scripts)
+    used = [one for script in scripts for one in re.findall(r"\$\{\{\s*(\S+)", script)]
+    assert used == []
+
+
+def read(workflow: Path) -> dict[str, Any]:
+    """What a workflow says; YAML takes the key `on` for a truth."""
+    said: dict[Any, Any] = yaml.safe_load(workflow.read_text(encoding="utf-8"))
+    return {"on" if key is True else key: value for key, value in said.items()}
+
+
+def mine(name: str) -> dict[str, Any]:
+    return read(OURS / "workflows" / f"{name}.yml")
+
+
+def runs(job: dict[str, Any]) -> str:
+    """All that a job runs."""
+    return "\n".join(step.get("run", "") for step in job["steps"])
+
+
+def with_a_token(said: dict[str, Any]) -> list[tuple[str, str]]:
+    """The job and the name of each step that has one."""
+    return [
+        (name, step["name"])
+        for name, job in said["jobs"].items()
+        for step in job["steps"]
+        if "GH_TOKEN" in step.get("env", {})
+    ]
+
+
+def test_the_refresh_is_daily_and_publishes_without_what_it_read() -> None:
+    said = mine("refresh")
+    (daily,) = said["on"]["schedule"]
+    minute, hour, *rest = daily["cron"].split()
+    assert (minute.isdigit(), hour.isdigit(), rest) == (True, True, ["*", "*", "*"])
+    assert "workflow_dispatch" in said["on"]
+    jobs = said["jobs"]
+    assert with_a_token(said) == [("publish", "Push the branch and open the pull request")]
+    assert jobs["publish"]["needs"] == ["read", "test"]
+    assert "bash .ci/run" in runs(jobs["test"])
+    assert "pip install" not in runs(jobs["publish"])
+    wanted = "needs.read.outputs.changed == 'true'"
+    assert wanted in jobs["test"]["if"]
+    assert wanted in jobs["publish"]["if"]
+    assert (said["concurrency"]["cancel-in-progress"], said["on"].get("pull_request")) == (
+        False,
+        None,
+    )
+
+
+def test_a_release_is_made_by_hand_after_all_tests_with_every_tag() -> None:
+    said = mine("release")
+    assert [*said["on"]] == ["workflow_dispatch"]
+    assert said["on"]["workflow_dispatch"]["inputs"]["version"]["required"] is True
+    jobs = said["jobs"]
+    assert [jobs[name].get("needs") for name in ("check", "test", "release")] == [
+        *(None, "check", "test"),
+    ]
+    assert [*jobs] == ["check", "test", "release"]
+    assert all(job["steps"][0]["with"]["fetch-depth"] == 0 for job in jobs.values())
+    tests = runs(jobs["test"])
+    assert "bash .ci/run" in tests
+    assert "-m slow tests/update/test_newest_tag.py" in tests
+    assert (ROOT / "tests" / "update" / "test_newest_tag.py").is_file()
+    assert with_a_token(said) == [("release", "Publish")]
+    assert re.findall(r"release\.py (\w+) .*-- \"\$VERSION\"$", runs(jobs["check"]), re.M) == [
+        "check"
+    ]
+    assert re.findall(r"release\.py (\w+) .*-- \"\$VERSION\"$", runs(jobs["release"]), re.M) == [
+        *("tag", "publish"),
+    ]
+
+
+@pytest.mark.parametrize("tool", ["publishing", "changelog", "refresh_pull_request"])
+def test_what_publishes_a_refresh_needs_nothing_but_python(tool: str) -> None:
+    """The machine with the token installs nothing."""
+    code = f"import sys; sys.path.insert(0, 'tools'); import {tool}"
+    subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=ROOT, check=True)
 
 
 def test_zizmor_finds_nothing() -> None:

@@ -123,6 +123,18 @@ def test_answers_that_no_torch_with_it_fits_are_refused_with_the_command(
     assert after["torch_packages"] == ["torchvision"]
 
 
+def test_a_refusal_of_the_same_version_has_a_command_for_the_same_version(
+    history: Path, tmp_path: Path
+) -> None:
+    project = start(history, tmp_path / "project", "v1.3.0", torch_packages=BOTH)
+    answers = {"compute_platform": "cu132", "vcs_ref": VcsRef.CURRENT}
+    sentence = refused(project, **answers)
+    assert "copier update --trust --defaults --vcs-ref=:current: --data compute_" in sentence
+    follow(project, sentence)
+    assert recorded(project)["_commit"] == "v1.3.0"
+    assert recorded(project)["torch_packages"] == ["torchvision"]
+
+
 def forget_torchaudio(facts: dict[str, Any]) -> None:
     del facts["companions"]["torchaudio"]
 

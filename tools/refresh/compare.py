@@ -17,7 +17,7 @@ from refresh.findings import (
     unsuffixed_rows,
 )
 from refresh.observed import Observed, Seen, is_new
-from refresh.platforms import new_platforms, new_toolkits
+from refresh.platforms import new_platforms, new_toolkits, strange_needs
 from refresh.rows import (
     Wheel,
     cells_of,
@@ -77,6 +77,11 @@ def _new_release(found: Comparison, matrix: Matrix, seen: Observed, one: Seen, t
     if not said.row["not_offered"]:
         del said.row["not_offered"]
     found.put("releases", one.version, value=sourced(said.row, *one.cells))
+    for page in sorted({*one.needs} & {*matrix.compute_platforms}, key=page_key):
+        strange = strange_needs(matrix, seen, one.version, page)
+        if strange and not matrix.compute_platforms[page].blocked:
+            text = f"Its wheel on {page} requires {' and '.join(strange)}, which no build on offer"
+            found.find("differs", about, f"{text} before it did: see whether a lock finds it.")
     for row in unsuffixed_rows(matrix, one):
         found.put("unsuffixed", value=row)
 

@@ -70,8 +70,8 @@ def new_platforms(found: Comparison, matrix: Matrix, seen: Observed) -> None:
         why = None
         if kind == "cuda" and major not in matrix.drivers:
             why = NO_DRIVER.format(major)
-        elif kind != "cuda" and (strange := _strange_needs(matrix, seen, pages[page], page)):
-            why = f"it requires {' and '.join(strange)}, which no build before it did"
+        elif kind != "cuda" and (strange := strange_needs(matrix, seen, pages[page], page)):
+            why = f"it requires {' and '.join(strange)}, which no build on offer before it did"
         if why:
             row |= {"blocked": why, "sources": [INDEX_SOURCE]}
         found.put("compute_platforms", page, value=row)
@@ -88,25 +88,39 @@ def _pages_in(edit: Edit) -> list[str]:
     return [value] if edit.path[2:3] == ("pypi",) and edit.path[3] in PLATFORMS else []
 
 
-def _strange_needs(matrix: Matrix, seen: Observed, torch: str, page: str) -> list[str]:
-    """What a new platform's torch requires that no other platform's torch did before.
+def strange_needs(matrix: Matrix, seen: Observed, torch: str, page: str) -> list[str]:
+    """What a build of torch requires that no earlier one on offer did.
 
-    The packages of such a one may lie where no lock finds them.
+    Such packages may lie where no lock finds them, as those of ROCm 7.14 do.
     """
-    one = seen.torch[torch]
     known = {row.package for row in matrix.index_only if row.holds(torch, row.platforms[0])}
-    for version, other in seen.torch.items():
-        for name, needs in other.needs.items():
-            if name in matrix.compute_platforms and Version(version) <= Version(torch):
+    for version, one in seen.torch.items():
+        for name, needs in one.needs.items():
+            row = matrix.compute_platforms.get(name)
+            earlier = Version(version) < Version(torch) or (version == torch and name == "cpu")
+            if row and not row.blocked and earlier:
                 known |= {need.name for need in needs}
-    return sorted({need.name for need in one.needs.get(page, ())} - known)
+    return sorted({need.name for need in seen.torch[torch].needs.get(page, ())} - known)
 
 
-# --- what no index can tell --------------------------------------------------------------------
+def _newest(matrix: Matrix) -> dict[str, tuple[str, set[str]]]:
+    """By compute platform that the newest index has, its newest release and where that has it."""
+    found: dict[str, tuple[str, set[str]]] = {}
+    index = next((torch for torch in matrix.newest_first if matrix.releases[torch].index), None)
+    for torch in dict.fromkeys(filter(None, (*matrix.newest_first[:1], index))):
+        release = matrix.releases[torch]
+        builds: dict[str, set[str]] = {
+            page: {*row.platforms} for page, row in release.index.items()
+        }
+        for platform, page in release.pypi.on().items():
+            builds.setdefault(page, set()).add(platform)
+        for page in sorted(builds, key=page_key):
+            found.setdefault(page, (torch, builds[page]))
+    return found
 
 
 def gaps(matrix: Matrix) -> list[Finding]:
-    """What is not known of the newest release and of blocked platforms, and who says it."""
+    """What is not known of the newest releases and of blocked platforms, and who says it."""
     found = Comparison()
     for name, row in matrix.compute_platforms.items():
         major = name[2:-1]
@@ -115,22 +129,17 @@ def gaps(matrix: Matrix) -> list[Finding]:
                 f"{NO_DRIVER.format(major)}, so nobody gets it: write `drivers:` from NVIDIA's CUDA"
             )
             found.find("gap", name, f"{text} release notes, and take `blocked:` out.")
-    torch = next(iter(matrix.newest_first), None)
-    if torch is None:
-        return found.findings
-    release = matrix.releases[torch]
-    builds = {(build, p) for p, build in release.pypi.on().items()}
-    builds |= {(page, p) for page, row in release.index.items() for p in row.platforms}
-    unknown: dict[str, set[str]] = {}
-    for page, p in builds:
+    newest = _newest(matrix)
+    for page, (torch, platforms) in newest.items():
         rows = matrix.gpu_architectures.get(page, [])
-        if accelerator(page) == "cuda" and not any(span.holds(torch, p) for span in rows):
-            unknown.setdefault(page, set()).add(p)
-    for page in sorted(unknown, key=page_key):
-        on = ", ".join(PLATFORMS[p] for p in sorted(unknown[page], key="LAWM".index))
-        text = f"for which GPUs {page} is built on {on} is not known: see RELEASE.md of torch, and"
-        found.find("gap", f"torch {torch}", f"{text} write `gpu_architectures:`.")
-    toolkits = {row.toolkit for row in release.index.values()} | {release.pypi.toolkit}
+        unknown = [p for p in platforms if not any(span.holds(torch, p) for span in rows)]
+        if unknown and accelerator(page) == "cuda":
+            on = ", ".join(PLATFORMS[p] for p in sorted(unknown, key="LAWM".index))
+            text = f"for which GPUs {page} is built on {on} is not known: see RELEASE.md of torch,"
+            found.find("gap", f"torch {torch}", f"{text} and write `gpu_architectures:`.")
+    releases = [matrix.releases[torch] for torch in dict(newest.values())]
+    toolkits = {row.toolkit for release in releases for row in release.index.values()}
+    toolkits |= {release.pypi.toolkit for release in releases}
     for toolkit in sorted(filter(None, toolkits), key=Version):
         known = matrix.cuda_toolkits.versions[toolkit]
         if known.linux is None and known.windows is None:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -26,6 +26,8 @@ def _minors(value: object) -> object:
     if not isinstance(value, str):
         return value
     first, _, last = value.partition(" - ")
+    if not all(re.fullmatch(r"3\.\d+", end) for end in (first, last or first)):
+        raise ValueError(f"{value!r} is not one Python such as '3.12', or a range: 3.10 - 3.14")
     low, high = (int(end.removeprefix("3.")) for end in (first, last or first))
     return tuple(f"3.{minor}" for minor in range(low, high + 1))
 
@@ -45,6 +47,8 @@ def _specifiers(value: object) -> object:
             SpecifierSet(value)
         except InvalidSpecifier as error:
             raise ValueError(f"{value!r} is not a requirement such as '>=2.11.0'") from error
+        if not value.strip():
+            raise ValueError("it says nothing: write a requirement such as '>=2.11.0'")
     return value
 
 
@@ -193,6 +197,23 @@ class Companion(_Sourced):
     any_minor: bool = False
     one_source: dict[str, Platforms] = {}
 
+    @model_validator(mode="before")
+    @classmethod
+    def _says_something(cls, row: Any) -> Any:  # noqa: ANN401
+        for key in row if isinstance(row, dict) else ():
+            if row[key] is None:
+                raise ValueError(f"nothing stands behind {key}: leave it out, or write {{}}")
+        return row
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Companion:
+        if any(row.not_for for row in self.more_python):
+            raise ValueError("more_python of a companion knows no not_for: say it with index")
+        for name, platforms in self.one_source.items():
+            if not {*platforms} <= {*(self.index or {}).get(name, ())}:
+                raise ValueError(f"one_source names {name}, which index does not have there")
+        return self
+
     def pythons(self, release: Release, platform: str) -> set[str]:
         """The minors that it has wheels for on a platform (a letter), beside a release of torch."""
         more = [row for row in self.more_python if platform in row.platforms]
@@ -257,7 +278,9 @@ class Matrix(_Strict):
             for version, one in rows.items():
                 builds = [*(one.index or ()), *(one.pypi.on().values() if one.pypi else ())]
                 what = f"{companion} {version}: compute platform"
-                _known(builds, self.compute_platforms, what)
+                _known(builds, {*self.compute_platforms} - {"pypi"}, what)
+                if not any(torch in SpecifierSet(one.torch) for torch in self.releases):
+                    raise ValueError(f"{companion} {version}: no release is torch{one.torch}")
         for what, row in self._sourced():
             _known(row.sources, self.sources, f"{what}: source")
         for name, known in self.compute_platforms.items():
