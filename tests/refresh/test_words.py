@@ -36,6 +36,14 @@ def test_a_release_is_told_by_what_it_has_otherwise_than_the_one_before() -> Non
     )
 
 
+def test_no_gpu_is_told_to_be_lost_where_nobody_looked_at_what_stays() -> None:
+    old, new = without_cu126().old, without_cu126().new
+    known = {name: rows for name, rows in new.gpu_architectures.items() if name != "cu130"}
+    blind = new.model_copy(update={"gpu_architectures": known})
+    [said] = [one for one in what_is_new(old, blind) if one.startswith("torch 2.16.0")]
+    assert "drops cu126; Python 3.10 out" in said
+
+
 def test_projects_on_a_platform_that_is_dropped_stay_and_are_told_where_to_go() -> None:
     said = line(without_cu126(), "compute_platform=cu126, python_version=3.11", "latest: ")
     assert f"stay at torch {NEWEST}, since torch 2.16 has no cu126 build, and are" in said

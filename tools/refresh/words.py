@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from refresh.beside import only_torch
 from refresh.findings import Finding
 from refresh.rows import (
+    accelerator,
     companion_promised,
     letters,
     page_key,
@@ -159,11 +160,14 @@ def _all_pythons(release: Release) -> dict[str, str | None]:
 def _lost_generations(matrix: Matrix, before: str, torch: str, dropped: list[str]) -> list[str]:
     """The GPU generations of dropped platforms that none of the others was built for.
 
-    Of a release that nobody has looked at yet, the others count as they were when last seen.
+    Of a release that nobody has looked at yet, the others count as they were when last seen; where
+    nothing was ever seen of one for CUDA, nothing is said.
     """
-    kept = {
-        name for page in matrix.releases[torch].index for name in _generations(matrix, page, torch)
-    }
+    others = [page for page in matrix.releases[torch].index if accelerator(page) == "cuda"]
+    found = {page: _generations(matrix, page, torch) for page in others}
+    if not all(found.values()):
+        return []
+    kept = {name for names in found.values() for name in names}
     lost = [name for page in dropped for name in _generations(matrix, page, before)]
     return [name for name in dict.fromkeys(lost) if name not in kept]
 
