@@ -113,9 +113,7 @@ def _changes(matrix: Matrix, before: str, torch: str) -> Iterator[str]:
     old, new = matrix.releases[before], matrix.releases[torch]
     if new.index:
         if dropped := sorted({*old.index} - {*new.index}, key=page_key):
-            lost = _lost_generations(matrix, before, torch, dropped)
-            gpus = f": {listed(lost)} GPUs have no build any more" if lost else ""
-            yield f"drops {listed(dropped)}{gpus}"
+            yield f"drops {listed(dropped)}{_lost_gpus(matrix, before, torch, dropped)}"
         if added := sorted({*new.index} - {*old.index}, key=page_key):
             yield f"brings {listed(added)}"
         yield from _systems(old, new)
@@ -157,19 +155,21 @@ def _all_pythons(release: Release) -> dict[str, str | None]:
     return {**some, **dict.fromkeys(release.python)}
 
 
-def _lost_generations(matrix: Matrix, before: str, torch: str, dropped: list[str]) -> list[str]:
-    """The GPU generations of dropped platforms that none of the others was built for.
+def _lost_gpus(matrix: Matrix, before: str, torch: str, dropped: list[str]) -> str:
+    """The GPU generations of dropped platforms that none of the others was built for, as far as known.
 
-    Of a release that nobody has looked at yet, the others count as they were when last seen; where
-    nothing was ever seen of one for CUDA, nothing is said.
+    Of a release that nobody has looked at yet, the others count as they were when last seen.
     """
     others = [page for page in matrix.releases[torch].index if accelerator(page) == "cuda"]
     found = {page: _generations(matrix, page, torch) for page in others}
-    if not all(found.values()):
-        return []
     kept = {name for names in found.values() for name in names}
-    lost = [name for page in dropped for name in _generations(matrix, page, before)]
-    return [name for name in dict.fromkeys(lost) if name not in kept]
+    had = [name for page in dropped for name in _generations(matrix, page, before)]
+    lost = [name for name in dict.fromkeys(had) if name not in kept]
+    if not lost:
+        return ""
+    if all(found.values()):
+        return f": {listed(lost)} GPUs have no build any more"
+    return f": no build for {listed(lost)} GPUs is known any more"
 
 
 def _generations(matrix: Matrix, page: str, torch: str) -> list[str]:
