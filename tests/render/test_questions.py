@@ -39,7 +39,6 @@ REFUSED = [
     ("torch_version", "2.3", "'2.3' is not on offer: choose latest, "),
     ("torch_version", "2.14.1", "'2.14.1' is not on offer: choose latest, "),
     ("torch_packages", "[torchtext]", "'torchtext' is not on offer: choose torchvision"),
-    ("torch_packages", "[torchaudio]", "2.11.0: choose cu130, or leave torchaudio out"),
     ("torch_packages", "torchvision", "write torch_packages=[torchvision]"),
     ("pytorch_index_url", "ftp://mirror.example/whl", "must begin with http:// or https://"),
     ("pytorch_index_url", "https://me:secret@mirror.example/whl", "holds credentials"),
@@ -103,6 +102,16 @@ def test_a_series_without_the_platform_is_refused_with_the_way_out(
     answers = ("compute_platform=cu128", "torch_version=2.14")
     sentence = refuse(template, tmp_path / "project", *answers)
     assert sentence.startswith("torch_version: torch 2.14 has no cu128 build: choose torch 2.11")
+
+
+def test_a_companion_that_the_platform_lacks_is_refused_with_the_ways_out(
+    template: Path, tmp_path: Path
+) -> None:
+    answers = ("compute_platform=cu132", "torch_packages=[torchaudio]")
+    assert refuse(template, tmp_path / "project", *answers) == (
+        "torch_packages: no torchaudio 2.11.0 is known for cu132: choose cu130, or leave torchaudio"
+        " out."
+    )
 
 
 @pytest.mark.few(1)

@@ -156,7 +156,7 @@ def _all_pythons(release: Release) -> dict[str, str | None]:
 
 
 def _lost_gpus(matrix: Matrix, before: str, torch: str, dropped: list[str]) -> str:
-    """The GPU generations of dropped platforms that none of the others was built for, as far as known.
+    """The GPU generations that only dropped platforms were built for, as far as that is known.
 
     Of a release that nobody has looked at yet, the others count as they were when last seen.
     """
