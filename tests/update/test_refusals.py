@@ -146,7 +146,7 @@ def test_a_python_that_the_new_version_does_not_offer_stops_the_update(
     )
     project = start(repository, tmp_path / "project", python_version="3.10")
     assert refused(project) == (
-        "python_version: '3.10' is not on offer: choose 3.11, 3.12, 3.13, 3.14."
+        "python_version: '3.10' is not on offer: choose 3.11, 3.12, 3.13, 3.14, 3.15."
     )
 
 
@@ -163,6 +163,7 @@ def test_a_new_python_stops_where_the_recorded_platform_has_no_wheels_for_it(
 
 def withdraw(facts: dict[str, Any]) -> None:
     del facts["releases"]["2.13.0"]
+    del facts["companions"]["torchvision"]["0.28.0"]
 
 
 @pytest.mark.slow
