@@ -20,7 +20,7 @@ OWN_LINE = re.compile(r"\s*(?:[-*+] |\d+\. |#|\||>|```|$)|\s{4}")
 
 def sections(text: str) -> dict[str, str]:
     """What each section says, by its name (`Unreleased`, `1.4.0`), in the order of the file."""
-    heads = [*HEADING.finditer(text)]
+    heads = [*HEADING.finditer(_without_code(text))]
     ends = [head.start() for head in heads[1:]] + [len(text)]
     return {
         head[1]: LINK.sub("", text[head.end() : end]).strip()
@@ -28,8 +28,31 @@ def sections(text: str) -> dict[str, str]:
     }
 
 
+def _refuse_odd(text: str) -> None:
+    """StopError: a heading of a section has no brackets, or two are of what is unreleased."""
+    heads = re.findall(r"^## .*", _without_code(text), re.MULTILINE)
+    for head in heads:
+        if not HEADING.match(f"{head}\n"):
+            raise StopError(
+                f"CHANGELOG.md has the heading {head!r}. Write it `## [1.4.0] - 2026-01-31`."
+            )
+    if sum(head.startswith(f"## [{UNRELEASED}]") for head in heads) > 1:
+        raise StopError(f"CHANGELOG.md has two sections {UNRELEASED}. Make them one.")
+
+
+def _without_code(text: str) -> str:
+    """The text with spaces for what stands between fences, so that no place in it moves."""
+    return re.sub(
+        r"^(```|~~~).*?^\1",
+        lambda found: re.sub(r"[^\n]", " ", found[0]),
+        text,
+        flags=re.MULTILINE | re.DOTALL,
+    )
+
+
 def unreleased(text: str) -> str:
     """What the section Unreleased says. StopError: there is none, or it has no entry."""
+    _refuse_odd(text)
     said = sections(text).get(UNRELEASED)
     if said is None:
         raise StopError(
@@ -88,7 +111,9 @@ def released(text: str, version: str, day: date, repository: str | None = None) 
     moved = re.sub(rf"^## \[{UNRELEASED}\].*\n", head, text, count=1, flags=re.MULTILINE)
     if not repository:
         return moved
-    return f"{LINK.sub('', moved).rstrip()}\n\n{_links(moved, repository)}"
+    names = "|".join(map(re.escape, sections(moved)))
+    others = re.sub(rf"^\[(?:{names})\]: \S+\n?", "", moved, flags=re.MULTILINE)
+    return f"{others.rstrip()}\n\n{_links(moved, repository)}"
 
 
 def _links(text: str, repository: str) -> str:

@@ -33,7 +33,7 @@ from refresh.listing import CACHE, PYPI_URL, Patience, RefreshError, Source, sho
 from refresh.observed import Observed, observe
 from refresh.platforms import gaps
 from refresh.projects import affected
-from refresh.words import text, what_is_new, what_to_do
+from refresh.words import parts, text, what_is_new, what_to_do
 from refresh.writing import UnwritableError, edited, loaded, write
 from torch_template.matrix.loading import MATRIX
 from torch_template.matrix.model import Matrix
@@ -53,10 +53,15 @@ class Refreshed:
     new: Matrix
 
     @cached_property
+    def parts(self) -> dict[str, list[str]]:
+        """All of it in words, by the heading of each part; each line is one line."""
+        changes, projects = what_is_new(self.old, self.new), affected(self.old, self.new)
+        return parts(changes, projects, what_to_do(self.findings))
+
+    @property
     def text(self) -> str:
         """All of it in words; empty if there is nothing to tell."""
-        changes, projects = what_is_new(self.old, self.new), affected(self.old, self.new)
-        return text(changes, projects, what_to_do(self.findings))
+        return text(self.parts)
 
 
 def refreshed(before: str, seen: Observed, today: date) -> Refreshed:
@@ -143,6 +148,7 @@ def _tell(found: Refreshed, *, as_json: bool) -> None:
         rows = {
             "edits": [asdict(edit) for edit in found.edits],
             "findings": [asdict(one) for one in found.findings],
+            "parts": found.parts,
             "text": found.text,
         }
         print(json.dumps(rows, indent=1, default=str))

@@ -19,10 +19,12 @@ exit codes: 0 done, or nothing to do; 1 failed, in words on stderr; 2 the comman
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import changelog
@@ -50,7 +52,7 @@ WRITTEN = {  # by these, by the refresh and by this tool
     *("CHANGELOG.md", "README.md", MATRIX, "extensions/torch_template/dependencies.json"),
     *("docs/matrix.json", "docs/matrix.md", "docs/matrix.svg", "docs/questions.svg"),
 }
-# The parts of what the refresh tells, by their first lines; two have a group of the changelog.
+# The parts of what the refresh tells, by their headings; two have a group of the changelog.
 NEW, PROJECTS = (
     "New on the PyTorch index and on PyPI:",
     "What the next update does to projects that exist:",
@@ -67,20 +69,41 @@ HOW = (
 )
 
 
-def parts(text: str) -> dict[str, list[str]]:
-    """The lines of each part of what a refresh tells. StopError: a part is not known here."""
-    found: dict[str, list[str]] = {}
-    for block in filter(None, text.strip().split("\n\n")):
-        if block in (NEW, PROJECTS, BY_HAND):
-            found[block] = []
-        elif found and block.startswith("- "):
-            found[[*found][-1]] += block.removeprefix("- ").split("\n- ")
-        else:
-            raise StopError(
-                f"tools/refresh_matrix.py tells {block.splitlines()[0]!r}, which has no place in"
-                " CHANGELOG.md. Name the part in tools/refresh_pull_request.py."
-            )
+def parts(printed: str, failed: str) -> dict[str, list[str]]:
+    """The lines of each part of what a refresh printed as JSON; `failed`: what it said beside it.
+
+    StopError: it printed something else, as it does where it ends too early, or a part that is not
+    known here.
+    """
+    try:
+        found = {
+            str(head): [*map(str, lines)] for head, lines in json.loads(printed)["parts"].items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = failed.strip() or "it printed no JSON, and no reason"
+        raise StopError(f"The refresh failed, and nothing is proposed: {why}") from error
+    if others := {*found} - {NEW, PROJECTS, BY_HAND}:
+        raise StopError(
+            f"tools/refresh_matrix.py tells {min(others)!r}, which has no place in"
+            " CHANGELOG.md. Name the part in tools/refresh_pull_request.py."
+        )
     return found
+
+
+def words(told: Mapping[str, Sequence[str]]) -> str:
+    """All parts as Markdown; empty if there is nothing."""
+    return "\n\n".join(
+        "\n".join([head, "", *(f"- {line}" for line in lines)]) for head, lines in told.items()
+    )
+
+
+def commit_message(text: str) -> str:
+    """The commit's message: of what an index says, the versions alone, and a digest of the rest."""
+    new = text.partition(BY_HAND)[0]
+    found = re.findall(r"^- ([a-z]+ \d+(?:\.\d+)+)\b", new, re.MULTILINE)
+    lines = [TITLE, "", *(f"- {one}" for one in dict.fromkeys(found)), *([""] if found else [])]
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return "\n".join([*lines, f"Refresh: {digest}"])
 
 
 def summary(text: str, *, changed: bool) -> str:
@@ -97,34 +120,34 @@ def prepare(root: Path, report: Path, options: Sequence[str], *, names: bool) ->
     done = ended(root, python, "tools/refresh_matrix.py", "--write", "--json", *options)
     if done.returncode not in (0, DIFFERS):
         raise StopError(f"The refresh failed, and nothing is proposed: {done.stderr.strip()}")
-    text = str(json.loads(done.stdout)["text"]).strip()
-    told = parts(text)
+    told = parts(done.stdout, done.stderr)
     changed = bool(git(root, "diff", "--name-only"))
     if changed:
         for generator in GENERATORS:
             run(root, python, *generator)
         if names:
-            text = _with_names(root, text)
+            told = _with_names(root, told)
         path = root / "CHANGELOG.md"
         said = path.read_text(encoding="utf-8")
         for part, kind in GROUPS.items():
             said = changelog.with_entries(said, kind, told.get(part, []))
         path.write_text(said, encoding="utf-8", newline="\n")
-        _hand_over(root, report, text)
+        _hand_over(root, report, words(told))
+    text = words(told)
     print(text or "Nothing is new.")
     tell_job("GITHUB_STEP_SUMMARY", summary(text, changed=changed))
     tell_job("GITHUB_OUTPUT", f"changed={str(changed).lower()}")
 
 
-def _with_names(root: Path, text: str) -> str:
-    """The text, with one line more where the names of dependencies could not be asked for."""
+def _with_names(root: Path, told: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """What is told, with one line more where the names of dependencies could not be asked for."""
     try:
         run(root, sys.executable, NAMES, limit=NAMES_LIMIT)
     except StopError as error:
-        said = str(error).strip().splitlines()[-1]
-        head = "" if BY_HAND in text else f"\n\n{BY_HAND}\n"
-        return f"{text}{head}\n- new dependencies: {NAMES} ended with `{said}`. Run it".strip()
-    return text
+        said = str(error).strip().splitlines()[-1].replace("`", "'")
+        line = f"new dependencies: {NAMES} ended with `{said}`. Run it"
+        return {**told, BY_HAND: [*told.get(BY_HAND, []), line]}
+    return {**told}
 
 
 def _hand_over(root: Path, report: Path, text: str) -> None:
@@ -186,7 +209,7 @@ def publish(root: Path, report: Path, tests: str, *, starts_ci: bool) -> str:
     if not (report / "refresh.patch").is_file():
         return "There is nothing to propose."
     text = apply(root, report)
-    message = f"{TITLE}\n\n{text}".strip()
+    message = commit_message(text)
     listed = git(root, *LOGIN, "ls-remote", "origin", f"refs/heads/{BRANCH}").split()
     there = listed[0] if listed else ""
     told, there_already = _compared(root, there, message) if there else (False, False)
@@ -203,8 +226,8 @@ def publish(root: Path, report: Path, tests: str, *, starts_ci: bool) -> str:
     said.write_text(body(text, tests, starts_ci=starts_ci), encoding="utf-8", newline="\n")
     draft = tests != "success"
     if not found or found["state"] != "OPEN":
-        words = ["--base", BASE, "--head", BRANCH, "--title", TITLE, "--body-file", str(said)]
-        return run(root, "gh", "pr", "create", *words, *(["--draft"] if draft else []))
+        options = ["--base", BASE, "--head", BRANCH, "--title", TITLE, "--body-file", str(said)]
+        return run(root, "gh", "pr", "create", *options, *(["--draft"] if draft else []))
     number = str(found["number"])
     run(root, "gh", "pr", "edit", number, "--body-file", str(said))
     if found["isDraft"] != draft:
@@ -232,9 +255,9 @@ def _compared(root: Path, commit: str, message: str) -> tuple[bool, bool]:
 
 def _request(root: Path) -> dict[str, object] | None:
     """The newest pull request of the branch, if there was ever one."""
-    words = ["--head", BRANCH, "--base", BASE, "--state", "all", "--limit", "100"]
+    options = ["--head", BRANCH, "--base", BASE, "--state", "all", "--limit", "100"]
     listed = run(
-        root, "gh", "pr", "list", *words, "--json", "number,state,isDraft,isCrossRepository"
+        root, "gh", "pr", "list", *options, "--json", "number,state,isDraft,isCrossRepository"
     )
     own = [one for one in json.loads(listed) if not one["isCrossRepository"]]
     return max(own, key=lambda one: int(one["number"]), default=None)

@@ -73,7 +73,10 @@ def check(root: Path, version: Version) -> str | None:
 
 
 def _read(root: Path) -> str:
-    return (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    try:
+        return (root / "CHANGELOG.md").read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise StopError(f"CHANGELOG.md cannot be read: {error}. Put it there.") from error
 
 
 def notes(root: Path, version: Version) -> str:

@@ -85,6 +85,21 @@ def test_after_three_days_without_a_file_no_more_is_to_come_but_from_pypi(lacks:
     assert ("2.16.0" in rows(result.yaml)["releases"]) == (lacks != "PyPI")
 
 
+def test_where_a_page_is_missing_altogether_nothing_new_is_taken() -> None:
+    left = {name: less(one, page="cu132") for name, one in as_written().torch.items()}
+    result = refresh(*left.values(), release(without=["cu132"]))
+    [finding] = found(result, "half there")
+    assert (finding.about, "No release has cu132 now" in finding.text) == ("torch 2.16.0", True)
+    assert "2.16.0" not in rows(result.yaml)["releases"]
+
+
+def test_a_wheel_on_pypi_of_an_unknown_build_is_not_taken() -> None:
+    result = refresh(replace(release(), builds={}))
+    [finding] = found(result, "not taken")
+    assert "is built for cannot be read" in finding.text
+    assert result.yaml == BASE
+
+
 def test_a_python_that_the_release_itself_excludes_is_not_missing() -> None:
     result = refresh(release(python=">=3.11"), today=DAY)
     assert rows(result.yaml)["releases"]["2.16.0"]["python"] == "3.11 - 3.14"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from packaging.requirements import Requirement
 
 from refresh.made_up import base
-from refresh.observed import is_new, observe
+from refresh.observed import is_new, observe, torch_required
 from refresh.site import Answer, Site, page
 
 TORCH = [
@@ -65,3 +66,20 @@ def test_a_wheel_counts_only_if_the_index_has_the_triton_that_it_requires(
 )
 def test_what_is_new_is_newer_than_its_series_or_than_all(version: str, new: bool) -> None:
     assert is_new(version, ["2.0.1", "2.4.0", "2.12.1", "2.13.0"]) == new
+
+
+@pytest.mark.parametrize(
+    ("needs", "on_linux", "on_windows"),
+    [
+        (["torch==2.16"], "==2.16.0", "==2.16.0"),
+        (["torch==2.16.0+cu130"], "==2.16.0", "==2.16.0"),
+        (["torch>=2.16,<3"], "<3,>=2.16", "<3,>=2.16"),
+        (['torch==2.14.1; extra == "test"', "torch==2.16.0"], "==2.16.0", "==2.16.0"),
+        (['torch==2.16.0; sys_platform == "linux"'], "==2.16.0", None),
+    ],
+)
+def test_what_a_companion_requires_is_asked_of_each_system(
+    needs: list[str], on_linux: str, on_windows: str | None
+) -> None:
+    rows = [Requirement(one) for one in needs]
+    assert (torch_required(rows, "L"), torch_required(rows, "W")) == (on_linux, on_windows)

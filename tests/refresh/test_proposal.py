@@ -12,7 +12,7 @@ import changelog
 import refresh_pull_request
 from install.loopback_index import LoopbackIndex
 from refresh.cutting import cut_back
-from refresh_pull_request import HOW, MATRIX, NEW, PROJECTS, WRITTEN, parts
+from refresh_pull_request import HOW, MATRIX, NEW, PROJECTS, WRITTEN
 from snapshot import git, snapshot
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("refresh")]
@@ -67,7 +67,10 @@ def test_what_is_new_is_a_patch_of_the_matrix_of_what_is_made_from_it_and_of_the
     assert {MATRIX, "CHANGELOG.md", "docs/matrix.md", "docs/questions.svg"} <= changed <= WRITTEN
     check = [sys.executable, "tools/matrix_docs.py", "--check"]
     assert subprocess.run(check, cwd=merged).returncode == 0
-    told = parts(text)
+    told = {
+        head: [line.removeprefix("- ") for line in lines.splitlines()]
+        for head, lines in zip(text.split("\n\n")[::2], text.split("\n\n")[1::2], strict=True)
+    }
     log = changelog.unreleased((merged / "CHANGELOG.md").read_text(encoding="utf-8"))
     groups = dict(
         zip(["Added", "Changed"], changelog.unwrapped(log).split("### ")[1:], strict=True)

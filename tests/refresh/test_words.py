@@ -10,7 +10,7 @@ import pytest
 from refresh.made_up import BASE, DAY, NEWEST, companion, less, refresh, release
 from refresh.observed import Seen
 from refresh.projects import outcome
-from refresh.words import what_is_new, what_to_do
+from refresh.words import plain, what_is_new, what_to_do
 from refresh.writing import loaded
 from refresh_matrix import Refreshed
 from torch_template.build import Asked, Build
@@ -21,6 +21,23 @@ from torch_template.resolving import kept_build
 def without_cu126() -> Refreshed:
     """A torch 2.16.0 that drops cu126 and Python 3.10, and has no torchvision yet."""
     return refresh(release(without=["cu126"], python=">=3.11"))
+
+
+@pytest.mark.parametrize(
+    ("said", "line"),
+    [
+        ("cpu.\n\n## [1.0.0]\n- and\x1b[2J", "cpu. ## (1.0.0) - and [2J"),
+        (
+            "<!-- a --> <b> </b>, for torch >=2.16,<3",
+            r"\<!-- a --> \<b> \</b>, for torch >=2.16,<3",
+        ),
+        ("[skip ci] [CI skip] [a](b) @all", r"(skip ci) (CI skip) [a\](b) @ all"),
+        ("see `a`, and `b", "see 'a', and 'b"),
+        ("see `unsuffixed:`", "see `unsuffixed:`"),
+    ],
+)
+def test_what_an_index_says_is_no_markup(said: str, line: str) -> None:
+    assert plain(said) == line.replace("(1.0.0)", "[1.0.0]")
 
 
 def line(result: Refreshed, *parts: str) -> str:

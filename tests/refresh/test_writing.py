@@ -117,6 +117,20 @@ def test_a_file_is_replaced_whole_or_not_at_all(
     assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"new\n"]
 
 
+def test_what_somebody_wrote_meanwhile_stays_and_a_link_stays_a_link(tmp_path: Path) -> None:
+    path, link = tmp_path / "version_matrix.yml", tmp_path / "link.yml"
+    path.write_bytes(b"old\n")
+    with pytest.raises(UnwritableError, match="changed it meanwhile"):
+        write(path, "new\n", "older\n")
+    assert [one.read_bytes() for one in tmp_path.iterdir()] == [b"old\n"]
+    try:
+        link.symlink_to(path)
+    except OSError:
+        pytest.skip("no links here")
+    write(link, "new\n", "old\n")
+    assert (link.is_symlink(), path.read_bytes()) == (True, b"new\n")
+
+
 # --- the command
 
 

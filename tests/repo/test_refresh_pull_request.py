@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 import changelog
 import refresh_pull_request
 from publishing import StopError
-from refresh_pull_request import BRANCH, BY_HAND, HOW, MATRIX, NEW, PROJECTS, WRITTEN, parts
+from refresh_pull_request import BRANCH, BY_HAND, HOW, MATRIX, NEW, PROJECTS, WRITTEN, parts, words
 from render.projects import git
 from repo.publishing_helpers import GitHub, hosted, with_gh
 
@@ -63,7 +64,9 @@ def test_one_commit_on_main_and_a_pull_request_with_the_words(refresh: Refresh) 
     changed = git(remote, "diff", "--name-only", "main", BRANCH).split()
     assert changed == ["CHANGELOG.md", MATRIX]
     message = git(remote, "log", "-1", "--format=%B", BRANCH).strip()
-    assert message == f"{refresh_pull_request.TITLE}\n\n{TEXT}"
+    title, _, *lines, digest = message.splitlines()
+    assert (title, lines) == (refresh_pull_request.TITLE, ["- torch 2.16.0", "- torch 2.16.1", ""])
+    assert digest.startswith("Refresh: ")
     ((*words,),) = refresh.github.asked("pr", "create")
     assert words[2:6] == ["--base", "main", "--head", BRANCH]
     assert "--draft" not in words
@@ -181,28 +184,44 @@ def test_a_push_that_is_refused_opens_nothing(refresh: Refresh) -> None:
     assert refresh.github.asked("pr", "create") == []
 
 
-def test_the_words_have_their_places_in_the_changelog() -> None:
-    assert parts(TEXT) == {
-        NEW: ["torch 2.16.0", "torch 2.16.1"],
-        BY_HAND: ["torch 2.16.1 (gap): no GPUs"],
-    }
-    assert parts("") == {}
+TOLD = {NEW: ["torch 2.16.0", "torch 2.16.1"], BY_HAND: ["torch 2.16.1 (gap): no GPUs"]}
+
+
+def test_the_parts_have_their_places_in_the_changelog() -> None:
+    assert parts(json.dumps({"parts": TOLD}), "") == TOLD
+    assert words(TOLD) == TEXT
     assert {*refresh_pull_request.GROUPS} == {NEW, PROJECTS}
     assert {*refresh_pull_request.GROUPS.values()} <= {*changelog.KINDS}
     with pytest.raises(StopError, match="tells 'Something else:', which has no place"):
-        parts(f"{TEXT}\n\nSomething else:\n\n- One")
+        parts(json.dumps({"parts": {"Something else:": ["One"]}}), "")
 
 
-@pytest.mark.parametrize("before", ["", TEXT, f"{NEW}\n\n- torch 2.16.0"])
+@pytest.mark.parametrize("ends", ["1 / 0", "print('{}')", "import sys; sys.exit('no index')"])
+def test_a_refresh_that_ends_too_early_proposes_nothing_and_says_why(
+    tmp_path: Path, ends: str
+) -> None:
+    tool = tmp_path / "tools" / "refresh_matrix.py"
+    tool.parent.mkdir()
+    tool.write_text(f"{ends}\n", encoding="utf-8")
+    git(tmp_path, "init", "--quiet")
+    git(tmp_path, "add", "--all")
+    git(tmp_path, "commit", "--quiet", "--message", "One")
+    why = {"1 / 0": "ZeroDivisionError", "print('{}')": "no JSON"}.get(ends, "no index")
+    with pytest.raises(StopError, match=rf"(?s)nothing is proposed: .*{why}"):
+        refresh_pull_request.prepare(tmp_path, tmp_path / "report", [], names=False)
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("before", [{}, TOLD, {NEW: ["torch 2.16.0"]}])
 def test_where_pypi_does_not_answer_the_names_are_left_to_a_person(
-    tmp_path: Path, before: str
+    tmp_path: Path, before: dict[str, list[str]]
 ) -> None:
     tool = tmp_path / "tools" / "dependency_names.py"
     tool.parent.mkdir()
     tool.write_text("print('done')\n", encoding="utf-8")
     assert refresh_pull_request._with_names(tmp_path, before) == before
     tool.write_text("raise SystemExit('looking\\nno route to host')\n", encoding="utf-8")
-    after = parts(refresh_pull_request._with_names(tmp_path, before))
+    after = refresh_pull_request._with_names(tmp_path, before)
     line = after[BY_HAND].pop()
     assert line.endswith("tools/dependency_names.py ended with `no route to host`. Run it")
-    assert {name: lines for name, lines in after.items() if lines} == parts(before)
+    assert {name: lines for name, lines in after.items() if lines} == before

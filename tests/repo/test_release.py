@@ -121,6 +121,25 @@ def test_nothing_to_tell_is_refused(
     assert "CHANGELOG.md has no " in refused(work, capsys, "1.1.0")
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("## [Unreleased]\n\n## 1.0.0 - 2026-01-01\n\n- Old\n", "'## 1.0.0 - 2026-01-01'"),
+        ("## [Unreleased]\n\n- A\n\n## [Unreleased]\n\n- B\n", "two sections Unreleased"),
+    ],
+)
+def test_headings_that_are_not_understood_are_refused(text: str, why: str) -> None:
+    with pytest.raises(StopError, match=why):
+        changelog.released(text, "1.1.0", date(2026, 1, 2))
+
+
+def test_other_links_and_code_stay() -> None:
+    text = f"{CHANGELOG}\n```\n## [0.9.0]\n```\n\n[guide]: https://example.com/guide\n"
+    moved = changelog.released(text, "1.1.0", date(2026, 1, 2), "https://example.com/r")
+    assert "[guide]: https://example.com/guide\n" in moved
+    assert [*changelog.sections(moved)] == ["Unreleased", "1.1.0"]
+
+
 def test_a_section_that_is_there_and_a_clone_without_its_tags_are_refused(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from refresh.findings import (
     now_seen,
     other_builds,
     sourced,
+    unread_builds,
     unsuffixed_rows,
 )
 from refresh.observed import Observed, Seen, is_new
@@ -45,7 +46,8 @@ def compare_companions(matrix: Matrix, seen: Observed, today: date) -> Compariso
                 _new_companion(found, matrix, rows, one, today)
             elif is_new(version, known):
                 text = (
-                    "It declares no torch: see in its notes with which it works, and write its row."
+                    "It declares no torch, or not the same on each system: see in its notes with"
+                    " which it works, and write its row."
                 )
                 found.find("not taken", f"{name} {version}", text)
         for version in known:
@@ -75,6 +77,9 @@ def _new_companion(
         before = replace(before, cells={n: row for n, row in before.cells.items() if n in there})
     if why := half_there(one, before, today):
         found.find("half there", about, f"{why} It is not taken yet.")
+        return
+    if (why := unread_builds(one)) and before and before.builds:
+        found.find("not taken", about, why)
         return
     try:
         said = companion_row(matrix, one, torch)

@@ -14,6 +14,7 @@ from refresh.findings import (
     now_seen,
     other_builds,
     sourced,
+    unread_builds,
     unsuffixed_rows,
 )
 from refresh.observed import Observed, Seen, is_new
@@ -36,10 +37,15 @@ from torch_template.matrix.model import Matrix, Release
 def compare_torch(matrix: Matrix, seen: Observed, today: date) -> Comparison:
     """The releases of torch, the compute platforms and CUDA toolkits that they bring."""
     found = Comparison()
+    lost = _lost_pages(matrix, seen)
     for version in sorted(seen.torch, key=Version):
         one = seen.torch[version]
         if version in matrix.releases:
             _known_release(found, matrix, one, neighbour(seen.torch, one), today)
+        elif is_new(version, matrix.releases) and lost:
+            text = f"No release has {' and '.join(lost)} now, which the matrix promises."
+            why = "so nothing new is taken: see whether that page is gone or does not answer."
+            found.find("half there", f"torch {version}", f"{text[:-1]}, {why}")
         elif is_new(version, matrix.releases):
             _new_release(found, matrix, seen, one, today)
     for version in matrix.newest_first:
@@ -50,6 +56,18 @@ def compare_torch(matrix: Matrix, seen: Observed, today: date) -> Comparison:
     return found
 
 
+def _lost_pages(matrix: Matrix, seen: Observed) -> list[str]:
+    """The compute platforms that the matrix promises, and that no release has: a missing page."""
+    there = {page for one in seen.torch.values() for page in one.cells}
+    known = {
+        page
+        for version in seen.torch
+        if version in matrix.releases
+        for page, _, _ in promised(matrix.releases[version])
+    }
+    return sorted(known - there, key=page_key)
+
+
 # --- new releases of torch ---------------------------------------------------------------------
 
 
@@ -58,7 +76,7 @@ def _new_release(found: Comparison, matrix: Matrix, seen: Observed, one: Seen, t
     if why := half_there(one, neighbour(seen.torch, one), today):
         found.find("half there", about, f"{why} It is not taken yet.")
         return
-    if why := _odd_suffixes(matrix, one):
+    if why := unread_builds(one) or _odd_suffixes(matrix, one):
         found.find("not taken", about, why)
         return
     try:

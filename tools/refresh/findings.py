@@ -90,6 +90,15 @@ def half_there(one: Seen, before: Seen | None, today: date) -> str | None:
     return None
 
 
+def unread_builds(one: Seen) -> str | None:
+    """Why a release cannot be taken: PyPI has wheels of it that do not say what they are for."""
+    unread = {*one.pypi} - {*one.builds}
+    if not unread:
+        return None
+    on = ", ".join(PLATFORMS[p] for p in sorted(unread, key="LAWM".index))
+    return f"What PyPI's wheel for {on} is built for cannot be read: write it by hand."
+
+
 def unsuffixed_rows(
     matrix: Matrix, one: Seen, torch: str | None = None
 ) -> Iterator[dict[str, Any]]:

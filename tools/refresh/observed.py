@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 
 from packaging.requirements import Requirement
-from packaging.specifiers import SpecifierSet
+from packaging.specifiers import Specifier, SpecifierSet
 from packaging.version import Version
 
+from refresh.insides import SYSTEMS as MARKERS
 from refresh.listing import Progress, Source
 from refresh.wheels import File, Page
 from torch_template.matrix.facts import COMPANIONS, PLATFORMS, PYPI, series
@@ -22,6 +23,7 @@ LETTERS = {name: letter for letter, name in PLATFORMS.items()}
 TORCH = "torch"
 TOOLKIT = "cuda-toolkit"
 WITH_CUDA = re.compile(rf"cu\d+|{PYPI}")
+BUILD = re.compile(r"cpu|xpu|cu\d+|rocm\d+(\.\d+)*")  # else nobody knows what it is
 NOT_CUDA = re.compile(r"cpu|rocm.+|xpu")
 
 Cells = Mapping[str, Mapping[str, frozenset[str]]]  # page, letter of a platform: the Pythons
@@ -158,7 +160,7 @@ def _seen(source: Source, key: tuple[str, str], rows: list[tuple[str, File]]) ->
         unsuffixed=frozenset(bare - suffixed),
         released=min(days, default=None),
         newest_file=max(any_day, default=None),
-        builds={letter: build for letter, build in builds.items() if build},
+        builds={p: build for p, build in builds.items() if build and BUILD.fullmatch(build)},
         toolkits=dict(_toolkits(source, rows)) if package == TORCH else {},
         needs=dict(_needs(source, rows)) if package == TORCH else {},
         torch=None if package == TORCH else _requirement(source, sample),
@@ -169,7 +171,8 @@ def _seen(source: Source, key: tuple[str, str], rows: list[tuple[str, File]]) ->
 def _toolkits(source: Source, rows: list[tuple[str, File]]) -> Iterator[tuple[str, str]]:
     """The CUDA toolkit that the wheels of each page require, by a wheel for Linux."""
     for page, file in _samples(rows, WITH_CUDA).items():
-        if toolkit := source.toolkit(file):
+        toolkit = source.toolkit(file)
+        if toolkit and re.fullmatch(r"\d+(\.\d+)+", toolkit):  # and not 13.0.*
             yield page, toolkit_version(toolkit)
 
 
@@ -252,9 +255,34 @@ def toolkit_version(version: str) -> str:
 
 
 def _requirement(source: Source, file: File) -> str | None:
-    """The torch that a companion requires: `==2.14.0`, `>=2.14.0`; None: none in particular."""
-    found = [str(one.specifier) for one in source.requires(file) if one.name == TORCH]
-    return next(filter(None, found), None)
+    """The torch that a companion requires: `==2.14.0`, `>=2.14.0`.
+
+    None: none in particular, or not the same on each system.
+    """
+    found = {torch_required(source.requires(file), letter) for letter in SYSTEMS}
+    return found.pop() if len(found) == 1 else None
+
+
+def torch_required(requires: Iterable[Requirement], letter: str) -> str | None:
+    """The torch that is required on a platform without extras, as the matrix writes it."""
+    name, _, machine = PLATFORMS[letter].partition("-")
+    here = {**MARKERS[name], "platform_machine": machine, "extra": ""}
+    rows = [
+        _written(row)
+        for one in requires
+        if one.name == TORCH and (one.marker is None or one.marker.evaluate(here))
+        for row in one.specifier
+    ]
+    return ",".join(sorted({*rows})) or None
+
+
+def _written(row: Specifier) -> str:
+    """`==2.16.0` of `==2.16` and of `==2.16.0+cu130`; the rest as it is."""
+    if row.operator != "==" or row.version.endswith("*"):
+        return str(row)
+    numbers = (*Version(row.version).release, 0, 0)[:3]
+    exact = Version(row.version)
+    return str(row) if exact.pre or exact.dev else f"=={'.'.join(map(str, numbers))}"
 
 
 # --- Poetry's pins -----------------------------------------------------------------------------

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Mapping
 
 from packaging.version import Version
 from pydantic import BaseModel
@@ -77,19 +78,37 @@ def what_to_do(findings: Iterable[Finding]) -> list[str]:
     return [f"{one.about} ({HEADS[one.kind]}): {one.text}" for one in rows]
 
 
-def text(new: Iterable[str], projects: Iterable[str], findings: Iterable[str]) -> str:
-    """All of it, as Markdown that is read as plain text, too; empty if there is nothing."""
-    parts = {
+def parts(
+    new: Iterable[str], projects: Iterable[str], findings: Iterable[str]
+) -> dict[str, list[str]]:
+    """The lines of each part that has any, by its heading."""
+    rows = {
         "New on the PyTorch index and on PyPI:": new,
         "What the next update does to projects that exist:": projects,
         "To be looked at by a person:": findings,
     }
-    said = [
-        "\n".join([head, "", *(f"- {line}" for line in lines)])
-        for head, lines in ((head, [*lines]) for head, lines in parts.items())
-        if lines
-    ]
-    return "\n\n".join(said)
+    said = {head: [plain(line) for line in lines] for head, lines in rows.items()}
+    return {head: lines for head, lines in said.items() if lines}
+
+
+def text(said: Mapping[str, Iterable[str]]) -> str:
+    """All parts, as Markdown that is read as plain text, too; empty if there is nothing."""
+    return "\n\n".join(
+        "\n".join([head, "", *(f"- {line}" for line in lines)]) for head, lines in said.items()
+    )
+
+
+def plain(line: str) -> str:
+    """A line that stays one, and means no HTML, link, mention or order to a CI.
+
+    What an index says gets into it, and it gets into pull requests and changelogs.
+    """
+    shown = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+    shown = re.sub(r"<(?=[A-Za-z/!?])", r"\\<", shown)
+    shown = re.sub(r"\](?=[(\[:])", r"\\]", shown)
+    shown = re.sub(r"\[((?:skip|no|ci|actions)\b[^\]]*)\]", r"(\1)", shown, flags=re.IGNORECASE)
+    shown = re.sub(r"@(?=\w)", "@ ", shown)
+    return shown.replace("`", "'") if shown.count("`") % 2 else shown
 
 
 # --- a release of torch ------------------------------------------------------------------------

@@ -80,13 +80,19 @@ def loaded(text: str) -> Matrix:
     return matrix
 
 
-def write(path: Path, text: str) -> None:
-    """Put the text in place of the file, whole or not at all."""
+def write(path: Path, text: str, before: str | None = None) -> None:
+    """Put the text in place of the file, or of what it links to, whole or not at all.
+
+    UnwritableError: the file does not say any more what it said `before`.
+    """
+    path = path.resolve()
     handle, name = tempfile.mkstemp(dir=path.parent, suffix=".new")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             file.write(text)
         Path(name).chmod(path.stat().st_mode)
+        if before is not None and path.read_bytes() != before.encode():
+            raise UnwritableError("somebody has changed it meanwhile. Run this again.")
         Path(name).replace(path)
     finally:
         Path(name).unlink(missing_ok=True)
