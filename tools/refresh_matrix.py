@@ -125,7 +125,7 @@ def main(given: Sequence[str] | None = None) -> int:
             seen = observe(source, loaded(before), progress)
         found = refreshed(before, seen, datetime.now(timezone.utc).date())
         if asked.write and found.yaml != before:
-            write(asked.matrix, found.yaml)
+            write(asked.matrix, found.yaml, before)
     except RefreshError as error:
         print(error, file=sys.stderr)
         return UNREADABLE
