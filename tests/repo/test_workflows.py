@@ -129,6 +129,10 @@ def test_a_release_is_made_by_hand_after_all_tests_with_every_tag() -> None:
     assert "-m slow tests/update/test_newest_tag.py" in tests
     assert (ROOT / "tests" / "update" / "test_newest_tag.py").is_file()
     assert with_a_token(said) == [("release", "Publish")]
+    # What lies beside the token is installed by its hash.
+    installs = [line for line in runs(jobs["release"]).splitlines() if "pip install" in line]
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
     assert re.findall(r"release\.py (\w+) .*-- \"\$VERSION\"$", runs(jobs["check"]), re.M) == [
         "check"
     ]
