@@ -42,7 +42,7 @@ ODD = 0.1  # of the names on a page
 # What has a wheel for each compute platform; others, such as triton-rocm, have no suffix.
 SUFFIXED = ("torch", "torchvision", "torchaudio", "torchcodec")
 # A folder of the PyTorch index that holds a compute platform, and not `nightly` or `cpu_pypi_pkg`.
-FOLDER = re.compile(r"cpu|cu\d{3}|rocm\d+(\.\d+)+|xpu")
+FOLDER = re.compile(r"cpu|cu\d{3,4}|rocm\d+(\.\d+)+|xpu")
 
 
 @dataclass(frozen=True)
@@ -169,14 +169,16 @@ def file_of(row: Row, pythons: frozenset[str]) -> File:
 def _parse_json(kept: Kept) -> list[DistributionPackage]:
     try:
         return ProjectPage.from_json_data(json.loads(kept.body), kept.url).packages
-    except (UnsupportedRepoVersionError, ValueError) as error:
+    except (UnsupportedRepoVersionError, ValueError, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise _no_page(kept, why) from error
 
 
 def _no_page(kept: Kept, why: str) -> NoPageError:
-    title = re.search(rb"<title>\s*(.*?)\s*</title>", kept.body[:65536], re.I | re.S)
-    called = f", and is called “{title[1].decode('utf-8', 'replace')[:60]}”" if title else ""
+    title = re.search(rb"<title>([^<]*)</title>", kept.body[:65536], re.I | re.S)
+    called = (
+        f", and is called “{title[1].decode('utf-8', 'replace').strip()[:60]}”" if title else ""
+    )
     return NoPageError(
         f"{shown(kept.url)} is no page of a package index: {why.rstrip('.')}{called}."
         " Log in to this network, its proxy or the mirror, or name another index."
