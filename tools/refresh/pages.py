@@ -38,6 +38,7 @@ PLATFORMS = (
     ("macos-arm64", re.compile(r"macosx_.*_(arm64|universal2)")),
     ("any", re.compile(r"any")),  # none of torch's own
 )
+MINORS = 30  # of Python 3; a greater number is a mistake in a name
 ODD = 0.1  # of the names on a page
 # What has a wheel for each compute platform; others, such as triton-rocm, have no suffix.
 SUFFIXED = ("torch", "torchvision", "torchaudio", "torchcodec")
@@ -212,6 +213,8 @@ def _row(package: str, file: DistributionPackage) -> Row | str:
         return "nightly"
     if version.is_prerelease:
         return "release candidate"
+    if package in SUFFIXED and not re.fullmatch(r"\d+\.\d+\.\d+", version.public):
+        return "version of another form"  # 1!2.3.0, 2.15.0.post1, 2.16
     if file.is_yanked:
         return "yanked"
     return _on_platform(file, version, tags)
@@ -226,6 +229,8 @@ def _on_platform(file: DistributionPackage, version: Version, tags: Iterable[Tag
         return "free-threaded"
     if not any(re.match(r"(cp|py)3", python) for python, _ in pairs):
         return "not for CPython 3"
+    if any(int(minor) > MINORS for python, _ in pairs for minor in re.findall(r"^cp3(\d+)", python)):
+        return "odd Python"
     return Row(file, version, pairs, ours.pop())
 
 
