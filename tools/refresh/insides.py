@@ -23,7 +23,8 @@ SYSTEMS = {  # by the first word of a platform: what markers ask for
     "windows": {"platform_system": "Windows", "sys_platform": "win32", "os_name": "nt"},
     "macos": {"platform_system": "Darwin", "sys_platform": "darwin", "os_name": "posix"},
 }
-CUDA = re.compile(r"(\d+)\.(\d)\b.*")
+CUDA = re.compile(r"(\d+)\.(\d+)\b.*", re.S)
+PLATFORM = re.compile(r"cpu|cu\d{3,4}|rocm\d+(\.\d+)*|xpu", re.ASCII)
 
 
 class Insides:
@@ -116,10 +117,13 @@ def requires_python(metadata: bytes) -> str | None:
 def compute_platform(version_py: bytes, file: File) -> str | None:
     """What a version.py says: `__version__ = "2.14.1+cu130"`, or the toolkit; cpu without both.
 
-    None: it says nothing, because there is none.
+    None: it says nothing, because there is none, or what is no compute platform.
     """
-    if not version_py:
-        return None
+    found = _said(version_py, file) if version_py else ""
+    return found if PLATFORM.fullmatch(found) else None
+
+
+def _said(version_py: bytes, file: File) -> str:
     values = _constants(version_py, file)
     version, cuda, hip = (str(values.get(name) or "") for name in ("__version__", "cuda", "hip"))
     if local := version.partition("+")[2]:
@@ -139,7 +143,7 @@ def _constants(source: bytes, file: File) -> dict[str, object]:
     """The names that a module's top level gives a constant."""
     try:
         body = ast.parse(source).body
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         raise RefreshError(
             f"version.py in {shown(file.url)} is no Python. Look into that wheel."
         ) from error

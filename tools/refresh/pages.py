@@ -38,11 +38,12 @@ PLATFORMS = (
     ("macos-arm64", re.compile(r"macosx_.*_(arm64|universal2)")),
     ("any", re.compile(r"any")),  # none of torch's own
 )
+MINORS = 30  # of Python 3; a greater number is a mistake in a name
 ODD = 0.1  # of the names on a page
 # What has a wheel for each compute platform; others, such as triton-rocm, have no suffix.
 SUFFIXED = ("torch", "torchvision", "torchaudio", "torchcodec")
 # A folder of the PyTorch index that holds a compute platform, and not `nightly` or `cpu_pypi_pkg`.
-FOLDER = re.compile(r"cpu|cu\d{3}|rocm\d+(\.\d+)+|xpu")
+FOLDER = re.compile(r"cpu|cu\d{3,4}|rocm\d+(\.\d+)+|xpu")
 
 
 @dataclass(frozen=True)
@@ -169,14 +170,16 @@ def file_of(row: Row, pythons: frozenset[str]) -> File:
 def _parse_json(kept: Kept) -> list[DistributionPackage]:
     try:
         return ProjectPage.from_json_data(json.loads(kept.body), kept.url).packages
-    except (UnsupportedRepoVersionError, ValueError) as error:
+    except (UnsupportedRepoVersionError, ValueError, RecursionError) as error:
         why = str(error).splitlines()[0]
         raise _no_page(kept, why) from error
 
 
 def _no_page(kept: Kept, why: str) -> NoPageError:
-    title = re.search(rb"<title>\s*(.*?)\s*</title>", kept.body[:65536], re.I | re.S)
-    called = f", and is called “{title[1].decode('utf-8', 'replace')[:60]}”" if title else ""
+    title = re.search(rb"<title>([^<]*)</title>", kept.body[:65536], re.I | re.S)
+    called = (
+        f", and is called “{title[1].decode('utf-8', 'replace').strip()[:60]}”" if title else ""
+    )
     return NoPageError(
         f"{shown(kept.url)} is no page of a package index: {why.rstrip('.')}{called}."
         " Log in to this network, its proxy or the mirror, or name another index."
@@ -210,6 +213,8 @@ def _row(package: str, file: DistributionPackage) -> Row | str:
         return "nightly"
     if version.is_prerelease:
         return "release candidate"
+    if package in SUFFIXED and not re.fullmatch(r"\d+\.\d+\.\d+", version.public):
+        return "version of another form"  # 1!2.3.0, 2.15.0.post1, 2.16
     if file.is_yanked:
         return "yanked"
     return _on_platform(file, version, tags)
@@ -224,6 +229,8 @@ def _on_platform(file: DistributionPackage, version: Version, tags: Iterable[Tag
         return "free-threaded"
     if not any(re.match(r"(cp|py)3", python) for python, _ in pairs):
         return "not for CPython 3"
+    if any(int(minor) > MINORS for python, _ in pairs for minor in re.findall(r"^cp3(\d+)", python)):
+        return "odd Python"
     return Row(file, version, pairs, ours.pop())
 
 

@@ -127,5 +127,5 @@ def nvidia_pins(matrix: Matrix, torch: str, compute_platform: str) -> dict[str, 
 def toolkit_name(compute_platform: str) -> str:
     """`cu130` -> `13.0`, `rocm7.2` -> `7.2`: what torch.version.cuda or .hip begins with."""
     if compute_platform.startswith("cu"):
-        return f"{compute_platform[2:-1]}.{compute_platform[-1]}"
+        return f"{compute_platform[2:4]}.{compute_platform[4:]}"  # cu1310 is CUDA 13.10
     return compute_platform.removeprefix("rocm")

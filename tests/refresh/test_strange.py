@@ -1,0 +1,46 @@
+"""What a wheel or a page may say that nobody expects."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from refresh.cache import Kept
+from refresh.insides import compute_platform
+from refresh.listing import RefreshError
+from refresh.pages import FOLDER, parse
+from refresh.wheels import File
+from torch_template.matrix.facts import toolkit_name
+
+FILE = File("torch", "2.16.0", None, frozenset(), "any", "http://x/a.whl", None, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("cuda = '13.10'", "cu1310"),
+        ("cuda = '13.0'", "cu130"),
+        ("__version__ = '2.16.0+git123'", None),
+        ("__version__ = '2.16.0+cpu\\n- <b>'", None),
+        ("__version__ = '2.16.0+rocm7.2'", "rocm7.2"),
+    ],
+)
+def test_only_a_compute_platform_is_one(text: str, expected: str | None) -> None:
+    assert compute_platform(text.encode(), FILE) == expected
+
+
+def test_cuda_may_have_a_minor_of_two_digits() -> None:
+    assert FOLDER.fullmatch("cu1310")
+    assert [toolkit_name(name) for name in ("cu118", "cu130", "cu1310")] == [
+        "11.8",
+        "13.0",
+        "13.10",
+    ]
+
+
+def test_many_blanks_in_a_title_cost_no_time() -> None:
+    begun = time.monotonic()
+    with pytest.raises(RefreshError, match="no link"):
+        parse(Kept("x", "http://x/", "text/html", b"<title>" + b" " * 60000))
+    assert time.monotonic() - begun < 0.5
