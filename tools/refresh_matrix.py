@@ -11,13 +11,17 @@ exit codes:
   2  the command line is wrong
   3  an index cannot be read
   4  the result would not be a valid matrix, or cannot be written; the file is as it was
+  5  a fault of this tool, with its traceback; the file is as it was
+  130  stopped by Ctrl-C
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, timezone
@@ -156,5 +160,18 @@ def _tell(found: Refreshed, *, as_json: bool) -> None:
         print(found.text)
 
 
+def command() -> int:
+    """Run it as a command: a crash is told apart from something that differs, Ctrl-C is prompt."""
+    try:
+        return main()
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr, flush=True)
+        os._exit(130)  # requests in flight would be waited for
+    except Exception:
+        traceback.print_exc()
+        print("This is a fault of the tool: report it with what stands above.", file=sys.stderr)
+        return 5
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(command())

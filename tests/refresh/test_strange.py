@@ -6,10 +6,12 @@ import time
 
 import pytest
 
+import refresh_matrix
 from refresh.cache import Kept
 from refresh.insides import compute_platform
 from refresh.listing import RefreshError
 from refresh.pages import FOLDER, parse
+from refresh.site import Answer, Site, page, wheels
 from refresh.wheels import File
 from torch_template.matrix.facts import toolkit_name
 
@@ -44,3 +46,27 @@ def test_many_blanks_in_a_title_cost_no_time() -> None:
     with pytest.raises(RefreshError, match="no link"):
         parse(Kept("x", "http://x/", "text/html", b"<title>" + b" " * 60000))
     assert time.monotonic() - begun < 0.5
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        page(*wheels(3), data_upload_time="2026-13-45T00:00:00Z"),
+        Answer(b"[" * 100_000, kind="application/vnd.pypi.simple.v1+json"),
+    ],
+    ids=["no day", "deep JSON"],
+)
+def test_what_nobody_can_understand_is_told_with_its_address(site: Site, answer: Answer) -> None:
+    with pytest.raises(RefreshError, match=r"http://127.0.0.1:\d+/whl/cu130/torch/ "):
+        site.read(answer)
+
+
+def test_a_crash_is_told_apart_from_something_that_differs(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def crash() -> int:
+        raise KeyError("files")
+
+    monkeypatch.setattr(refresh_matrix, "main", crash)
+    assert refresh_matrix.command() == 5
+    assert "KeyError: 'files'\nThis is a fault of the tool: report it" in capfd.readouterr().err

@@ -23,7 +23,7 @@ from pypi_simple import ACCEPT_ANY, PYPI_SIMPLE_ENDPOINT
 
 from refresh.cache import Cache, Kept
 from refresh.client import Client, Patience, shown
-from refresh.errors import NoPageError, RefreshError, ShrunkError
+from refresh.errors import NoPageError, RefreshError, ShrunkError, understood
 from refresh.insides import Insides, compute_platform, pinned, requirements, requires_python
 from refresh.pages import (
     CPU,
@@ -100,22 +100,27 @@ class Source:
 
     def requires(self, file: File) -> tuple[Requirement, ...]:
         """What a wheel requires: the Requires-Dist of its METADATA."""
-        return requirements(self._insides.metadata(file), file)
+        with understood(file.url):
+            return requirements(self._insides.metadata(file), file)
 
     def requires_python(self, file: File) -> str | None:
         """The Requires-Python of a wheel's METADATA: `>=3.10,!=3.14.1`."""
-        return requires_python(self._insides.metadata(file))
+        with understood(file.url):
+            return requires_python(self._insides.metadata(file))
 
     def built_for(self, file: File) -> str | None:
         """The compute platform inside a wheel, which PyPI's do not have in their name: cu130.
 
         None: nothing inside says it, as in the first torchcodec.
         """
-        return compute_platform(self._insides.version_py(file), file)
+        with understood(file.url):
+            return compute_platform(self._insides.version_py(file), file)
 
     def toolkit(self, file: File) -> str | None:
         """The CUDA toolkit that a wheel requires on its platform: `13.2.2`; None: it pins none."""
-        return pinned(self.requires(file), "cuda-toolkit", file.platform)
+        requires = self.requires(file)
+        with understood(file.url):
+            return pinned(requires, "cuda-toolkit", file.platform)
 
     def compute_platforms(self, asked: Iterable[str]) -> list[str]:
         """The folders that the PyTorch index's root page lists; if it lists none, those asked."""
@@ -123,6 +128,9 @@ class Source:
         listed: list[str] = []
         with suppress(NoPageError):  # a mirror may have anything there
             listed = folders(parse_html(kept)) if kept else []
+        if not listed:
+            told = f"{shown(self._index_url)}/ does not list its folders: a new one is not seen."
+            print(told, file=sys.stderr)
         return listed or list(asked)
 
     def each(
@@ -132,17 +140,16 @@ class Source:
         progress: Progress | None = None,
     ) -> list[Result]:
         """The results for all items, in their order; several are asked for at once."""
-        with ThreadPoolExecutor(self._threads) as pool:
+        pool = ThreadPoolExecutor(self._threads)
+        try:
             futures = [pool.submit(function, item) for item in items]
-            try:
-                for number, future in enumerate(as_completed(futures), start=1):
-                    future.result()
-                    if progress:
-                        progress(number, len(futures))
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-        return [future.result() for future in futures]
+            for number, future in enumerate(as_completed(futures), start=1):
+                future.result()
+                if progress:
+                    progress(number, len(futures))
+            return [future.result() for future in futures]
+        finally:  # who is stopped does not wait for a server that is silent
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def _url(self, key: Key) -> str:
         index, package = key
@@ -172,10 +179,11 @@ class Source:
         return read
 
     def _sort_out(self, key: Key, kept: Kept) -> Read:
-        files = parse(kept)
-        rows, left_out = sort_out(*key, files)
-        refuse_odd(kept, left_out, len(files))
-        return rows, left_out
+        with understood(self._url(key)):
+            files = parse(kept)
+            rows, left_out = sort_out(*key, files)
+            refuse_odd(kept, left_out, len(files))
+            return rows, left_out
 
     def _refuse_blocked(self, found: dict[Key, Read | None]) -> None:
         """A RefreshError if it is the network that says that the PyTorch index has nothing."""

@@ -229,7 +229,9 @@ def _on_platform(file: DistributionPackage, version: Version, tags: Iterable[Tag
         return "free-threaded"
     if not any(re.match(r"(cp|py)3", python) for python, _ in pairs):
         return "not for CPython 3"
-    if any(int(minor) > MINORS for python, _ in pairs for minor in re.findall(r"^cp3(\d+)", python)):
+    if any(
+        int(minor) > MINORS for python, _ in pairs for minor in re.findall(r"^cp3(\d+)", python)
+    ):
         return "odd Python"
     return Row(file, version, pairs, ours.pop())
 

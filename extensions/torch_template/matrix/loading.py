@@ -43,6 +43,8 @@ def load_matrix(path: Path = MATRIX) -> Matrix:
         raise UserMessageError(
             f"{path.name}, line {line}: {error.problem}. Undo the last edit there."
         ) from error
+    except yaml.YAMLError as error:
+        raise UserMessageError(f"{path.name} is not YAML: {error}. Undo the last edit.") from error
     except ValidationError as error:
         first = error.errors()[0]
         row = " > ".join(str(part) for part in first["loc"]) or "the file"
