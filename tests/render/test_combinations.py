@@ -20,13 +20,13 @@ from torch_template.menus import compute_platform_choices
 
 
 def groups() -> list[ParameterSet]:
-    """Each Python with each compute platform that some manager can have for it."""
+    """The oldest, the usual and the newest Python with each compute platform that it can have."""
     matrix = load_matrix()
     pythons = matrix.policy.python.listed(None)
     quick = {matrix.policy.python.default, pythons[-1]}
     return [
         pytest.param(python, name, marks=() if python in quick else pytest.mark.slow)
-        for python in pythons
+        for python in dict.fromkeys([pythons[0], matrix.policy.python.default, pythons[-1]])
         for name in matrix.policy.compute_platforms.listed(None)
         if any(
             name in usable(compute_platform_choices(matrix, Asked(manager, python, name)))

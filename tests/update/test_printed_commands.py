@@ -63,12 +63,11 @@ def with_retirements(facts: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "answers"),
     [
-        (None, {"compute_platform": "cpu", "torch_version": "2.5", "python_version": "3.12"}),
         (None, {"compute_platform": "pypi", "torch_version": "2.15"}),
         (without_cpu, {"compute_platform": "cu130", "package_manager": "poetry"}),
         (with_retirements, {"compute_platform": "cu118", "python_version": "3.10"}),
     ],
-    ids=["cpu-2.5", "pypi-2.15", "without-cpu", "with-retirements"],
+    ids=["pypi-2.15", "without-cpu", "with-retirements"],
 )
 def test_every_command_that_a_project_prints_works(
     change: Any,  # noqa: ANN401
