@@ -32,7 +32,7 @@ def printed(project: Path) -> list[str]:
     update = next(one for one in found if one.endswith("--defaults"))
     move = f"{update} --vcs-ref=:current: --data compute_platform="
     moves = [f"{move}{name} {more}".strip() for name, more in data["moves"].items()]
-    return [*found, *moves[::6]]
+    return [*found, *moves[::12]]
 
 
 def typed(project: Path, command: str) -> dict[str, Any]:
