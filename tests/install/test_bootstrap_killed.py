@@ -95,7 +95,10 @@ class Kills:
         for _ in range(times):
             remove_what_it_makes(self.project)
             moment = chance.triangular(0, seconds, seconds)  # it begins with looking
-            self.stages[kill(start(self.tools, self.project, *self.options), moment)] += 1
+            stage = kill(start(self.tools, self.project, *self.options), moment)
+            self.stages[stage] += 1
+            if stage == "the end":  # it was faster than usual
+                seconds *= 0.7
             code, output = self.run()
             assert code == 0, f"after {moment:.3f} s: {output}"
             left = {path.name for path in (self.project / ".tools").iterdir()}
@@ -103,7 +106,7 @@ class Kills:
             yield output
 
 
-@pytest.mark.parametrize(("manager", "times"), [("uv", 10), ("pip", 2), ("poetry", 2)])
+@pytest.mark.parametrize(("manager", "times"), [("uv", 12), ("pip", 2), ("poetry", 2)])
 def test_a_run_after_a_kill_at_any_moment_is_as_good_as_the_first(
     tools: Tools, tmp_path: Path, record_property: Record, manager: str, times: int
 ) -> None:
