@@ -23,10 +23,10 @@ def groups() -> list[ParameterSet]:
     """The oldest, the usual and the newest Python with each compute platform that it can have."""
     matrix = load_matrix()
     pythons = matrix.policy.python.listed(None)
-    quick = {matrix.policy.python.default, pythons[-1]}
+    usual = matrix.policy.python.default
     return [
-        pytest.param(python, name, marks=() if python in quick else pytest.mark.slow)
-        for python in dict.fromkeys([pythons[0], matrix.policy.python.default, pythons[-1]])
+        pytest.param(python, name, marks=() if python == usual else pytest.mark.slow)
+        for python in dict.fromkeys([pythons[0], usual, pythons[-1]])
         for name in matrix.policy.compute_platforms.listed(None)
         if any(
             name in usable(compute_platform_choices(matrix, Asked(manager, python, name)))
