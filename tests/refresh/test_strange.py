@@ -70,3 +70,21 @@ def test_a_crash_is_told_apart_from_something_that_differs(
     monkeypatch.setattr(refresh_matrix, "main", crash)
     assert refresh_matrix.command() == 5
     assert "KeyError: 'files'\nThis is a fault of the tool: report it" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        (
+            "torch-2.15.0.post1+cu130-cp312-cp312-manylinux_2_28_x86_64.whl",
+            "version of another form",
+        ),
+        ("torch-1!2.3.0+cu130-cp312-cp312-manylinux_2_28_x86_64.whl", "version of another form"),
+        ("torch-2.16+cu130-cp312-cp312-manylinux_2_28_x86_64.whl", "version of another form"),
+        ("torch-2.14.1+cu130-cp33000-cp33000-manylinux_2_28_x86_64.whl", "odd Python"),
+    ],
+)
+def test_an_odd_wheel_among_others_is_left_out_and_counted(site: Site, name: str, why: str) -> None:
+    read = site.read(page(*wheels(20), name))
+    assert len(read.files) == 20
+    assert read.left_out[why] == 1
