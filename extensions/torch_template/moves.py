@@ -115,12 +115,15 @@ def answers(old: Build, new: Build) -> str:
     return " ".join(f"--data {answer}" for answer in data)
 
 
+def packages_of_both(old: Platforms, new: Platforms) -> list[Mapping[str, str]]:
+    """What both install on Linux, or else on Windows; nothing if they have no system in common."""
+    shared = next((system for system in SYSTEMS if system in old and system in new), None)
+    return [platforms[shared]["packages"] if shared else {} for platforms in (old, new)]
+
+
 def version_changes(old: Platforms, new: Platforms) -> list[str]:
     """`torch 2.7.1+cu118 -> 2.14.1+cu126`, for each package that is not the same."""
-    shared = next((system for system in SYSTEMS if system in old and system in new), None)
-    if shared is None:
-        return []
-    before, after = old[shared]["packages"], new[shared]["packages"]
+    before, after = packages_of_both(old, new)
     changes = []
     for package in dict.fromkeys([*before, *after]):
         one, other = before.get(package), after.get(package)

@@ -16,13 +16,13 @@ from .build import Build
 from .matrix.facts import python_key, series
 from .matrix.model import Matrix
 from .moves import (
-    SYSTEMS,
     Platforms,
     first_without,
     generations,
     listed,
     move,
     nearest,
+    packages_of_both,
     platforms_of,
     successors,
     what_changes,
@@ -101,10 +101,9 @@ def freed_note(matrix: Matrix, old: Build) -> str | None:
 
 def stays_note(before: tuple[str, Platforms] | None, new: Build) -> str | None:
     """What to tell where torch has left the release that a companion was built for behind."""
-    shared = next((s for s in SYSTEMS if before and s in before[1] and s in new.wheels), None)
-    if before is None or shared is None:
+    old, now = packages_of_both(before[1], platforms_of(new)) if before else ({}, {})
+    if not old:
         return None
-    old, now = before[1][shared]["packages"], new.wheels[shared].packages
     stay = [
         f"{name} {new.versions[name]}"
         for name in new.versions

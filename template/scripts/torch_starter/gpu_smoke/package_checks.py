@@ -34,7 +34,7 @@ CLAUSE = re.compile(r"\s*(===?|!=|<=|>=|<|>|~=)\s*(\d+(?:\.\d+)*)(\.\*)?[^,]*")
 def built_for(version: str) -> tuple[str, str]:
     """What a wheel was built for: 2.11.0+cu130 -> cu, 13.0; "" if its version does not say it."""
     local = version.partition("+")[2]
-    if parts := re.fullmatch(r"cu(\d+)(\d)", local):
+    if parts := re.fullmatch(r"cu(\d\d)(\d+)", local):
         return "cu", f"{parts[1]}.{parts[2]}"
     parts = re.fullmatch(r"(cpu|rocm|xpu)([\d.]*)", local)
     return (parts[1], parts[2]) if parts else ("", "")
@@ -99,7 +99,8 @@ def check_companions(machine: Machine) -> Check | None:
     """Are torchvision, torchaudio and torchcodec those that go with the project's torch?"""
     wanted = dict(machine.wheels.get("packages", {}))
     torch = wanted.pop("torch", "")
-    others = [name for name in wanted if name not in misfits(machine)]  # as PKG-CUDA says
+    misfit_ones = misfits(machine)  # as PKG-CUDA says
+    others = [name for name in wanted if name not in misfit_ones]
     if not others or not machine.torch:
         return None
     wrong = [name for name in others if installed(name) != wanted[name]]
