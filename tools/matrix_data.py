@@ -19,6 +19,7 @@ from torch_template.matrix.facts import (
     COMPANIONS,
     PLATFORMS,
     PYPI,
+    driver_of,
     python_key,
     releases_of,
     toolkit_name,
@@ -86,8 +87,7 @@ def _python(matrix: Matrix, minor: str) -> Row:
 
 def _compute_platform(matrix: Matrix, name: str) -> Row:
     known = matrix.compute_platforms[name]
-    cuda = known.accelerator == "cuda"
-    driver = matrix.drivers[toolkit_name(name).partition(".")[0]] if cuda else None
+    driver = driver_of(matrix, name)
     return {
         "id": name,
         "name": known.name,

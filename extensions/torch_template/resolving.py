@@ -12,6 +12,7 @@ from .matrix.facts import (
     COMPANIONS,
     PLATFORMS,
     PYPI,
+    driver_of,
     is_unsuffixed,
     is_usable,
     nvidia_pins,
@@ -184,12 +185,9 @@ def _wheels(
     platform: str,
     partners: Mapping[str, Partner],
 ) -> Wheels:
-    build = compute_platform
-    if compute_platform == PYPI or platform == "M":
-        build = matrix.releases[torch].pypi.on()[platform]
-    runtime = "" if is_unsuffixed(matrix, "torch", torch, platform) else f"+{build}"
-
     from_index = compute_platform != PYPI and platform != "M"
+    build = compute_platform if from_index else matrix.releases[torch].pypi.on()[platform]
+    runtime = "" if is_unsuffixed(matrix, "torch", torch, platform) else f"+{build}"
     packages = {
         package: version
         if not from_index or is_unsuffixed(matrix, package, torch, platform)
@@ -199,11 +197,7 @@ def _wheels(
     known = matrix.compute_platforms[build]
     rows = matrix.gpu_architectures.get(build, [])
     architectures = next((row for row in rows if row.holds(torch, platform)), None)
-    driver = (
-        matrix.drivers[toolkit_name(build).partition(".")[0]]
-        if known.accelerator == "cuda"
-        else None
-    )
+    driver = driver_of(matrix, build)
     return Wheels(
         accelerator="mps" if platform == "M" else known.accelerator,
         toolkit=toolkit_name(build) if known.accelerator in ("cuda", "rocm") else None,

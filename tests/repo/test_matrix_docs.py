@@ -16,7 +16,7 @@ import fastjsonschema
 import pytest
 
 import matrix_docs
-from matrix.doctored import data, every_build, frozen
+from matrix.doctored import data, every_build, frozen, grown
 from matrix_data import document
 from matrix_page import EXAMPLE, page
 from matrix_picture import picture
@@ -280,3 +280,12 @@ def test_the_picture_fits_and_has_its_own_page_in_the_light_and_in_the_dark() ->
     for name in classes - {"both"}:
         assert f".{name} " in light, name
         assert f".{name} " in dark, name
+
+
+def test_a_blocked_cuda_whose_driver_nobody_knows_is_told_without_one() -> None:
+    facts = grown()
+    del facts["drivers"]["14"]
+    facts["compute_platforms"]["cu140"]["blocked"] = "its driver is not established"
+    rows = document(Matrix.model_validate(facts))["compute_platforms"]
+    [row] = [one for one in rows if one["id"] == "cu140"]
+    assert (row["toolkit"], row["nvidia_driver"]) == ("14.0", None)

@@ -19,7 +19,7 @@ from refresh.rows import (
     page_key,
 )
 from torch_template.matrix.facts import PLATFORMS, PYPI, toolkit_name
-from torch_template.matrix.model import Matrix
+from torch_template.matrix.model import Matrix, cuda_major
 
 NO_DRIVER = "the least NVIDIA driver for CUDA {} is not established"
 
@@ -123,7 +123,7 @@ def gaps(matrix: Matrix) -> list[Finding]:
     """What is not known of the newest releases and of blocked platforms, and who says it."""
     found = Comparison()
     for name, row in matrix.compute_platforms.items():
-        major = name[2:-1]
+        major = cuda_major(name)
         if row.accelerator == "cuda" and major not in matrix.drivers:
             text = (
                 f"{NO_DRIVER.format(major)}, so nobody gets it: write `drivers:` from NVIDIA's CUDA"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .facts import PYPI, wheel_platforms
-from .model import Companion, Matrix
+from .model import Companion, Matrix, cuda_major
 
 
 @dataclass(frozen=True)
@@ -68,4 +68,4 @@ def fits_on_pypi(matrix: Matrix, torch: str, row: Companion, platform: str) -> b
     if ours is None or theirs is None:
         return False
     cuda = ours.startswith("cu") and theirs.startswith("cu")
-    return ours == theirs or (cuda and row.any_minor and ours[:-1] == theirs[:-1])
+    return ours == theirs or (cuda and row.any_minor and cuda_major(ours) == cuda_major(theirs))

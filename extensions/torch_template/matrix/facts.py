@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from packaging.version import Version
 
-from .model import Matrix, Release
+from .model import Driver, Matrix, Release, cuda_major
 
 PLATFORMS = {
     "L": "linux-x86_64",
@@ -50,7 +50,7 @@ def on_pypi(matrix: Matrix, release: Release) -> tuple[str, ...]:
     """The platforms of PyPI's own wheels; none if they are for a CUDA whose driver is not known."""
     builds = release.pypi.on()
     majors = {
-        toolkit_name(build).partition(".")[0]
+        cuda_major(build)
         for build in builds.values()
         if matrix.compute_platforms[build].accelerator == "cuda"
     }
@@ -113,6 +113,13 @@ def toolkit_of(matrix: Matrix, torch: str, compute_platform: str) -> str | None:
     return release.pypi.toolkit or (in_index.toolkit if in_index else None)
 
 
+def driver_of(matrix: Matrix, compute_platform: str) -> Driver | None:
+    """The least NVIDIA driver for a compute platform; None if it needs none, or nobody knows it."""
+    if matrix.compute_platforms[compute_platform].accelerator != "cuda":
+        return None
+    return matrix.drivers.get(cuda_major(compute_platform))
+
+
 def nvidia_pins(matrix: Matrix, torch: str, compute_platform: str) -> dict[str, str] | None:
     """The exact pins Poetry needs for a CUDA build; None where they are not established."""
     linux = matrix.releases[torch].pypi.L if compute_platform == PYPI else compute_platform
@@ -127,5 +134,6 @@ def nvidia_pins(matrix: Matrix, torch: str, compute_platform: str) -> dict[str, 
 def toolkit_name(compute_platform: str) -> str:
     """`cu130` -> `13.0`, `rocm7.2` -> `7.2`: what torch.version.cuda or .hip begins with."""
     if compute_platform.startswith("cu"):
-        return f"{compute_platform[2:4]}.{compute_platform[4:]}"  # cu1310 is CUDA 13.10
+        major = cuda_major(compute_platform)
+        return f"{major}.{compute_platform.removeprefix(f'cu{major}')}"  # cu1310 is CUDA 13.10
     return compute_platform.removeprefix("rocm")

@@ -286,7 +286,7 @@ class Matrix(_Strict):
         for name, known in self.compute_platforms.items():
             # Without a driver it would be promised to machines that cannot run it.
             if known.accelerator == "cuda" and not known.blocked:
-                _known([name[2:-1]], self.drivers, f"{name}: driver for CUDA")
+                _known([cuda_major(name)], self.drivers, f"{name}: driver for CUDA")
             if known.instead:
                 _known([known.instead], self.compute_platforms, f"{name}: instead")
         _known(self.gpu_architectures, self.compute_platforms, "gpu_architectures: platform")
@@ -357,6 +357,11 @@ class Matrix(_Strict):
         """Whether a minor got no security fixes any more when the facts were last reviewed."""
         row = self.pythons.get(python)
         return row is not None and row.ends < self.reviewed
+
+
+def cuda_major(compute_platform: str) -> str:
+    """The major version of CUDA, of which each has two digits: `cu130` -> `13`."""
+    return compute_platform[2:4]
 
 
 def _newest_first(versions: Iterable[str]) -> list[str]:
