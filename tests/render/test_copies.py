@@ -55,7 +55,7 @@ scripts/torch_starter/gpu_smoke/report.py scripts/torch_starter/gpu_smoke/report
 scripts/torch_starter/gpu_smoke/speed_checks.py scripts/torch_starter/gpu_smoke/torch_checks.py
 scripts/torch_starter/surroundings/__init__.py scripts/torch_starter/surroundings/codes.ini
 scripts/torch_starter/surroundings/knowledge.py scripts/torch_starter/surroundings/place.py
-scripts/torch_starter/surroundings/system.py
+scripts/torch_starter/surroundings/symptoms.ini scripts/torch_starter/surroundings/system.py
 src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
 tests/test_device.py
 """

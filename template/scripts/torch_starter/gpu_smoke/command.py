@@ -23,7 +23,7 @@ from . import (
     speed_checks,
     torch_checks,
 )
-from .catalogue import CATALOGUE
+from .catalogue import explain
 from .check import (
     DEVICE_IDS,
     Check,
@@ -71,6 +71,9 @@ TORCH_CHECKS: dict[str, CheckFunction] = {
     **companion_checks.CHECKS,
     **FULL_CHECKS,
 }
+UNKNOWN = """Nothing is known here of {}.
+-> Try fewer of its words, or run the smoke test: it looks for the cause itself.
+"""
 # Without these, no check with torch has a sense.
 NEEDED = ("PY-SHADOW", "TORCH-FOUND", "DRV-LIBCUDA", "TORCH-IMPORT", "DEV-OPEN")
 
@@ -249,7 +252,8 @@ def main(description: str) -> None:
     add("--strict", action="store_true", help="exit with 5 if there is a warning")
     add("--list", action="store_true", help="show all checks, and exit")
     timeout_help = "for torch; default: {quick}, or {full} for all checks".format(**LIMITS)
-    add("--explain", choices=list(CATALOGUE), metavar="ID", help="say what an id means, and exit")
+    explain_help = "say what an id, a code or a message means, and exit"
+    add("--explain", metavar="TEXT", help=explain_help)
     add("--timeout", type=float, metavar="SECONDS", help=timeout_help)
     add("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -261,9 +265,10 @@ def main(description: str) -> None:
     if arguments.list:
         print(listing())
         return
-    if arguments.explain:
-        labels = zip(("symptom", "cause", "remedy"), CATALOGUE[arguments.explain], strict=True)
-        print("\n".join(f"{label + ':':<9} {text}" for label, text in labels))
+    if arguments.explain is not None:
+        if not (text := explain(arguments.explain)):
+            parser.exit(2, UNKNOWN.format(ascii(arguments.explain)))
+        print(text.encode("ascii", "backslashreplace").decode())
         return
     for name in arguments.only:
         if name not in (*MACHINE_CHECKS, *TORCH_CHECKS):

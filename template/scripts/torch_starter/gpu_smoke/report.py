@@ -18,9 +18,9 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
+from surroundings.knowledge import table
 from surroundings.place import here
 
-from .catalogue import CATALOGUE
 from .check import COLOURS, Check, Result, one_line, run_child, tell
 from .driver_checks import amd_facts, nvidia_facts
 from .machine import ANSWERS, ROOT, WINDOWS, Machine
@@ -343,7 +343,8 @@ def words_of_any_report() -> set[str]:
     """Words that a report cannot do without, even where somebody is called so."""
     packages = [str(one.metadata["Name"]) for one in importlib.metadata.distributions()]
     texts = [*packages, *sys.stdlib_module_names, "python pytorch linux windows darwin macos"]
-    texts += [text for name, row in CATALOGUE.items() for text in (name, *row)]
+    for name in ("symptoms.ini", "causes", "codes.ini"):
+        texts += [text for row in table(name).values() for text in (row.name, *row.values())]
     return set(re.findall(f"{LETTER}+", " ".join(texts).lower()))
 
 

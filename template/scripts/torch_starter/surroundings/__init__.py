@@ -5,5 +5,6 @@
     knowledge    looks up causes/ and codes.ini
 
 causes/ has every cause: what is wrong, and what to do about it in which place. codes.ini has the
-codes and words of drivers, libraries and systems, each with the cause that it is a sign of.
+codes and words of drivers, libraries and systems, each with the cause that it is a sign of;
+symptoms.ini the messages by which people find an id of the smoke test.
 """

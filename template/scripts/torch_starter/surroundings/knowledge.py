@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterator
 from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
@@ -40,16 +41,17 @@ def advice(cause: str, place: Place, **words: object) -> Advice:
     Raises:
         KeyError: There is no such section, or one of its words is not given.
     """
-    section = table("causes")[cause]
+    says, do = (first(cause, kind, place.names).format_map(words) for kind in ("says", "do"))
+    return Advice(table("causes")[cause].get("id", ""), says, do)
 
-    def first(kind: str) -> str:
-        for name, text in section.items():
-            row, _, places = name.partition(".")
-            if row == kind and all(place.is_a(one) for one in places.split("+") if one):
-                return text.format_map(words)
-        return ""
 
-    return Advice(section.get("id", ""), first("says"), first("do"))
+def first(cause: str, kind: str, names: Collection[str]) -> str:
+    """The first row of a kind that fits a place of these names, as it is written; "" for none."""
+    for name, text in table("causes")[cause].items():
+        row, _, places = name.partition(".")
+        if row == kind and all(one in names for one in places.split("+") if one):
+            return text
+    return ""
 
 
 class Code(NamedTuple):
@@ -85,8 +87,14 @@ def find_cause(said: str, family: str = "") -> Match | None:
         family: Only causes with that `of` are looked at, and those without one.
     """
     causes = table("causes")
+    fit = (one for one in find_causes(said) if causes[one.cause].get("of", "") in ("", family))
+    return next(fit, None)
+
+
+def find_causes(said: str) -> Iterator[Match]:
+    """All of them, whatever their family is."""
+    causes = table("causes")
     for name in causes.sections():
-        pattern, of = causes[name].get("match", ""), causes[name].get("of", "")
-        if pattern and of in ("", family) and (parts := re.search(pattern, said)):
-            return Match(name, parts.groupdict(""))
-    return None
+        pattern = causes[name].get("match", "")
+        if pattern and (parts := re.search(pattern, said)):
+            yield Match(name, parts.groupdict(""))
