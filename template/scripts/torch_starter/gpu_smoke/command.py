@@ -23,6 +23,7 @@ from . import (
     speed_checks,
     torch_checks,
 )
+from .bug_report import bug_report, tell_others
 from .catalogue import explain
 from .check import (
     DEVICE_IDS,
@@ -53,7 +54,7 @@ from .machine import (
     read_machine,
     version_file,
 )
-from .report import bug_report, markdown, report, tell_others, wants_colours
+from .report import markdown, report, wants_colours
 
 LIMITS = {"quick": 180, "full": 600}  # seconds for torch, by level
 # In the order in which they are carried out.

@@ -2,6 +2,7 @@
 
     place        what kind of machine this is: bare, WSL, which container, which scheduler, ...
     system       which system, and how to install a program there
+    linux        what decides on Linux whether a GPU can be used, for a bug report
     knowledge    looks up causes/ and codes.ini
 
 causes/ has every cause: what is wrong, and what to do about it in which place. codes.ini has the
