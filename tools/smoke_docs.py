@@ -98,18 +98,24 @@ def entries() -> str:
     groups: dict[str, list[str]] = {title: [f"## {title}", ""] for title in GROUPS}
     for name in catalogue.ids():
         title = next(title for title, begins in GROUPS.items() if name.startswith(begins))
-        groups[title] += entry(catalogue.entry(name))
+        groups[title] += entry(catalogue.entry(name), catalogue.LIKE)
+    shared = [line for name in catalogue.shared() for line in entry(catalogue.entry(name), "")]
+    groups["More places"] = ["## More places", "", *shared] if shared else []
     return "\n".join(line for lines in groups.values() for line in lines)
 
 
-def entry(found: Any) -> list[str]:  # noqa: ANN401 - a class of the template's scripts
+def entry(found: Any, like: str) -> list[str]:  # noqa: ANN401 - a class of the template's scripts
     """An id: what people search for, then each cause with its remedy, and where it is another."""
-    lines = [f"### {found.title}", "", *(f"    {one}" for one in found.symptoms), ""]
-    for _, *elsewhere, usual in found.causes:  # the first is of this machine
-        lines += [usual.says, f"**To do:** {usual.do}"]
+    lines = [f"### {found.title}", "", *(f"    {one}" for one in found.symptoms)]
+    lines += [""] * bool(found.symptoms)
+    for _, *told in found.causes:  # the first is of this machine
+        others = [row.do for row in told if row.place == like]
+        *elsewhere, usual = [row for row in told if row.place != like]
+        lines += [usual.says] * bool(usual.says) + [f"**To do:** {usual.do}"] * bool(usual.do)
         for place, says, do in elsewhere:
-            if (says, do) != usual[1:]:
+            if do and (says, do) != usual[1:]:
                 lines.append(f"- {place}: {f'{says} ' * (says != usual.says)}{do}")
+        lines += [f"- {like}: [{name}](#{name})" for name in others]
         lines.append("")
     return lines
 

@@ -86,7 +86,12 @@ id = TORCH-IMPORT
 says = {symbol} of {nobody} is missing.
 do.windows+root = Look at {symbol:>9}.
 do = Mend {symbol}.
+like = others
 match = symbol: (?P<symbol>nccl\\w+)
+
+[others]
+do.docker = Make another image.
+do = Ask somebody.
 """
     causes = project.root / "scripts" / "torch_starter" / "surroundings" / "causes"
     (causes / "new.ini").write_text(rows, encoding="utf-8")
@@ -97,7 +102,13 @@ match = symbol: (?P<symbol>nccl\\w+)
         "cause:    ncclCommX of NOBODY is missing.\n"
         "remedy:   Mend ncclCommX.\n"
         "          windows+root: Look at ncclCommX.\n"
+        "          more places: `--explain others`\n"
     )
+    code, text, _ = explain(project, "others")
+    assert (code, text.splitlines()[0]) == (0, "others")
+    assert {"Make another image.", "Ask somebody."} <= {
+        line.split(": ")[-1].strip() for line in text.splitlines()
+    }
 
 
 def test_an_id_is_explained_here_and_elsewhere(project: Project) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
-from surroundings.knowledge import find_causes, first, table
-from surroundings.place import SIGNS, here
+from surroundings.knowledge import advice, find_causes, table
+from surroundings.place import SIGNS, Place, here
 
 from . import machine
 
 SHOWN = 3  # so many are shown in full; of more, a line each
 NUMBER = re.compile(r"(?:(?:error|code|err|returned|status)\W{0,3})?(\d{1,10})\W*")
-HERE, ELSE = "here", "elsewhere"
+HERE, ELSE, LIKE = "here", "elsewhere", "more places"
 GENERAL = {"driver": "the NVIDIA driver", "on_cpu": "test with `--device cpu`"}
 
 
@@ -27,25 +28,42 @@ class Placeholder(str):
         return str(self)
 
 
-class Words(dict[str, object]):
-    """What stands in the braces of causes and symptoms."""
-
-    def __missing__(self, name: str) -> Placeholder:
-        """Nobody looked at a machine, or a message."""
-        return Placeholder(name.upper())
-
-
-def words(given: Mapping[str, str]) -> Words:
-    """All that is known without a check, and what is given."""
+def words(given: Mapping[str, str]) -> dict[str, object]:
+    """What stands in the braces of causes and symptoms, without a check, and what is given."""
+    texts = [text for row in table("causes").values() for text in row.values()]
+    unknown = {name: Placeholder(name.upper()) for name in re.findall(r"{(\w+)", " ".join(texts))}
     constants = {name: one for name, one in vars(machine).items() if name.isupper()}
     usual = {**machine.usual_words(), "repair": machine.RECREATE}
-    return Words({**constants, **GENERAL, **usual, **given})
+    return {**unknown, **constants, **GENERAL, **usual, **given}
+
+
+@dataclass(frozen=True)
+class Somewhere(Place):
+    """Another place than this one, by what it is called."""
+
+    called: frozenset[str] = frozenset()
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What it is called, and nothing of this machine."""
+        return self.called
+
+
+def somewhere(row: str) -> Somewhere:
+    """The place that a row of causes/ is for: docker is a container, too."""
+    names = {name for name in row.split("+") if name[:1] not in ("", "!")}
+    for kind in SIGNS:
+        parts = kind.split(".")
+        if found := names.intersection(parts):
+            above = ".".join(parts[: 1 + max(map(parts.index, found))])
+            names |= Place({above: []}).names - Place({}).names
+    return Somewhere({}, frozenset(names))
 
 
 class Row(NamedTuple):
-    """A cause in a place."""
+    """What to say of a cause in a place."""
 
-    place: str  # as a row of causes/ calls it; HERE, or ELSE for all without a row of their own
+    place: str  # as a row of causes/ calls it; HERE, ELSE, or LIKE for a section that has others
     says: str
     do: str
 
@@ -58,31 +76,26 @@ class Found(NamedTuple):
     causes: list[list[Row]]
 
 
-def names_of(place: str) -> set[str]:
-    """All that a place is called which a row of causes/ names: docker is a container, too."""
-    names = set(place.split("+"))
-    for kind in SIGNS:
-        parts = kind.split(".")
-        names |= {above for i, part in enumerate(parts) if part in names for above in parts[:i]}
-    return names
-
-
 def rows(cause: str, given: Mapping[str, str]) -> list[Row]:
     """What to say of a cause: here, then in each place that it has a row for, then elsewhere."""
-    kinds = [name.partition(".") for name in table("causes")[cause]]
+    section, known = table("causes")[cause], words(given)
+    kinds = [name.partition(".") for name in section]
     places = dict.fromkeys(place for kind, _, place in kinds if place and kind in ("says", "do"))
-    names = {HERE: here().names, **{place: names_of(place) for place in places}, ELSE: set()}
-    known = words(given)
-    texts = {
-        place: [first(cause, kind, called).format_map(known) for kind in ("says", "do")]
-        for place, called in names.items()
-    }
-    return [Row(place, *pair) for place, pair in texts.items()]
+    all_places = {HERE: here(), **{row: somewhere(row) for row in places}, ELSE: somewhere("")}
+    told = [Row(row, *advice(cause, place, **known)[1:]) for row, place in all_places.items()]
+    if other := section.get("like"):
+        told.append(Row(LIKE, "", other))
+    return told
 
 
 def ids() -> list[str]:
     """Every id."""
     return table("symptoms.ini").sections()
+
+
+def shared() -> list[str]:
+    """The sections of causes/ that have no id, but rows for others that are like them."""
+    return [name for name in table("causes").sections() if "id" not in table("causes")[name]]
 
 
 def symptoms(name: str) -> list[str]:
@@ -97,6 +110,8 @@ def symptoms(name: str) -> list[str]:
 def entry(name: str) -> Found:
     """All of an id: its symptoms and its causes, with what to do where."""
     sections, every = table("symptoms.ini"), table("causes")
+    if name in shared():
+        return one_cause(name, {})
     section = sections[sections[name].get("as", name)]
     own = [section.get(key, "").format_map(words({})) for key in ("cause", "do")]
     told = [rows(cause, {}) for cause in every.sections() if every[cause].get("id") == name]
@@ -131,7 +146,7 @@ def search(text: str) -> list[Found]:
     """What an id, a code or a message leads to; the surest first."""
     if not (message := plain(text)):
         return []
-    if named := [entry(name) for name in ids() if name.lower() == message]:
+    if named := [entry(name) for name in [*ids(), *shared()] if name.lower() == message]:
         return named
     told = [one_cause(one.cause, one.words) for one in find_causes(text)]
     told += [one for one in of_codes(message) if one not in told]
@@ -186,7 +201,9 @@ def shown(one: Found) -> str:
     for mine, *others in one.causes:
         lines += [f"cause:    {mine.says}", f"remedy:   {mine.do}"]
         for place, says, do in others:
-            if (says, do) != mine[1:]:
+            if place == LIKE:
+                lines.append(f"          {place}: `--explain {do}`")
+            elif do and (says, do) != mine[1:]:
                 lines.append(f"          {place}: {f'{says} ' * (says != mine.says)}{do}")
     if not one.causes:
         lines.append("cause:    It has more than one: the smoke test finds out which.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
@@ -41,17 +41,16 @@ def advice(cause: str, place: Place, **words: object) -> Advice:
     Raises:
         KeyError: There is no such section, or one of its words is not given.
     """
-    says, do = (first(cause, kind, place.names).format_map(words) for kind in ("says", "do"))
-    return Advice(table("causes")[cause].get("id", ""), says, do)
+    section = table("causes")[cause]
 
+    def first(kind: str) -> str:
+        for name, text in section.items():
+            row, _, places = name.partition(".")
+            if row == kind and all(place.is_a(one) for one in places.split("+") if one):
+                return text.format_map(words)
+        return ""
 
-def first(cause: str, kind: str, names: Collection[str]) -> str:
-    """The first row of a kind that fits a place of these names, as it is written; "" for none."""
-    for name, text in table("causes")[cause].items():
-        row, _, places = name.partition(".")
-        if row == kind and all(one in names for one in places.split("+") if one):
-            return text
-    return ""
+    return Advice(section.get("id", ""), first("says"), first("do"))
 
 
 class Code(NamedTuple):
