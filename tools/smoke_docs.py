@@ -100,7 +100,7 @@ def entries() -> str:
         title = next(title for title, begins in GROUPS.items() if name.startswith(begins))
         groups[title] += entry(catalogue.entry(name), catalogue.LIKE)
     shared = [line for name in catalogue.shared() for line in entry(catalogue.entry(name), "")]
-    groups["More places"] = ["## More places", "", *shared] if shared else []
+    groups["Shared"] = ["## What several ids have in common", "", *shared] if shared else []
     return "\n".join(line for lines in groups.values() for line in lines)
 
 

@@ -71,7 +71,7 @@ def test_what_a_cause_says_the_table_of_symptoms_does_not_say_again() -> None:
     said = {causes[name].get("says") for name in causes.sections()}
     table = knowledge.table("symptoms.ini")
     for name in table.sections():
-        assert set(table[name]) <= {"symptoms", "cause", "do", "as"}, name
+        assert set(table[name]) <= {"symptoms", "cause", "do", "as", "of"}, name
         texts = [table[name][key] for key in ("cause", "do") if key in table[name]]
         assert table[name].get("cause") not in said or "cause" not in table[name], name
         assert all(hasattr(machine, word) for word in re.findall(r"{(\w+)}", " ".join(texts))), name

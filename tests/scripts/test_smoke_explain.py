@@ -58,14 +58,13 @@ def test_each_symptom_of_an_id_finds_it(name: str) -> None:
 
 
 def test_the_number_the_name_and_the_words_of_every_code_find_it() -> None:
-    causes = catalogue.table("causes")
     for family, number, (name, said, cause) in catalogue.codes():
         for text in (number, name, f"{name}: it failed", said):
             found = catalogue.search(text) if text else []
             shown = " ".join(" ".join(one.symptoms) for one in found)
             assert not text or name in shown or said in shown, (family, text)
             if text and cause:
-                assert causes[cause].get("id", cause) in titles(found), (family, text)
+                assert (catalogue.id_of(cause) or cause) in titles(found), (family, text)
 
 
 def explain(project: Project, text: str) -> tuple[int, str, str]:
@@ -80,6 +79,21 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path / "project")
 
 
+def test_a_number_of_a_system_is_of_its_family(project: Project) -> None:
+    codes = project.root / "scripts" / "torch_starter" / "surroundings" / "codes.ini"
+    more = "\n[windows]\n802 = ERROR_X | it is odd | gpu-busy\n[context]\n100 = | | no-fabric\n"
+    codes.write_text(codes.read_text(encoding="utf-8") + more, encoding="utf-8")
+    assert explain(project, "OSError: [WinError 802] Es ist seltsam")[1].startswith("CUDA-BUSY\n")
+    assert "no-fabric" not in explain(project, "[WinError 100]")[1]
+    both = explain(project, "802")[1]
+    assert "ERROR_X (windows 802)" in both
+    assert "CUDA_ERROR_SYSTEM_NOT_READY (cuda 802)" in both
+    # A row that names only a cause is more of CUDA's own, of which none is known there.
+    there = explain(project, "CUDA_ERROR_NO_DEVICE")[1]
+    assert there.startswith("CUDA-FABRIC\nsymptom:  CUDA_ERROR_NO_DEVICE (context 100): no CUDA")
+    assert "(cuda 100)" not in there
+
+
 def test_a_message_that_a_cause_s_pattern_finds_is_told_with_its_words(project: Project) -> None:
     rows = """[a-new-one]
 id = TORCH-IMPORT
@@ -88,6 +102,11 @@ do.windows+root = Look at {symbol:>9}.
 do = Mend {symbol}.
 like = others
 match = symbol: (?P<symbol>nccl\\w+)
+
+[of-its-family]
+of = import
+says = A library is missing{whose}.
+do = {remove}
 
 [others]
 do.docker = Make another image.
@@ -104,6 +123,8 @@ do = Ask somebody.
         "          windows+root: Look at ncclCommX.\n"
         "          more places: `--explain others`\n"
     )
+    code, text, _ = explain(project, "torch-import")
+    assert "\ncause:    A library is missing.\nremedy:   As the smoke test says.\n" in text
     code, text, _ = explain(project, "others")
     assert (code, text.splitlines()[0]) == (0, "others")
     assert {"Make another image.", "Ask somebody."} <= {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import NamedTuple
 
 from surroundings.knowledge import advice, find_causes, table
@@ -13,7 +14,9 @@ from surroundings.place import SIGNS, Place, here
 from . import machine
 
 SHOWN = 3  # so many are shown in full; of more, a line each
-NUMBER = re.compile(r"(?:(?:error|code|err|returned|status)\W{0,3})?(\d{1,10})\W*")
+NUMBER = re.compile(r"\W*(?:(winerror|errno|error|code|returned|signal)\W{0,3})?(\d{1,10})\W*")
+OF_SYSTEM = re.compile(r"\b(winerror|errno)\W{1,3}(\d+)")
+FAMILIES = {"winerror": "windows", "errno": "errno", "signal": "signal"}  # of codes.ini
 HERE, ELSE, LIKE = "here", "elsewhere", "more places"
 GENERAL = {"driver": "the NVIDIA driver", "on_cpu": "test with `--device cpu`"}
 
@@ -24,17 +27,23 @@ class Placeholder(str):
     __slots__ = ()
 
     def __format__(self, spec: str) -> str:
-        """As it is."""
-        return str(self)
+        """As it is, between marks: see `finished`."""
+        return f"\0{self.upper()}\0"
 
 
 def words(given: Mapping[str, str]) -> dict[str, object]:
     """What stands in the braces of causes and symptoms, without a check, and what is given."""
     texts = [text for row in table("causes").values() for text in row.values()]
-    unknown = {name: Placeholder(name.upper()) for name in re.findall(r"{(\w+)", " ".join(texts))}
+    unknown = {name: Placeholder(name) for name in re.findall(r"{(\w+)", " ".join(texts))}
     constants = {name: one for name, one in vars(machine).items() if name.isupper()}
     usual = {**machine.usual_words(), "repair": machine.RECREATE}
     return {**unknown, **constants, **GENERAL, **usual, **given}
+
+
+def finished(text: str) -> str:
+    """Without what a check adds to a word's end, and without a sentence that is all a check's."""
+    text = re.sub(r"(?<=[\w`])\0\w+\0", "", text)
+    return re.sub(r"^\0\w+\0$", "As the smoke test says.", text).replace("\0", "")
 
 
 @dataclass(frozen=True)
@@ -82,7 +91,10 @@ def rows(cause: str, given: Mapping[str, str]) -> list[Row]:
     kinds = [name.partition(".") for name in section]
     places = dict.fromkeys(place for kind, _, place in kinds if place and kind in ("says", "do"))
     all_places = {HERE: here(), **{row: somewhere(row) for row in places}, ELSE: somewhere("")}
-    told = [Row(row, *advice(cause, place, **known)[1:]) for row, place in all_places.items()]
+    told = [
+        Row(row, *map(finished, advice(cause, place, **known)[1:]))
+        for row, place in all_places.items()
+    ]
     if other := section.get("like"):
         told.append(Row(LIKE, "", other))
     return told
@@ -93,16 +105,25 @@ def ids() -> list[str]:
     return table("symptoms.ini").sections()
 
 
+@cache
+def id_of(cause: str) -> str:
+    """The id of a cause, by its own row or by its family; "" for one that others are like."""
+    section, sections = table("causes")[cause], table("symptoms.ini")
+    of = [name for name in ids() if section.get("of", "") in sections[name].get("of", "").split()]
+    return section.get("id") or next(iter(of), "")
+
+
 def shared() -> list[str]:
-    """The sections of causes/ that have no id, but rows for others that are like them."""
-    return [name for name in table("causes").sections() if "id" not in table("causes")[name]]
+    """The sections of causes/ without an id."""
+    return [name for name in table("causes").sections() if not id_of(name)]
 
 
+@cache
 def symptoms(name: str) -> list[str]:
     """The messages of an id: its own, and those of the codes whose cause has it."""
     own = table("symptoms.ini")[name].get("symptoms", "").strip().splitlines()
     for family, number, (title, said, cause) in codes():
-        if cause and table("causes")[cause].get("id") == name:
+        if cause and id_of(cause) == name:
             own += [f"Error {number}: {said}" if family == "cuda" else said, title]
     return list(dict.fromkeys(filter(None, own)))
 
@@ -114,20 +135,26 @@ def entry(name: str) -> Found:
         return one_cause(name, {})
     section = sections[sections[name].get("as", name)]
     own = [section.get(key, "").format_map(words({})) for key in ("cause", "do")]
-    told = [rows(cause, {}) for cause in every.sections() if every[cause].get("id") == name]
+    told = [rows(cause, {}) for cause in every.sections() if id_of(cause) == name]
     if own[0]:
         told.insert(0, [Row(HERE, *own), Row(ELSE, *own)])
     return Found(name, symptoms(name), told)
 
 
+@cache
 def codes() -> list[tuple[str, str, list[str]]]:
-    """Every code: its family, its number, and [its name, its words, its cause]."""
-    split = table("codes.ini")
-    return [
-        (family, number, ([part.strip() for part in text.split("|")] + ["", ""])[:3])
-        for family in split.sections()
-        for number, text in split[family].items()
-    ]
+    """Every code: its family, its number, and [its name, its words, its cause].
+
+    Where a row names only a cause, the rest is as CUDA has it.
+    """
+    split, found = table("codes.ini"), []
+    for family in split.sections():
+        for number, text in split[family].items():
+            row = ([part.strip() for part in text.split("|")] + ["", ""])[:3]
+            if not row[0] and number in split["cuda"]:
+                row[:2] = [part.strip() for part in split["cuda"][number].split("|")[:2]]
+            found.append((family, number, row))
+    return found
 
 
 def plain(text: str) -> str:
@@ -158,20 +185,25 @@ def search(text: str) -> list[Found]:
 
 def one_cause(name: str, given: Mapping[str, str], *said: str) -> Found:
     """An id with one of its causes alone."""
-    return Found(table("causes")[name].get("id", name), list(said), [rows(name, given)])
+    return Found(id_of(name) or name, list(said), [rows(name, given)])
 
 
 def of_codes(message: str) -> list[Found]:
     """The codes whose number is asked for, or whose name or words are in a message."""
-    number, found = NUMBER.fullmatch(message), []
+    number, found = NUMBER.fullmatch(message) or OF_SYSTEM.search(message), []
     for family, code, (name, said, cause) in codes():
-        asked = number[1] == code if number else message in (plain(name), plain(said))
-        named = re.search(rf"\b{re.escape(name.lower())}\b", message)
+        if number:
+            asked = number[2] == code and FAMILIES.get(number[1], family) == family
+        else:
+            asked = message in (code, plain(name), plain(said))
+        named = name and re.search(rf"\b{re.escape(name.lower())}\b", message)
         if asked or named or (len(said.split()) > 2 and plain(said) in message):
             head = f"{name} ({family} {code}): {said}".removesuffix(": ")
             given = {"number": code, "name": name, "said": said}
-            found.append(one_cause(cause, given, head) if cause else Found(name, [head], []))
-    return found
+            row = one_cause(cause, given, head) if cause else Found(name, [head], [])
+            found.append((name, row))
+    known = {name for name, row in found if row.causes}
+    return [row for name, row in found if row.causes or name not in known]
 
 
 def by_words(message: str) -> list[Found]:
