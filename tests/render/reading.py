@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
@@ -132,3 +133,10 @@ class Builds:
         """The rows of the platforms that have wheels."""
         platforms: dict[str, Any] = self.build["platforms"]
         return platforms
+
+
+def block(page: str, title: str, language: str, number: int = 0) -> str:
+    """A code block of a language under a title of a page; a title below it is a part of it."""
+    marks, _, rest = re.split(rf"^(#+) ({re.escape(title)})\n", page, maxsplit=1, flags=re.M)[1:]
+    section = re.split(rf"^#{{1,{len(marks)}}} ", rest, maxsplit=1, flags=re.M)[0]
+    return re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)[number]
