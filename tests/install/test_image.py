@@ -57,8 +57,8 @@ class Image:
 
 
 @pytest.mark.few(3)
-@pytest.mark.parametrize("compute_platform", ["cu130", "cpu", "pypi"])
 @pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize("compute_platform", ["cu130", "cpu", "pypi"])
 def test_an_image_gets_the_project_s_own_build_and_no_tools_of_developers(
     tools: Tools, tmp_path: Path, manager: str, compute_platform: str
 ) -> None:

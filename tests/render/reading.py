@@ -139,4 +139,5 @@ def block(page: str, title: str, language: str, number: int = 0) -> str:
     """A code block of a language under a title of a page; a title below it is a part of it."""
     marks, _, rest = re.split(rf"^(#+) ({re.escape(title)})\n", page, maxsplit=1, flags=re.M)[1:]
     section = re.split(rf"^#{{1,{len(marks)}}} ", rest, maxsplit=1, flags=re.M)[0]
-    return re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)[number]
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```", section, re.M | re.S)
+    return found[number]

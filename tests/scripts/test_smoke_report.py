@@ -246,3 +246,14 @@ def test_a_bug_report_without_torch_or_account_gets_done(project: Project) -> No
     text = report_of(project, HOME="", USER="")
     assert "ModuleNotFoundError: No module named 'torch'" in text
     assert "TORCH-FOUND" in text.splitlines()[0]
+
+
+def test_a_bug_report_of_a_user_that_no_file_knows_has_all_its_parts(project: Project) -> None:
+    needs_namespaces()
+    project.root.chmod(0o777)
+    caps = "--inh-caps=+dac_override --ambient-caps=+dac_override"
+    user = f"setpriv --reuid 4711 --regid 4712 --clear-groups {caps}"
+    project.before = f'exec {user} env -u HOME -u USER -u LOGNAME "$@"'
+    text = report_of(project, "--only", "PY-VERSION")
+    assert "user 4711, groups [4712]: []" in text
+    assert "It ended in" not in text

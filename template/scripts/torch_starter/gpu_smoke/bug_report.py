@@ -164,8 +164,9 @@ def devices(result: Result) -> Iterator[str]:
 
 def rights() -> Iterator[str]:
     """What this process may do where."""
-    folders = [ROOT, ROOT / ".venv", Path(sys.prefix), Path(tempfile.gettempdir())]
-    yield from linux.mounts(dict.fromkeys([*folders, Path("/dev/shm"), Path.home() / ".cache"]))
+    cache = os.path.expanduser("~/.cache")  # noqa: PTH111 - Path's raises where there is no home
+    folders = map(Path, (ROOT, ROOT / ".venv", sys.prefix, tempfile.gettempdir(), cache))
+    yield from linux.mounts(dict.fromkeys([*folders, Path("/dev/shm")]))
     yield from linux.limits()
     yield from linux.control_groups()
     yield from linux.guards()
