@@ -165,8 +165,8 @@ def devices(result: Result) -> Iterator[str]:
 def rights() -> Iterator[str]:
     """What this process may do where."""
     cache = os.path.expanduser("~/.cache")  # noqa: PTH111 - Path's raises where there is no home
-    folders = map(Path, (ROOT, ROOT / ".venv", sys.prefix, tempfile.gettempdir(), cache))
-    yield from linux.mounts(dict.fromkeys([*folders, Path("/dev/shm")]))
+    folders = [str(ROOT), str(ROOT / ".venv"), sys.prefix, tempfile.gettempdir(), "/dev/shm", cache]
+    yield from linux.mounts(map(Path, dict.fromkeys(folders)))
     yield from linux.limits()
     yield from linux.control_groups()
     yield from linux.guards()
