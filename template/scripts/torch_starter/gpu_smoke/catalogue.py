@@ -72,8 +72,14 @@ CATALOGUE = {
     ),
     "PKG-REQUIRES": (
         "undefined symbol, after a package was added or updated by hand",
-        "A package needs another torch, or torch another version of one of NVIDIA's packages.",
+        "A package needs another torch, or torch another version of a package, or one that is not "
+        "installed.",
         f"{RECREATE} Take a version of the package that is for this torch.",
+    ),
+    "PKG-BUILT": (
+        "undefined symbol: _ZN3c10; flash_attn_2_cuda: undefined symbol",
+        "A package's compiled part was built for another torch: it calls what this one lacks.",
+        "Take a version of the package that was built for this torch, or build it again.",
     ),
     "PKG-NVMIX": (
         "crashes after torch was up- or downgraded",
@@ -82,7 +88,8 @@ CATALOGUE = {
     ),
     "ENV-VARS": (
         "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH; all is slow; no GPU",
-        "A variable such as LD_LIBRARY_PATH or KMP_DUPLICATE_LIB_OK is in the way.",
+        "A variable such as PYTHONPATH, LD_LIBRARY_PATH or KMP_DUPLICATE_LIB_OK is in the way: "
+        "PYTHONPATH brings another torch, or what torch imports, as ROS and modules do.",
         "Unset it.",
     ),
     "SYS-SHM": (
@@ -171,9 +178,14 @@ CATALOGUE = {
         "Type `sudo usermod -aG render,video $USER` and log in again.",
     ),
     "TORCH-IMPORT": (
-        "cannot open shared object file; undefined symbol; [WinError 127]; [WinError 1114]",
-        "A library is missing or of another version; the remedy depends on which.",
-        "As the smoke test says, mostly `sh bootstrap.sh --recreate`.",
+        "cannot open shared object file; undefined symbol; version `GLIBCXX_3.4.30' not found; "
+        "failed to map segment from shared object; cannot enable executable stack; "
+        "Failed to load the backend extension; [WinError 126]; [WinError 127]; [WinError 193]; "
+        "[WinError 1114]; [WinError 1455]; [WinError 4551]; Library not loaded; "
+        "partially initialized module",
+        "A library is missing, of another version, or may not be loaded; the remedy depends on "
+        "which it is, where it lies and who brought it.",
+        "As the smoke test says for this machine.",
     ),
     "TORCH-NVJITLINK": (
         "undefined symbol: __nvJitLinkComplete_12_4, version libnvJitLink.so.12",
@@ -183,7 +195,7 @@ CATALOGUE = {
     "TORCH-EXIT": (
         "all is well, then a crash at the end",
         "torch or the driver crashed while the process ended.",
-        FAULTY,
+        f"{RECREATE} If it stays, send what `--report FILE` writes.",
     ),
     "CUDA-ARCH": (
         "no kernel image is available for execution on the device",
@@ -230,7 +242,8 @@ CATALOGUE = {
     "LIB-MAPS": (
         "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH at the first convolution",
         "A library of NVIDIA from outside the environment is loaded.",
-        "Take its folder out of LD_LIBRARY_PATH and /etc/ld.so.conf.d.",
+        "Take its folder out of LD_LIBRARY_PATH and /etc/ld.so.conf.d, unload the module, or "
+        "remove the package of the system that it is of, as the smoke test says.",
     ),
     "LIB-OMP": (
         "OMP: Error #15: Initializing libiomp5md.dll, but found libiomp5md.dll already initialized",

@@ -310,8 +310,13 @@ def advise(cause: str, **words: object) -> Advice:
     usual = {
         "again": AGAIN,
         "bootstrap": BOOTSTRAP,
+        "mps_fallback": MPS_FALLBACK,
+        "python": PYTHON,
+        "recreate": RECREATE,
+        "redistributable": REDISTRIBUTABLE,
         "repair": repair(),
         "report": REPORT,
+        "switch": SWITCH,
         "unset_visible": UNSET,
     }
     return advice(cause, here(), **{**usual, **words})
