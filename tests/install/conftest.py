@@ -10,6 +10,7 @@ import pytest
 
 from install.loopback_index import LoopbackIndex
 from install.managers import Tools
+from install.real_torch import NOT_COMPILED
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +23,9 @@ def index() -> Iterator[LoopbackIndex]:
 @pytest.fixture(scope="session")
 def tools(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> Tools:
     """uv, Poetry and pip against the running index; they share their caches."""
-    return Tools(index, tmp_path_factory.mktemp("tools"))
+    tools = Tools(index, tmp_path_factory.mktemp("tools"))
+    tools.environment |= NOT_COMPILED
+    return tools
 
 
 @pytest.fixture(scope="session")
