@@ -19,8 +19,16 @@ pytestmark = [
 ]
 
 
+def of_pypi(folder: Path, manager: str, series: str) -> Path:
+    """A project of PyPI's own wheels."""
+    answers = {"package_manager": manager, "torch_version": series}
+    return render(folder, compute_platform="pypi", **answers)
+
+
 def resolve_with_pip(project: Path) -> list[tuple[str, str]]:
+    """By the metadata alone: else pip downloads three gigabytes to install nothing."""
     command = ("pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-")
+    command += ("--use-feature=fast-deps",)
     report = json.loads(run(*command, "-c", "requirements/torch-pypi.txt", ".", cwd=project))
     found = [item["metadata"] for item in report["install"]]
     return stack([(metadata["name"], metadata["version"]) for metadata in found])
@@ -41,30 +49,29 @@ def test_each_manager_finds_the_registry(tmp_path: Path) -> None:
 
 @SHARED
 def test_uv_poetry_and_pip_lock_the_same_build_once(by_poetry: Path, tmp_path: Path) -> None:
-    by_uv = lock_with_uv(render(tmp_path / "by uv", compute_platform="pypi"))
-
-    assert_once(by_uv, "2.15.0")
-    assert locked(by_poetry / "poetry.lock") == by_uv
-    if sys.platform == "linux":  # pip resolves for the running system only
-        project = render(tmp_path / "by pip", package_manager="pip", compute_platform="pypi")
-        assert resolve_with_pip(project) == by_uv
+    assert_once("2.15.0", locked(by_poetry / "poetry.lock"), tmp_path)
 
 
-def test_uv_and_poetry_lock_the_same_build_of_an_older_series_once(tmp_path: Path) -> None:
-    answers = {"compute_platform": "pypi", "torch_version": "2.14"}
-    by_uv = lock_with_uv(render(tmp_path / "older by uv", **answers))
-    project = render(tmp_path / "older by poetry", package_manager="poetry", **answers)
-
-    assert_once(by_uv, "2.14.1")
-    assert lock_with_poetry(project) == by_uv
+def test_they_lock_the_same_build_of_an_older_series_once(tmp_path: Path) -> None:
+    project = of_pypi(tmp_path / "poetry", "poetry", "2.14")
+    assert_once("2.14.1", lock_with_poetry(project), tmp_path, "2.14")
 
 
-def assert_once(build: list[tuple[str, str]], torch: str) -> None:
-    """The build has this torch, and no package of it twice."""
-    names = [name for name, _ in build]
-    assert ("torch", torch) in build
+def assert_once(
+    torch: str, by_poetry: list[tuple[str, str]], folder: Path, series: str = "latest"
+) -> None:
+    """uv and pip take what Poetry has locked: this torch, and no package of the build twice."""
+    projects = {manager: of_pypi(folder / manager, manager, series) for manager in ("uv", "pip")}
+
+    by_uv = lock_with_uv(projects["uv"])
+
+    names = [name for name, _ in by_uv]
+    assert ("torch", torch) in by_uv
     assert "nvidia-cublas" in names
     assert len(names) == len(set(names))
+    assert by_poetry == by_uv
+    if sys.platform == "linux":  # pip resolves for the running system only
+        assert resolve_with_pip(projects["pip"]) == by_uv
 
 
 def test_without_the_pins_poetry_locks_two_versions_of_cublas(tmp_path: Path) -> None:
