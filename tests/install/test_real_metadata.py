@@ -27,8 +27,8 @@ def of_pypi(folder: Path, manager: str, series: str) -> Path:
 
 def resolve_with_pip(project: Path) -> list[tuple[str, str]]:
     """By the metadata alone: else pip downloads three gigabytes to install nothing."""
-    command = ("pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-")
-    command += ("--use-feature=fast-deps",)
+    options = ("--quiet", "--dry-run", "--ignore-installed", "--use-feature=fast-deps")
+    command = ("pip", "install", *options, "--report", "-")
     report = json.loads(run(*command, "-c", "requirements/torch-pypi.txt", ".", cwd=project))
     found = [item["metadata"] for item in report["install"]]
     return stack([(metadata["name"], metadata["version"]) for metadata in found])
