@@ -23,10 +23,10 @@ from . import (
     speed_checks,
     torch_checks,
 )
+from .blame import explain_end, explain_error, name_causes
 from .bug_report import bug_report, tell_others
 from .catalogue import explain
 from .check import (
-    DEVICE_IDS,
     Check,
     CheckFunction,
     Job,
@@ -34,6 +34,7 @@ from .check import (
     carry_out,
     end_children_with_this_process,
     end_with_parent,
+    one_line,
     run_child,
     tell,
 )
@@ -42,10 +43,6 @@ from .driver_checks import amd_facts, ask_driver, nvidia_facts
 from .full_checks import start_processes, take_part
 from .machine import (
     BUILDS,
-    FAULTY,
-    LEVEL_ZERO,
-    MPS_FALLBACK,
-    ONE_OPENMP,
     RESTORE,
     UPDATE,
     Machine,
@@ -97,10 +94,15 @@ def listing() -> str:
     return "\n".join(rows)
 
 
+def ended_in(error: Exception) -> Check:
+    """A check without torch that raises has read a file that is not as the template made it."""
+    return Check("fail", f"The check ended in {one_line(error)}.", RESTORE)
+
+
 def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Check]:
     """Every chosen check that applies, in order."""
     found = [
-        carry_out(name, run, machine, RESTORE)
+        carry_out(name, run, machine, ended_in)
         for name, run in MACHINE_CHECKS.items()
         if name in names
     ]
@@ -128,32 +130,6 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
     return checks
 
 
-def name_causes(checks: list[Check]) -> list[str]:
-    """Let failures that follow from others say so; returns the ids of all failures."""
-    found = {one.id: one for one in checks}
-    dll = found.get("TORCH-DLL")
-    imported = found.get("TORCH-IMPORT") or found.get("TORCH-NVJITLINK")
-    if dll and dll.status == "fail" and imported and imported.status == "pass":
-        dll.status, dll.remedy = "pass", ""  # Windows knew better
-        dll.message = "Windows finds all that torch's DLLs need"
-    badly = imported if imported and imported.status == "fail" else None
-    if badly and found.get("PKG-REQUIRES", Check("pass", "")).status == "warn":
-        found["PKG-REQUIRES"].status = "fail"  # it was no matter of taste
-    failed = [one.id for one in checks if one.status == "fail"]
-    causes = [name for name in failed if name.startswith(DEVICE_IDS)]
-    for name in causes[1:]:
-        if name in device_checks.CHECKS:
-            found[name].remedy = f"This follows from {causes[0]}."
-    for name in ("TORCH-DLL", "PKG-REQUIRES"):
-        if name in failed and badly:
-            badly.remedy = f"This follows from {name}."
-    for name, package in companion_checks.PACKAGES.items():
-        named = [one for one in failed if package in found[one].data.get("packages", [])]
-        if name in failed and (cause := [*named, *(one for one in failed if one == "TORCH-BUILD")]):
-            found[name].remedy = f"This follows from {cause[0]}."
-    return failed
-
-
 def collect_torch_checks(
     machine: Machine, names: list[str], limit: float
 ) -> tuple[list[str], list[Check]]:
@@ -166,7 +142,7 @@ def collect_torch_checks(
         "mig": bool(machine.driver.get("mig")),
         "companions": {
             name: package_checks.right_one(name, machine)
-            for name in package_checks.COMPANIONS
+            for name in environment_checks.COMPANIONS
             if name in machine.wheels.get("packages", {}) and installed(name) != "none"
         },
         "limit": limit,
@@ -181,32 +157,19 @@ def collect_torch_checks(
     return started, checks
 
 
-def explain_end(ended: str, checks: list[Check], started: list[str], limit: float) -> Check:
-    """What it means that the child process died or hung: a failure of the check it was at."""
-    name = started[-1] if started else "TORCH-IMPORT"
-    last, remedy = checks[-1].id if checks else "none", FAULTY
-    if "OMP: Error #15" in ended:
-        name, remedy = "LIB-OMP", ONE_OPENMP
-    elif "did not answer" in ended:
-        remedy = f"Give it more time, `--timeout {limit * 4:g}`; if it still hangs, reboot."
-    elif name == "XPU-INIT":
-        remedy = LEVEL_ZERO
-    problem = f"PyTorch {ended}; the last check that finished is {last}."
-    return Check("fail", problem, remedy, {"ended": ended, "last_finished": last}, name)
-
-
 def run_torch_checks(job: Job) -> None:
     """The child's work; a device that does not open has no numbers to check."""
+    broken = False
     for name in job.names:
+        if broken and name != "LIB-MAPS":  # which may be why
+            continue
         tell({"start": name})
-        found = carry_out(name, TORCH_CHECKS[name], job, FAULTY)
-        if found and "for the MPS device" in found.message:
-            found.remedy = MPS_FALLBACK
+        found = carry_out(name, TORCH_CHECKS[name], job, explain_error)
         if found:  # else it does not apply here
             tell(asdict(found))
-        if found and found.status == "fail" and name in NEEDED:
-            return
-    tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
+        broken |= bool(found and found.status == "fail" and name in NEEDED)
+    if not broken:
+        tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
 
 
 # What a child can be asked to do.

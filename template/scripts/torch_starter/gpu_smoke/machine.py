@@ -315,8 +315,13 @@ def usual_words() -> dict[str, str]:
     return {
         "again": AGAIN,
         "bootstrap": BOOTSTRAP,
+        "mps_fallback": MPS_FALLBACK,
+        "python": PYTHON,
+        "recreate": RECREATE,
+        "redistributable": REDISTRIBUTABLE,
         "repair": repair(),
         "report": REPORT,
+        "switch": SWITCH,
         "unset_visible": UNSET,
     }
 

@@ -10,7 +10,7 @@ import textwrap
 from itertools import groupby
 from pathlib import Path
 
-from .check import COLOURS, Check, Result
+from .check import COLOURS, FOLLOWS, Check, Result
 from .machine import ROOT, WINDOWS
 
 BOLD = 1
@@ -51,7 +51,9 @@ def report(result: Result, colours: bool, columns: int = 0) -> str:
     columns = min(columns or shutil.get_terminal_size((WIDEST, 24)).columns, WIDEST)
     rows = with_status(result.checks, "pass", "skip", "warn")
     # The first cause of failure comes last: it is what stays before people's eyes.
-    rows = merged([*rows, *reversed(with_status(result.checks, "fail"))])
+    failed = with_status(result.checks, "fail")
+    failed.sort(key=lambda one: one.remedy.startswith(FOLLOWS))
+    rows = merged([*rows, *reversed(failed)])
     trouble = next((one for one in rows if one.status in ("warn", "fail")), None)
     longest = max(len(one.id) for one in rows)
     indent = 10 + max(longest, 13) if columns >= NARROWEST else 4

@@ -71,6 +71,19 @@ def code(family: str, number: int) -> Code:
     return Code(name, words, cause)
 
 
+def named(family: str, name: str) -> tuple[int, Code]:
+    """The number and the meaning of what a maker, or its words, call a code.
+
+    Raises:
+        KeyError: The family has none of that name.
+    """
+    for number in table("codes.ini")[family]:
+        found = code(family, int(number))
+        if name in (found.name, found.words):
+            return int(number), found
+    raise KeyError(name)
+
+
 class Match(NamedTuple):
     """A cause whose words were found in a text, and what its pattern names in there."""
 
