@@ -6,7 +6,14 @@ docs/smoke-test.md.
 
 from __future__ import annotations
 
-from scripts import faults_driver, faults_import, faults_project, faults_pypi, faults_torch
+from scripts import (
+    faults_compile,
+    faults_driver,
+    faults_import,
+    faults_project,
+    faults_pypi,
+    faults_torch,
+)
 
 FAULTS = [
     *faults_project.FAULTS,
@@ -14,4 +21,5 @@ FAULTS = [
     *faults_pypi.FAULTS,
     *faults_import.FAULTS,
     *faults_torch.FAULTS,
+    *faults_compile.FAULTS,
 ]

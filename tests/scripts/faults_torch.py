@@ -327,16 +327,6 @@ FAULTS: list[Injection] = [
         before=world(shm="1m"),
     ),
     Injection(
-        "no compiler for torch.compile",
-        "COMPILE",
-        "build-essential python3-dev",
-        "Failed to find C compiler",
-        0,
-        torch="real",
-        arguments=("--only", "COMPILE"),
-        patch="def no(f): raise RuntimeError('Failed to find C compiler')\ntorch.compile = no",
-    ),
-    Injection(
         "a crash after the last check",
         "TORCH-EXIT",
         SEND,

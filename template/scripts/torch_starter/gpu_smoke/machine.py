@@ -316,6 +316,7 @@ def advise(cause: str, **words: object) -> Advice:
         "redistributable": REDISTRIBUTABLE,
         "repair": repair(),
         "report": REPORT,
+        "set": "set" if WINDOWS else "export",
         "switch": SWITCH,
         "unset_visible": UNSET,
     }
