@@ -273,6 +273,26 @@ FAULTS: list[Injection] = [
         "needs memory that is given out at the start alone",
         f"ImportError: {TLS}",
     ),
+    Injection(
+        "a .venv on a mount from which nothing may be run",
+        "TORCH-IMPORT",
+        "`sudo mount -o remount,exec /var/tmp/venv`",
+        "/var/tmp/venv may not run programs (it is mounted noexec), so no library in it can be ",
+        1,
+        torch="import ctypes\nctypes.CDLL('/var/tmp/venv/libc10.so')",
+        before="mkdir -p /var/tmp/venv; mount -t tmpfs -o noexec tmpfs /var/tmp/venv; cp "
+        "$(python3 -c 'import _ctypes; print(_ctypes.__file__)') /var/tmp/venv/libc10.so",
+    ),
+    Injection(
+        "another package is for another torch, and torch lacks a symbol: nothing to do with it",
+        "TORCH-IMPORT",
+        RECREATE,
+        "it lacks f",
+        1,
+        ("PKG-REQUIRES",),
+        torch="raise ImportError('x.so: undefined symbol: f')",
+        change=lambda project: package(project, "xformers", "0.0.32", "torch==2.8.0"),
+    ),
     raises(
         "a library may not be loaded, though its mount may run programs",
         "TORCH-IMPORT",

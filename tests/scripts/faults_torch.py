@@ -14,7 +14,9 @@ from scripts.injections import (
     RECREATE,
     SEND,
     Injection,
+    all_of,
     bad_nms,
+    beside,
     beside_torch,
     codec_for,
     dies,
@@ -23,7 +25,7 @@ from scripts.injections import (
     product,
 )
 from scripts.smoke_helpers import TORCH
-from scripts.torch_helpers import pretend_gpus
+from scripts.torch_helpers import patch_torch, pretend_gpus
 from scripts.worlds import world
 
 VISION = {"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"}
@@ -247,7 +249,49 @@ FAULTS: list[Injection] = [
         "libcudnn_ops.so.9 is loaded",
         0,
         torch="real",
-        change=foreign_cudnn,
+        change=foreign_cudnn(),
+    ),
+    Injection(
+        "a cuDNN of the machine's, and cuDNN says that its parts do not fit",
+        "LIB-MAPS",
+        "Rename ",
+        "libcudnn_ops.so.9 is loaded, which is not of this environment.",
+        1,
+        ("NUM-CONV",),
+        torch="real",
+        change=foreign_cudnn(
+            "def no(*a): raise RuntimeError('cuDNN error: "
+            "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH')\ntorch.nn.functional.conv2d = no"
+        ),
+        verdict=f"FAIL  torch {TORCH}+cpu, asked for CPU: LIB-MAPS  (",
+    ),
+    Injection(
+        "a cuDNN that LD_LIBRARY_PATH names, and wrong numbers",
+        "LIB-MAPS",
+        "out of LD_LIBRARY_PATH",
+        "libcudnn_ops.so.9 is loaded, which is not of this environment.",
+        1,
+        ("NUM-CONV",),
+        torch="real",
+        change=all_of(
+            beside("LD_LIBRARY_PATH", "libcudnn_ops.so.9"),
+            lambda project: patch_torch(
+                project,
+                "import ctypes; torch.foreign = ctypes.CDLL('libcudnn_ops.so.9')\n"
+                + NOT_A_NUMBER.format("torch.nn.functional.conv2d"),
+            ),
+        ),
+    ),
+    Injection(
+        "cuBLAS says something that has several causes",
+        "NUM-MATMUL",
+        SEND,
+        "CUBLAS_STATUS_INVALID_VALUE (7: invalid value) has no cause that is known here: ",
+        1,
+        ("NUM-GRAD", "TRAIN-STEPS"),
+        torch="real",
+        patch="def no(*a): raise RuntimeError('CUDA error: CUBLAS_STATUS_INVALID_VALUE when "
+        "calling `cublasSgemm`')\ntorch.Tensor.__matmul__ = no",
     ),
     bad_nms(
         "torchvision was built for another torch",

@@ -312,10 +312,16 @@ def compiled(library: Path, code: str = "", *needs: Path) -> Path:
     return library
 
 
-def foreign_cudnn(project: Project) -> None:
-    """A cuDNN from outside the environment, that torch loads."""
-    library = compiled(project.root / "libcudnn_ops.so.9")
-    patch_torch(project, f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})")
+def foreign_cudnn(code: str = "") -> Callable[[Project], object]:
+    """A cuDNN from outside the environment, that torch loads; and code to run after that."""
+
+    def write(project: Project) -> None:
+        (project.root.parent / "elsewhere").mkdir()
+        library = compiled(project.root.parent / "elsewhere" / "libcudnn_ops.so.9")
+        load = f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})\n"
+        patch_torch(project, load + code)
+
+    return write
 
 
 def beside(

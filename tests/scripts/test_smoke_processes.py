@@ -44,10 +44,18 @@ torch.distributed.is_nccl_available = lambda: True
 @pytest.mark.parametrize(
     ("code", "said", "remedy"),
     [
-        (WRONG.format("float32"), "cpu got the wrong sum 4 instead of 3", "hardware is faulty."),
-        (WRONG.format("int64"), "cpu got the wrong sum 4 instead of 3", "hardware is faulty."),
+        (
+            WRONG.format("float32"),
+            "cpu got the wrong sum 4 instead of 3",
+            "looks for other causes first.",
+        ),
+        (
+            WRONG.format("int64"),
+            "cpu got the wrong sum 4 instead of 3",
+            "looks for other causes first.",
+        ),
         (REFUSE, "RuntimeError: Connection refused", "no firewall stand between processes."),
-        ("if other: os.abort()", "SIGABRT", "hardware is faulty."),
+        ("if other: os.abort()", "SIGABRT", "to those who look after this template."),
     ],
 )
 def test_processes_that_do_not_sum_exactly_fail_with_the_reason(
@@ -107,7 +115,4 @@ def test_instances_of_a_split_gpu_are_not_asked_to_sum(gpus: Project) -> None:
 def test_a_small_dev_shm_has_a_remedy_of_its_own() -> None:
     remedy_of = load_package("full_checks").remedy_of
     said = "DistBackendError: NCCL error (Error while creating shared memory segment /dev/shm/nccl)"
-    assert remedy_of(said, "nccl") in (
-        "Make /dev/shm larger.",
-        "Start the container with `--shm-size=8g`.",
-    )
+    assert remedy_of(said, "nccl").endswith("or set NCCL_SHM_DISABLE=1.")
