@@ -12,9 +12,7 @@ HERE = {"TORCHINDUCTOR_CACHE_DIR": "/var/tmp/compile/cache"}
 NO_HEADER = "mount -t tmpfs tmpfs $({} -c 'import sysconfig as s; print(s.get_path(\"include\"))')"
 
 
-def compiles(
-    what: str, remedy: str, said: str, before: str = "", patch: str = "", **env: str
-) -> Injection:
+def compiles(what: str, remedy: str, said: str, before: str = "", **env: str) -> Injection:
     """A machine on which torch.compile does not work: it is worth a warning."""
     only = ("--only", "COMPILE")
     return Injection(
@@ -27,7 +25,6 @@ def compiles(
         arguments=only,
         before=before,
         env=env,
-        patch=patch,
     )
 
 
@@ -70,12 +67,5 @@ FAULTS: list[Injection] = [
         "3.",
         "Python.h is missing, which belongs to this Python: ",
         NO_HEADER.format("python3"),
-    ),
-    compiles(
-        "a user without a name, with an older torch",
-        "LOGNAME",
-        "This user has only a number here, and no name",
-        patch="import torch._inductor.runtime.cache_dir_utils as one\n"
-        "def no(): raise KeyError('getpwuid(): uid not found: 1234')\none.default_cache_dir = no",
     ),
 ]

@@ -22,7 +22,8 @@ MOVE += f"`{SWITCH}`, as the smoke test says."
 SLOWED = "Heat, a limit on power, or another's work slows the GPU."
 OPTIONAL = "Without a GPU, PyPI's wheels compute on the CPU, which is worth a warning."
 WINDOWS_PYPI = "A warning: it cannot use the GPU that is here, as PyPI's for Windows."
-NUMBERS = "The GPU, its memory or a library is faulty."
+NUMBERS = "A library of another version is in the way, packages are mixed, or, where all that was "
+NUMBERS += "looked at and is well, the GPU or its memory is faulty."
 
 NO_START = "CUDA unknown error - this may be due to an incorrectly set up environment; CUDA driver "
 NO_START += "initialization failed; Error 2: out of memory, from cudaGetDeviceCount()"
@@ -279,14 +280,19 @@ CATALOGUE = {
         "Start the container with `--shm-size=8g`, or use `num_workers=0`.",
     ),
     "COMPILE": (
-        "Failed to find C compiler; Cannot find a working triton installation; Python.h",
-        "torch.compile has no compiler to call.",
-        "Type `sudo apt install build-essential python3-dev`.",
+        "Failed to find C compiler; Cannot find a working triton installation; Python.h; "
+        "failed to map segment from shared object; getpwuid(): uid not found; /sbin/ldconfig; "
+        "omp.h file not found; ptxas fatal; UnicodeDecodeError; cannot import name AttrsDescriptor",
+        "torch.compile has no compiler, no Python.h, no OpenMP, no Triton or one of another torch, "
+        "or no folder in which it may write and run what it compiles.",
+        "As the smoke test says: for each of them it names what to type on this system.",
     ),
     "CKPT": ("a checkpoint is not what was saved", NUMBERS, FAULTY),
     "NCCL": (
-        "the first all_reduce hangs; ncclUnhandledSystemError; Connection refused",
-        "GPUs cannot talk to each other directly (IOMMU, ACS), or processes not at all.",
+        "the first all_reduce hangs; ncclUnhandledSystemError; Connection refused; "
+        "use_libuv was requested but PyTorch was built without libuv support",
+        "GPUs cannot talk to each other directly (IOMMU, ACS), or processes not at all; torch for "
+        "Windows has no libuv, which torchrun asks for.",
         PEER,
     ),
     "PERF-TFLOPS": ("training is slow", SLOWED, SLOW),

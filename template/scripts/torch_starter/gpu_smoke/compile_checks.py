@@ -39,18 +39,26 @@ def check_compile(job: Job) -> Check:
         return (x.sin() * x).relu() + 1
 
     reference = function(x.double())
+    named = os.environ.get(CACHE, "")  # before torch sets it
+    there = set(Path(tempfile.gettempdir()).glob("torchinductor_*"))
     try:
-        with room_in(cache_folder()), room_in(triton_folder(job)):
+        with room_in(cache_folder(named), named), room_in(triton_folder(job), named):
             compiled = job.torch.compile(function)
             errors = {d: relative_error(compiled(x.to(d)), reference) for d in job.devices}
     except Exception as error:
         return explain_compile(error)
+    finally:
+        for one in set(Path(tempfile.gettempdir()).glob("torchinductor_*")) - there:
+            # torch keeps compiled headers here, whatever the variable says.
+            shutil.rmtree(one / "precompiled_headers", ignore_errors=True)
+            with suppress(OSError):  # another process has put something there meanwhile
+                one.rmdir()
     return judge(errors, 1e-5)
 
 
-def cache_folder() -> str:
+def cache_folder(named: str) -> str:
     """Where torch keeps what it has compiled, as the user or torch itself says."""
-    if named := os.environ.get(CACHE):
+    if named:
         return named
     for home in HOMES:
         with suppress(ImportError, AttributeError):  # another version of torch has it elsewhere
@@ -67,13 +75,12 @@ def triton_folder(job: Job) -> str:
 
 
 @contextmanager
-def room_in(folder: str) -> Iterator[None]:
+def room_in(folder: str, named: str) -> Iterator[None]:
     """Let torch compile within a folder, and leave that as it was."""
     if not folder:
         yield
         return
     made = [one for one in (Path(folder), *Path(folder).parents) if not one.exists()]
-    before = os.environ.get(CACHE)
     Path(folder).mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(dir=folder, ignore_cleanup_errors=True) as place:
@@ -83,7 +90,7 @@ def room_in(folder: str) -> Iterator[None]:
             yield
     finally:
         os.environ.pop(CACHE, None)
-        os.environ |= {CACHE: before} if before else {}
+        os.environ |= {CACHE: named} if named else {}
         for one in made:
             with suppress(OSError):  # another process has put something there meanwhile
                 one.rmdir()
@@ -113,7 +120,7 @@ def words_for(said: str) -> dict[str, str]:
     """What causes/compile.ini may name of this machine."""
     folder = ""
     with suppress(Exception):  # which may be what is wrong
-        folder = cache_folder()
+        folder = cache_folder(os.environ.get(CACHE, ""))
     library = re.search(r"(/\S+): failed to map segment", said)
     named = next((one for one in ("CXX", "CC") if not is_there(os.environ.get(one, ""))), "")
     version = installed("triton")
