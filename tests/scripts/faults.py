@@ -12,6 +12,7 @@ from scripts import (
     faults_import,
     faults_project,
     faults_pypi,
+    faults_systems,
     faults_torch,
 )
 
@@ -20,6 +21,7 @@ FAULTS = [
     *faults_driver.FAULTS,
     *faults_pypi.FAULTS,
     *faults_import.FAULTS,
+    *faults_systems.FAULTS,
     *faults_torch.FAULTS,
     *faults_compile.FAULTS,
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scripts.import_helpers import beside
 from scripts.injections import (
     FAULTY,
     GOOD_START,
@@ -16,7 +17,6 @@ from scripts.injections import (
     Injection,
     all_of,
     bad_nms,
-    beside,
     beside_torch,
     codec_for,
     dies,
@@ -301,7 +301,7 @@ FAULTS: list[Injection] = [
     ),
     bad_nms(
         "torchvision's nms keeps the wrong boxes",
-        FAULTY,
+        ONLY,
         "[1, 2] is right",
         "return boxes[:2, 0].new_tensor([0, 1])",
     ),

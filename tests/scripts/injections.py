@@ -324,26 +324,6 @@ def foreign_cudnn(code: str = "") -> Callable[[Project], object]:
     return write
 
 
-def beside(
-    variable: str, name: str, code: str = "", folder: str = "elsewhere"
-) -> Callable[[Project], object]:
-    """A real library, in a folder beside the project that a variable names."""
-
-    def write(project: Project) -> None:
-        place = project.root.parent / folder
-        place.mkdir(exist_ok=True)
-        compiled(place / name, code)
-        project.env[variable] = ":".join(filter(None, (str(place), project.env.get(variable))))
-
-    return write
-
-
-def raises(what: str, name: str, remedy: str, said: str, error: str, **more: Any) -> Injection:  # noqa: ANN401
-    """A torch whose import raises this, in words that were really said."""
-    kind, _, text = error.partition(": ")
-    return Injection(what, name, remedy, said, 1, torch=f"raise {kind}({text!r})", **more)
-
-
 def only_nvml(project: Project) -> None:
     """NVML of an NVIDIA driver, without its libcuda."""
     folder = project.root / "nvml"

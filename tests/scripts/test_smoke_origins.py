@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.markers import Marker
 
+from scripts.injections import compiled
 from scripts.smoke_helpers import load_package
 
 knowledge: Any = importlib.import_module("surroundings.knowledge")
@@ -139,3 +141,71 @@ def test_signals_numbers_are_linux_s() -> None:
 
     for number in knowledge.table("codes.ini")["signal"]:
         assert signal.Signals(int(number)).name == knowledge.code("signal", int(number)).name
+
+
+# --- What packages require
+
+
+MARKERS = [
+    "",
+    "platform_system == 'Linux' and platform_machine == 'x86_64'",
+    "platform_system == 'Windows'",
+    'python_version >= "3.12"',
+    'python_version < "3.9" or sys_platform != "win32"',
+    "python_full_version >= '3.10.0'",
+    "extra == 'opt-einsum'",
+    "platform_machine in 'x86_64 aarch64' and extra == 'cublas'",
+    "(sys_platform == 'linux' or sys_platform == 'win32') and extra == 'all'",
+    "implementation_name == 'cpython' and python_version not in '2.7 3.3'",
+    "os_name == 'posix'",
+]
+
+
+@pytest.mark.parametrize("marker", MARKERS)
+@pytest.mark.parametrize("extra", ["", "cublas", "opt-einsum", "all"])
+def test_markers_are_understood_as_packaging_does(marker: str, extra: str) -> None:
+    wanted = Marker(marker).evaluate({"extra": extra}) if marker else True
+    # Of an extra, only what is its own counts; torch itself needs what has no extra.
+    wanted = wanted and ("extra" in marker or not extra)
+    assert load_package("requirements").applies(marker, extra) == wanted
+
+
+def test_a_marker_that_is_not_understood_asks_for_nothing() -> None:
+    applies = load_package("requirements").applies
+    assert not applies("platform_moon == 'full'")
+    assert not applies("__import__('os')")
+    assert not applies("python_version ~= '3.1'")
+
+
+@linux
+def test_a_compiled_package_is_held_against_what_torch_has(tmp_path: Path) -> None:
+    elf = load_package("elf")
+    has, needs = (tmp_path / name for name in ("libc10.so", "libnew.so"))
+    compiled(has, "".join(f"void _ZN3c10{n}fEv(void) {{}}" for n in range(300)))
+    code = "extern void {0}(void) {1}; void g{2}(void) {{ if ({0}) {0}(); }}"
+    weak = code.format("_ZN3c103oldEv", "__attribute__((weak))", 1)
+    compiled(needs, weak + code.format("_ZN3c10299fEv", "", 2))
+    there = [elf.Library(has)]
+    pattern = load_package("package_checks").TORCH_SYMBOLS
+    assert elf.lacking([needs], pattern, there) == ""
+    assert all(there[0].defines(b"_ZN3c10%dfEv" % n) for n in range(300))
+    assert not any(there[0].defines(b"_ZN3c10%dfEv" % n) for n in range(300, 900))
+    compiled(needs, code.format("_ZN3c10300fEv", "", 1))
+    assert elf.lacking([needs], pattern, there) == "_ZN3c10300fEv"
+    own = compiled(tmp_path / "libown.so", "void _ZN3c10300fEv(void) {}")
+    assert elf.lacking([needs, own], pattern, there) == ""  # it brings it itself
+    for content in (b"", b"MZ", b"\x7fELF", has.read_bytes()[:900]):
+        needs.write_bytes(content)
+        assert elf.lacking([needs], pattern, there) == ""
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@linux
+def test_torch_lacks_nothing_of_its_own(torch_venv: Path) -> None:
+    elf, pattern = load_package("elf"), load_package("package_checks").TORCH_SYMBOLS
+    [folder] = torch_venv.glob("lib/python*/site-packages/torch/lib")
+    there = [elf.Library(path) for path in folder.glob("lib*.so")]
+    assert len(there) > 5
+    assert elf.lacking([folder / "libtorch_python.so"], pattern, there) == ""
+    assert any(one.defines(b"_ZN3c104impl8GPUTrace13gpuTraceStateE") for one in there)

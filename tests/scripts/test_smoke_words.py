@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import re
+import string
 import sys
 from pathlib import Path
 from typing import Any
@@ -189,3 +191,37 @@ def test_every_cause_of_a_code_is_there_and_needs_no_word_that_nobody_gives() ->
             assert words
             assert not cause or cause in causes, cause
             assert knowledge.named(family, name)[1].name == name
+
+
+def fields(section: Any) -> set[str]:  # noqa: ANN401
+    """What the rows of a cause name in braces."""
+    rows = (text for key, text in section.items() if key.partition(".")[0] in ("says", "do"))
+    return {name for text in rows for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_every_cause_names_only_what_the_checks_know() -> None:
+    causes, loading = knowledge.table("causes"), load_package("loading")
+    usual = {"again", "bootstrap", "mps_fallback", "python", "recreate", "redistributable"}
+    usual |= {"repair", "report"}
+    usual |= {"set", "switch", "unset_visible"}
+    compiling = {*load_package("compile_checks").words_for(""), "named", "program", "other"}
+    for name in causes.sections():
+        section = causes[name]
+        family = section.get("of", "")
+        named = set(re.compile(section.get("match", "")).groupindex)
+        found = dict.fromkeys(named, "x")
+        if family == "import":
+            words, _ = loading.words_of(knowledge.Match(name, found), ImportError("x"))
+            assert fields(section) <= usual | set(words), name
+        if family in ("compile", "sums"):
+            assert fields(section) <= usual | named | (compiling if family == "compile" else set())
+        if family == "run" or (section.get("match") and not family):
+            assert fields(section) <= usual | named | {"on"}, name
+
+
+def test_the_more_special_row_of_a_cause_stands_first() -> None:
+    causes = knowledge.table("causes")
+    for name in causes.sections():
+        for kind in ("says", "do"):
+            rows = [key for key in causes[name] if key.partition(".")[0] == kind]
+            assert kind not in rows[:-1], name  # what is for all places comes last
