@@ -32,6 +32,10 @@ ALWAYS = """
 .copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
 bootstrap.cmd bootstrap.ps1 bootstrap.sh docs/pytorch-build.md pyproject.toml
 scripts/gpu_smoke_test.py scripts/torch_builds.json
+scripts/torch_starter/gpu_smoke/blame.py scripts/torch_starter/gpu_smoke/compile_checks.py
+scripts/torch_starter/gpu_smoke/elf.py scripts/torch_starter/gpu_smoke/loading.py
+scripts/torch_starter/gpu_smoke/origins.py scripts/torch_starter/gpu_smoke/requirements.py
+scripts/torch_starter/surroundings/packages.ini
 scripts/torch_starter/README.md scripts/torch_starter/bootstrap.py scripts/torch_starter/ruff.toml
 scripts/torch_starter/template_publish.py scripts/torch_starter/template_update.py
 scripts/torch_starter/bootstrapping/__init__.py

@@ -6,12 +6,22 @@ docs/smoke-test.md.
 
 from __future__ import annotations
 
-from scripts import faults_driver, faults_import, faults_project, faults_pypi, faults_torch
+from scripts import (
+    faults_compile,
+    faults_driver,
+    faults_import,
+    faults_project,
+    faults_pypi,
+    faults_systems,
+    faults_torch,
+)
 
 FAULTS = [
     *faults_project.FAULTS,
     *faults_driver.FAULTS,
     *faults_pypi.FAULTS,
     *faults_import.FAULTS,
+    *faults_systems.FAULTS,
     *faults_torch.FAULTS,
+    *faults_compile.FAULTS,
 ]

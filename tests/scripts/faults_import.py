@@ -2,37 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from scripts.injections import (
-    RECREATE,
-    SEND,
-    Injection,
-    all_of,
+from scripts.import_helpers import (
+    STDCPP,
     beside,
-    compiled,
-    dies,
-    file,
-    package,
+    extension,
+    from_elsewhere,
+    nccl,
+    own_stdcpp,
     raises,
-    torch_requires,
+    real_file,
 )
-from scripts.smoke_helpers import TORCH, Project
+from scripts.injections import RECREATE, Injection, all_of, file, package, torch_requires
+from scripts.smoke_helpers import TORCH
 
 SWITCH = "type `copier update --trust --vcs-ref=:current:`"
 GLIBC = "ImportError: /lib64/libm.so.6: version `GLIBC_2.27' not found (required by /x/libtorch.so)"
-STDCPP = "version `GLIBCXX_3.4.30' not found (required by /x/torch/lib/libtorch_python.so)"
 PLUGIN = "Failed to load the backend extension: torch_npu. You can disable extension auto-loading "
 PLUGIN += "with TORCH_DEVICE_BACKEND_AUTOLOAD=0."
 STACK = (
     "libtorch_cpu.so: cannot enable executable stack as shared object requires: Invalid argument"
 )
 TLS = "/x/torch.libs/libgomp-d22c30c5.so.1: cannot allocate memory in static TLS block"
-MAC = "dlopen(/x/torch/_C.cpython-312-darwin.so, 0x0002): "
-INTEL = f"{MAC}tried: '/x' (mach-o file, but is an incompatible architecture (have 'x86_64', need "
-INTEL += "'arm64'))"
-QUARANTINE = f"{MAC}code signature in <1-2> '/x/libc10.dylib' not valid for use in process: "
-QUARANTINE += "library load disallowed by system policy"
 FOR_32_BITS = b"\x7fELF\x01\x01\x01" + bytes(9) + b"\x03\0\x03" + bytes(400)
 NPU = """
 try:
@@ -40,66 +30,6 @@ try:
 except ImportError as error:
     raise RuntimeError({!r}) from error
 """
-
-
-def nccl(version: str, *others: str) -> Callable[[Project], object]:
-    """An NCCL of another version than torch requires, and other packages."""
-
-    def write(project: Project) -> None:
-        torch_requires("nvidia-nccl-cu13==2.29.7; platform_system == 'Linux'")(project)
-        for name, one in (("nvidia-nccl-cu13", version), *((other, "1.0") for other in others)):
-            package(project, name, one)
-
-    return write
-
-
-def own_stdcpp(project: Project) -> None:
-    """An old libstdc++ that LD_LIBRARY_PATH names, of which the loader really complains."""
-    beside("LD_LIBRARY_PATH", "libstdc++.so.6", folder="old")(project)
-    library = project.root.parent / "old" / "libstdc++.so.6"
-    stub = project.root / "site" / "torch" / "__init__.py"
-    stub.write_text(f"raise ImportError({f'{library}: {STDCPP}'!r})\n", encoding="utf-8")
-
-
-def from_elsewhere(name: str, version: str, code: str) -> Callable[[Project], object]:
-    """A module that PYTHONPATH brings from outside of the project, before the environment's."""
-
-    def write(project: Project) -> None:
-        folder = project.root.parent / "opt" / "ros"
-        (folder / name).mkdir(parents=True)
-        (folder / name / "__init__.py").write_text(code, encoding="utf-8")
-        text = f"__version__ = {version!r}\ncuda = '12.4'\n"
-        (folder / name / "version.py").write_text(text, encoding="utf-8")
-        project.env["PYTHONPATH"] = f"{folder}:{project.env['PYTHONPATH']}"
-
-    return write
-
-
-def real_file(name: str, content: bytes) -> Callable[[Project], object]:
-    """A file that the loader is really given, in place of a library of torch's."""
-
-    def write(project: Project) -> None:
-        library = project.root / "site" / "torch" / "lib" / name
-        library.parent.mkdir()
-        library.write_bytes(content)
-        code = f"import ctypes\nctypes.CDLL({str(library)!r})\n"
-        (project.root / "site" / "torch" / "__init__.py").write_text(code, encoding="utf-8")
-
-    return write
-
-
-def extension(path: str, code: str, of: str = "") -> Callable[[Project], object]:
-    """A real library in site, and in the RECORD of a package."""
-
-    def write(project: Project) -> None:
-        library = project.root / "site" / path
-        library.parent.mkdir(parents=True, exist_ok=True)
-        compiled(library, code)
-        if of:
-            record = project.root / "site" / f"{of}.dist-info" / "RECORD"
-            record.write_text(f"{path},,\n", encoding="utf-8")
-
-    return write
 
 
 FAULTS: list[Injection] = [
@@ -273,6 +203,26 @@ FAULTS: list[Injection] = [
         "needs memory that is given out at the start alone",
         f"ImportError: {TLS}",
     ),
+    Injection(
+        "a .venv on a mount from which nothing may be run",
+        "TORCH-IMPORT",
+        "`sudo mount -o remount,exec /var/tmp/venv`",
+        "/var/tmp/venv may not run programs (it is mounted noexec), so no library in it can be ",
+        1,
+        torch="import ctypes\nctypes.CDLL('/var/tmp/venv/libc10.so')",
+        before="mkdir -p /var/tmp/venv; mount -t tmpfs -o noexec tmpfs /var/tmp/venv; cp "
+        "$(python3 -c 'import _ctypes; print(_ctypes.__file__)') /var/tmp/venv/libc10.so",
+    ),
+    Injection(
+        "another package is for another torch, and torch lacks a symbol: nothing to do with it",
+        "TORCH-IMPORT",
+        RECREATE,
+        "it lacks f",
+        1,
+        ("PKG-REQUIRES",),
+        torch="raise ImportError('x.so: undefined symbol: f')",
+        change=lambda project: package(project, "xformers", "0.0.32", "torch==2.8.0"),
+    ),
     raises(
         "a library may not be loaded, though its mount may run programs",
         "TORCH-IMPORT",
@@ -395,84 +345,5 @@ FAULTS: list[Injection] = [
                 "flash_attn-2.8.0",
             ),
         ),
-    ),
-    # --- macOS and Windows
-    raises(
-        "macOS: a library is missing",
-        "TORCH-IMPORT",
-        RECREATE,
-        "is missing, which torch needs: ",
-        f"ImportError: {MAC}Library not loaded: @rpath/libc10.dylib",
-    ),
-    raises(
-        "macOS: torch is for Intel's processors",
-        "TORCH-IMPORT",
-        "Install a Python for this processor",
-        "This Python is for arm64, but what it loads is for x86_64: ",
-        f"ImportError: {INTEL}",
-    ),
-    raises(
-        "macOS: a library that it does not trust",
-        "TORCH-IMPORT",
-        "`xattr -dr com.apple.quarantine .venv`",
-        "macOS does not let this Python load the library",
-        f"ImportError: {QUARANTINE}",
-    ),
-    *(
-        raises(
-            f"Windows: WinError {number}",
-            "TORCH-IMPORT",
-            remedy,
-            f"[WinError {number}]",
-            f"OSError: [WinError {number}] in the user's language. Error loading c10.dll",
-        )
-        for number, remedy in (
-            (126, "vc_redist.x64.exe"),
-            (127, "take its folder out of PATH."),
-            (193, RECREATE),
-            (1114, "vc_redist.x64.exe"),
-            (1455, "page file's size"),
-            (4551, "Ask the administrator to allow the project's .venv"),
-            (5, "Let the virus scanner leave .venv alone"),
-            (32, "End other Pythons and editors"),
-            (206, "shorter folder"),
-        )
-    ),
-    raises(
-        "Windows: a DLL that lacks a function, in English",
-        "TORCH-IMPORT",
-        "take its folder out of PATH.",
-        "A DLL is of another version",
-        "ImportError: DLL load failed while importing _C: The specified procedure could not be "
-        "found.",
-    ),
-    # --- how the process ended
-    dies(
-        "the system ends `import torch` for want of memory",
-        "TORCH-IMPORT",
-        "memory",
-        "import os; os.kill(os.getpid(), 9)",
-        "The system ended it by force, as it does where memory is short: PyTorch crashed (Killed)",
-    ),
-    dies(
-        "an instruction that the processor lacks",
-        "TORCH-IMPORT",
-        SEND,
-        "import os; os.kill(os.getpid(), 4)",
-        "The processor lacks an instruction that torch's code uses: PyTorch crashed (Illegal instr",
-    ),
-    dies(
-        "a file that is read as memory is cut short",
-        "TORCH-IMPORT",
-        "df -h",
-        "import os; os.kill(os.getpid(), 7)",
-        "A file that is read as memory is cut short",
-    ),
-    dies(
-        "a signal that says nothing of its cause",
-        "TORCH-IMPORT",
-        SEND,
-        "import os; os.kill(os.getpid(), 8)",
-        "PyTorch crashed (Floating point exception)",
     ),
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scripts.import_helpers import beside
 from scripts.injections import (
     FAULTY,
     GOOD_START,
@@ -14,6 +15,7 @@ from scripts.injections import (
     RECREATE,
     SEND,
     Injection,
+    all_of,
     bad_nms,
     beside_torch,
     codec_for,
@@ -23,7 +25,7 @@ from scripts.injections import (
     product,
 )
 from scripts.smoke_helpers import TORCH
-from scripts.torch_helpers import pretend_gpus
+from scripts.torch_helpers import patch_torch, pretend_gpus
 from scripts.worlds import world
 
 VISION = {"torch": f"{TORCH}+cpu", "torchvision": "0.28.0+cpu"}
@@ -247,7 +249,49 @@ FAULTS: list[Injection] = [
         "libcudnn_ops.so.9 is loaded",
         0,
         torch="real",
-        change=foreign_cudnn,
+        change=foreign_cudnn(),
+    ),
+    Injection(
+        "a cuDNN of the machine's, and cuDNN says that its parts do not fit",
+        "LIB-MAPS",
+        "Rename ",
+        "libcudnn_ops.so.9 is loaded, which is not of this environment.",
+        1,
+        ("NUM-CONV",),
+        torch="real",
+        change=foreign_cudnn(
+            "def no(*a): raise RuntimeError('cuDNN error: "
+            "CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH')\ntorch.nn.functional.conv2d = no"
+        ),
+        verdict=f"FAIL  torch {TORCH}+cpu, asked for CPU: LIB-MAPS  (",
+    ),
+    Injection(
+        "a cuDNN that LD_LIBRARY_PATH names, and wrong numbers",
+        "LIB-MAPS",
+        "out of LD_LIBRARY_PATH",
+        "libcudnn_ops.so.9 is loaded, which is not of this environment.",
+        1,
+        ("NUM-CONV",),
+        torch="real",
+        change=all_of(
+            beside("LD_LIBRARY_PATH", "libcudnn_ops.so.9"),
+            lambda project: patch_torch(
+                project,
+                "import ctypes; torch.foreign = ctypes.CDLL('libcudnn_ops.so.9')\n"
+                + NOT_A_NUMBER.format("torch.nn.functional.conv2d"),
+            ),
+        ),
+    ),
+    Injection(
+        "cuBLAS says something that has several causes",
+        "NUM-MATMUL",
+        SEND,
+        "CUBLAS_STATUS_INVALID_VALUE (7: invalid value) has no cause that is known here: ",
+        1,
+        ("NUM-GRAD", "TRAIN-STEPS"),
+        torch="real",
+        patch="def no(*a): raise RuntimeError('CUDA error: CUBLAS_STATUS_INVALID_VALUE when "
+        "calling `cublasSgemm`')\ntorch.Tensor.__matmul__ = no",
     ),
     bad_nms(
         "torchvision was built for another torch",
@@ -257,7 +301,7 @@ FAULTS: list[Injection] = [
     ),
     bad_nms(
         "torchvision's nms keeps the wrong boxes",
-        FAULTY,
+        ONLY,
         "[1, 2] is right",
         "return boxes[:2, 0].new_tensor([0, 1])",
     ),
@@ -325,16 +369,6 @@ FAULTS: list[Injection] = [
         torch="real",
         arguments=("--only", "DATA-WORKERS"),
         before=world(shm="1m"),
-    ),
-    Injection(
-        "no compiler for torch.compile",
-        "COMPILE",
-        "build-essential python3-dev",
-        "Failed to find C compiler",
-        0,
-        torch="real",
-        arguments=("--only", "COMPILE"),
-        patch="def no(f): raise RuntimeError('Failed to find C compiler')\ntorch.compile = no",
     ),
     Injection(
         "a crash after the last check",

@@ -312,30 +312,16 @@ def compiled(library: Path, code: str = "", *needs: Path) -> Path:
     return library
 
 
-def foreign_cudnn(project: Project) -> None:
-    """A cuDNN from outside the environment, that torch loads."""
-    library = compiled(project.root / "libcudnn_ops.so.9")
-    patch_torch(project, f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})")
-
-
-def beside(
-    variable: str, name: str, code: str = "", folder: str = "elsewhere"
-) -> Callable[[Project], object]:
-    """A real library, in a folder beside the project that a variable names."""
+def foreign_cudnn(code: str = "") -> Callable[[Project], object]:
+    """A cuDNN from outside the environment, that torch loads; and code to run after that."""
 
     def write(project: Project) -> None:
-        place = project.root.parent / folder
-        place.mkdir(exist_ok=True)
-        compiled(place / name, code)
-        project.env[variable] = ":".join(filter(None, (str(place), project.env.get(variable))))
+        (project.root.parent / "elsewhere").mkdir()
+        library = compiled(project.root.parent / "elsewhere" / "libcudnn_ops.so.9")
+        load = f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})\n"
+        patch_torch(project, load + code)
 
     return write
-
-
-def raises(what: str, name: str, remedy: str, said: str, error: str, **more: Any) -> Injection:  # noqa: ANN401
-    """A torch whose import raises this, in words that were really said."""
-    kind, _, text = error.partition(": ")
-    return Injection(what, name, remedy, said, 1, torch=f"raise {kind}({text!r})", **more)
 
 
 def only_nvml(project: Project) -> None:

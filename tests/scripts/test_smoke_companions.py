@@ -163,7 +163,8 @@ def test_what_the_loaders_of_all_systems_say_is_understood(
         ("ID=fedora", False, "Type `sudo dnf install ffmpeg-free`."),
         ("ID=opensuse-leap\nID_LIKE='suse opensuse'", False, "Type `sudo zypper install ffmpeg`."),
         ("ID=arch", False, "Type `sudo pacman -S ffmpeg`."),
-        ("ID=nixos", False, "Install FFmpeg."),
+        ("ID=nixos", False, "Type `nix-shell -p ffmpeg`, or add ffmpeg to the configuration."),
+        ("ID=void", False, "Install FFmpeg."),
         (
             "ID=debian",
             True,
@@ -184,7 +185,10 @@ def test_a_program_is_installed_as_this_system_does(
     monkeypatch.setattr(system, "here", lambda: place)
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
+    monkeypatch.setattr("os.geteuid", lambda: 0)
     ffmpeg = load_package("companion_checks").FFMPEG
+    assert system.install(ffmpeg, "FFmpeg") == typed.replace("`sudo ", "`")  # which root needs not
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
     assert system.install(ffmpeg, "FFmpeg") == typed
     monkeypatch.setattr(sys, "platform", "win32")
     assert system.install(ffmpeg, "FFmpeg") == "Type `winget install Gyan.FFmpeg.Shared`."

@@ -56,11 +56,13 @@ class TestSeveralGpus:
     def test_one_bad_gpu_fails_every_check_that_computes(self, gpus: Project) -> None:
         pretend_gpus(gpus, "broken.add(('to', 'cuda:1'))")
         only = [word for name in (*NUMBERS, *OTHERS) for word in ("--only", name)]
-        outcome = gpus.run(*only)
+        outcome = gpus.run(*only, "--only", "ENV-VARS", "--only", "LIB-MAPS")
         assert (outcome.code, set(outcome.ids("fail"))) == (1, {*NUMBERS, *OTHERS})
         for name in (*NUMBERS, *OTHERS):
             assert "cuda:1" in outcome[name]["message"], name
             assert outcome[name]["remedy"].endswith("the hardware is faulty."), name
+        outcome = gpus.run("--only", NUMBERS[0])  # which rules nothing else out
+        assert outcome[NUMBERS[0]]["remedy"].endswith("which looks for other causes first.")
 
     def test_one_gpu_that_does_not_count_does_not_open(self, gpus: Project) -> None:
         pretend_gpus(gpus, "broken.add(('zeros', 'cuda:1'))")

@@ -44,10 +44,18 @@ torch.distributed.is_nccl_available = lambda: True
 @pytest.mark.parametrize(
     ("code", "said", "remedy"),
     [
-        (WRONG.format("float32"), "cpu got the wrong sum 4 instead of 3", "hardware is faulty."),
-        (WRONG.format("int64"), "cpu got the wrong sum 4 instead of 3", "hardware is faulty."),
+        (
+            WRONG.format("float32"),
+            "cpu got the wrong sum 4 instead of 3",
+            "looks for other causes first.",
+        ),
+        (
+            WRONG.format("int64"),
+            "cpu got the wrong sum 4 instead of 3",
+            "looks for other causes first.",
+        ),
         (REFUSE, "RuntimeError: Connection refused", "no firewall stand between processes."),
-        ("if other: os.abort()", "SIGABRT", "hardware is faulty."),
+        ("if other: os.abort()", "SIGABRT", "to those who look after this template."),
     ],
 )
 def test_processes_that_do_not_sum_exactly_fail_with_the_reason(
@@ -59,6 +67,23 @@ def test_processes_that_do_not_sum_exactly_fail_with_the_reason(
     assert outcome["NCCL"]["message"].startswith("2 processes with gloo on the CPU do not do sums")
     assert said in outcome["NCCL"]["message"]
     assert outcome["NCCL"]["remedy"].endswith(remedy)
+
+
+NO_LIBUV = """
+def no(*arguments, **options):
+    raise RuntimeError("use_libuv was requested but PyTorch was built without libuv support")
+if os.environ.get("USE_LIBUV") != "0" and "RANK" in os.environ:
+    torch.distributed.init_process_group = no
+"""
+
+
+def test_a_torch_without_libuv_is_worth_a_warning_with_what_to_set(healthy: Project) -> None:
+    patch_torch(healthy, ONE + NO_LIBUV)  # as on Windows
+    outcome = healthy.run("--only", "NCCL")
+    assert (outcome.code, outcome.ids("warn")) == (0, ["NCCL"])
+    assert "export USE_LIBUV=0` wherever you type `torchrun`" in outcome["NCCL"]["remedy"]
+    outcome = healthy.run("--only", "NCCL", USE_LIBUV="0")
+    assert outcome["NCCL"]["status"] == "pass"
 
 
 def test_processes_that_wait_for_each_other_for_ever_are_ended(healthy: Project) -> None:
@@ -107,7 +132,4 @@ def test_instances_of_a_split_gpu_are_not_asked_to_sum(gpus: Project) -> None:
 def test_a_small_dev_shm_has_a_remedy_of_its_own() -> None:
     remedy_of = load_package("full_checks").remedy_of
     said = "DistBackendError: NCCL error (Error while creating shared memory segment /dev/shm/nccl)"
-    assert remedy_of(said, "nccl") in (
-        "Make /dev/shm larger.",
-        "Start the container with `--shm-size=8g`.",
-    )
+    assert remedy_of(said, "nccl").endswith("or set NCCL_SHM_DISABLE=1.")

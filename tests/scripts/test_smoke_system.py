@@ -20,6 +20,9 @@ def test_several_variables_are_told_together(tmp_path: Path) -> None:
         f"take {tmp_path} out of LD_LIBRARY_PATH",
     ]
     assert traps("cpu", libraries) == []
+    [(problem, way_out)] = traps("cpu", {"PYTHONHOME": "/usr"})
+    assert problem.startswith("PYTHONHOME='/usr' lets Python take its modules from there")
+    assert way_out == "type `unset PYTHONHOME`"
     harmless = {"KMP_DUPLICATE_LIB_OK": "0", "CUDA_HOME": str(tmp_path), "CUDA_LAUNCH_BLOCKING": ""}
     assert traps("cuda", harmless) == []
 

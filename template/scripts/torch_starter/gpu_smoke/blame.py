@@ -139,10 +139,9 @@ def name_causes(checks: list[Check]) -> list[str]:
     for name in causes[1:]:
         if name in device_checks.CHECKS:
             follow(found[name], causes[0])
-    if imported := failed_import(found):
-        for name in ("TORCH-DLL", "PKG-REQUIRES"):
-            if name in failed and mixed(imported):
-                follow(imported, name)
+    imported = failed_import(found)
+    if imported and "TORCH-DLL" in failed:
+        follow(imported, "TORCH-DLL")
     for name, package in companion_checks.PACKAGES.items():
         about = [one for one in failed if package in found[one].data.get("packages", [])]
         if name in failed and (cause := [*about, *(one for one in failed if one == "TORCH-BUILD")]):

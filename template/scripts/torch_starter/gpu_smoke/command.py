@@ -15,6 +15,7 @@ from typing import Any
 
 from . import (
     companion_checks,
+    compile_checks,
     device_checks,
     driver_checks,
     environment_checks,
@@ -62,7 +63,11 @@ MACHINE_CHECKS: dict[str, CheckFunction] = {
 }
 
 
-FULL_CHECKS: dict[str, CheckFunction] = {**full_checks.CHECKS, **speed_checks.CHECKS}
+FULL_CHECKS: dict[str, CheckFunction] = {
+    **full_checks.CHECKS,
+    **compile_checks.CHECKS,
+    **speed_checks.CHECKS,
+}
 TORCH_CHECKS: dict[str, CheckFunction] = {
     **device_checks.CHECKS,
     **torch_checks.CHECKS,

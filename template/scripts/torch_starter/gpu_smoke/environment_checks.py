@@ -10,7 +10,7 @@ import platform
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from .check import Check, CheckFunction, because, check
@@ -241,24 +241,23 @@ def foreign(env: Mapping[str, str]) -> dict[str, str]:
     What lies in the project is its owner's, and what the environment does not have is no harm.
     """
     found: dict[str, str] = {}
-    for name in ("torch", *COMPANIONS, *NEEDS) if env.get("PYTHONPATH") else ():
-        for folder in filter(None, env["PYTHONPATH"].split(os.pathsep)):
-            place = Path(os.path.realpath(folder))
-            inside = any(place.is_relative_to(os.path.realpath(one)) for one in (sys.prefix, ROOT))
-            if inside or sys.flags.ignore_environment or not in_venv():
-                continue
-            own = Path(sysconfig.get_path("purelib"))
-            here, there = (any(has(one, name)) for one in (place, own))
-            if here and (there or name == "torch"):
-                found.setdefault(name, folder)
+    inside = [os.path.realpath(one) for one in (sys.prefix, ROOT)]
+    outside = {
+        os.path.realpath(folder): folder
+        for folder in filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
+        if not any(Path(os.path.realpath(folder)).is_relative_to(one) for one in inside)
+    }
+    if not outside or sys.flags.ignore_environment or not in_venv():
+        return found
+    own = Path(sysconfig.get_path("purelib"))
+    for name in ("torch", *COMPANIONS, *NEEDS):
+        spec = importlib.util.find_spec(name)
+        origin = os.path.realpath(spec.origin) if spec and spec.origin else ""
+        there = (own / name).is_dir() or (own / f"{name}.py").is_file()
+        for place, folder in outside.items():
+            if Path(origin).is_relative_to(place) and (there or name == "torch"):
+                found[name] = folder
     return found
-
-
-def has(folder: Path, name: str) -> Iterator[bool]:
-    """Whether a folder has a module of that name, in each of the ways it can."""
-    yield (folder / name / "__init__.py").is_file()
-    yield (folder / f"{name}.py").is_file()
-    yield name == "nvidia" and (folder / name).is_dir()
 
 
 def from_elsewhere(found: Mapping[str, str], env: Mapping[str, str]) -> tuple[str, str]:

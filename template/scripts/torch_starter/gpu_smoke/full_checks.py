@@ -6,9 +6,6 @@ import importlib
 import importlib.util
 import json
 import os
-import shutil
-import sys
-import sysconfig
 import tempfile
 import threading
 import time
@@ -16,6 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from surroundings.knowledge import code, find_cause
+
+from .blame import code_of, explain_end
 from .check import (
     Check,
     CheckFunction,
@@ -132,42 +132,6 @@ def check_workers(job: Job) -> Check:
     return Check("pass", "two workers brought 32 MiB")
 
 
-@check(CHECKS, "COMPILE")
-def check_compile(job: Job) -> Check:
-    """Does torch.compile work on each device? A warning, since not every project needs it."""
-    x = job.torch.linspace(-2, 2, 1000)
-
-    def function(x: Tensor) -> Tensor:
-        return (x.sin() * x).relu() + 1
-
-    reference = function(x.double())
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as cache:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = cache  # what a compiler made that is now gone
-        try:
-            compiled = job.torch.compile(function)
-            errors = {d: relative_error(compiled(x.to(d)), reference) for d in job.devices}
-        except Exception as error:
-            problem = f"torch.compile does not work; it says {one_line(error)}."
-            return Check("warn", problem, compile_remedy(str(error)))
-    return judge(errors, 1e-5)
-
-
-def compile_remedy(said: str) -> str:
-    """What to install for torch.compile, by what it says and what is not there."""
-    if "triton" in said.lower() and not importlib.util.find_spec("triton"):
-        other = "Add the package triton-windows to the project, or do without torch.compile."
-        return other if WINDOWS else repair()
-    if WINDOWS:
-        return "Install Visual Studio's build tools for C++, and start their developer prompt."
-    if sys.platform == "darwin":
-        return "Type `xcode-select --install`, or do without torch.compile."
-    header = Path(sysconfig.get_path("include"), "Python.h").is_file()
-    compiler = any(map(shutil.which, ("g++", "clang++")))
-    packages = ["python3-dev"] * (not header) + ["build-essential"] * (not compiler)
-    packages = packages or ["build-essential", "python3-dev"]
-    return f"Type `sudo apt install {' '.join(packages)}`, or do without torch.compile."
-
-
 @check(CHECKS, "CKPT")
 def check_checkpoint(job: Job) -> Check:
     """What each device saves, the CPU loads."""
@@ -212,6 +176,14 @@ def check_all_reduce(job: Job) -> Check:
     if not problem:
         return Check("pass", f"exact sums of {group}, {speed:.2g} GB/s", data={"busbw": speed})
     data = {"backend": backend, "devices": devices}
+    libuv = find_cause(problem, "sums")
+    if (
+        libuv
+        and libuv.cause == "libuv"
+        and not all_reduce(backend, devices, limit, USE_LIBUV="0")[0]
+    ):
+        _, says, do = advise("libuv")
+        return Check("warn", f"{says[:-1]}: {problem}.", do, data)
     if backend == "nccl" and not all_reduce(backend, devices, limit, NCCL_P2P_DISABLE="1")[0]:
         direct = "which go well when the GPUs do not talk to each other directly."
         return Check("fail", f"{group} do not do sums: {problem}, {direct}", PEER, data)
@@ -220,22 +192,23 @@ def check_all_reduce(job: Job) -> Check:
 
 def remedy_of(problem: str, backend: str) -> str:
     """What to do if processes cannot do sums together."""
-    if "wrong sum" in problem or problem.startswith("crashed"):
+    if "wrong sum" in problem:
         return FAULTY
-    if "shared memory" in problem or "No space left" in problem:
-        return advise("little-shared-memory", free=0).do
-    if backend == "gloo":
-        return (
-            "Let localhost be 127.0.0.1 in the hosts file, and no firewall stand between processes."
-        )
-    return "Train with one GPU; `nvidia-smi -q` and `nvidia-smi topo -m` show which is in trouble."
+    if problem.startswith("crashed"):
+        return explain_end(problem, [], ["NCCL"], LIMIT).remedy
+    if match := find_cause(problem, "sums"):
+        return advise(match.cause, **{"on": "", **match.words}).do
+    if found := code_of(problem):
+        name, meaning, cause = code(*found)
+        words = {"name": name, "number": found[1], "meaning": meaning, "on": ""}
+        return advise(cause or "unknown-error", **words).do
+    return advise(f"{backend}-fails").do
 
 
 def all_reduce(backend: str, devices: list[str], limit: float, **env: str) -> tuple[str, float]:
     """Let one process for each device sum with the others: what went wrong, or "", and GB/s."""
     job = {"backend": backend, "devices": devices, "limit": limit}
-    # Windows' torch has no libuv: "run with USE_LIBUV=0 to disable it", says even 2.13.
-    env = {"OMP_NUM_THREADS": "1", **({"USE_LIBUV": "0"} if WINDOWS else {}), **env}
+    env = {"OMP_NUM_THREADS": "1", **env}  # as torchrun itself sets it, with a warning
     rows, ended = run_child("torchrun", job, limit + 30, **env)
     errors = [row["error"] for row in rows if "error" in row]
     speeds = [row["busbw"] for row in rows if "busbw" in row]

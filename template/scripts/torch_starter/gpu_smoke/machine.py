@@ -321,6 +321,7 @@ def usual_words() -> dict[str, str]:
         "redistributable": REDISTRIBUTABLE,
         "repair": repair(),
         "report": REPORT,
+        "set": "set" if WINDOWS else "export",
         "switch": SWITCH,
         "unset_visible": UNSET,
     }

@@ -143,7 +143,7 @@ def check_requirements(machine: Machine) -> Check | None:
         fatal = any(one in COMPANIONS for one, _ in found)
         remedy = f"Take a {name} that is for torch {machine.torch['__version__']}, or remove it."
         remedy = right_one(name, machine) if name in COMPANIONS else remedy
-        data = {"packages": [one for one, _ in found]}
+        data = {"packages": [one for one, _ in found], "harmless": True}  # to torch itself
         return Check("fail" if fatal else "warn", problem, remedy, data)
     return check_libraries(every)
 

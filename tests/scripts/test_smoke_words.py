@@ -1,0 +1,227 @@
+"""What loaders, compilers and libraries say is understood, in words that they really said."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import string
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.smoke_helpers import load_package
+
+knowledge: Any = importlib.import_module("surroundings.knowledge")
+system: Any = importlib.import_module("surroundings.system")
+
+COMPILE = {
+    "KeyError: 'getpwuid(): uid not found: 1001'": "compile-no-user",
+    "OSError: No username set in the environment": "compile-no-user",
+    "ImportError: /tmp/torchinductor_me/ab/c.so: failed to map segment from shared object: "
+    "Operation not permitted": "compile-noexec",
+    "FileNotFoundError: [Errno 2] No such file or directory: '/sbin/ldconfig'": (
+        "compile-no-ldconfig"
+    ),
+    "/usr/bin/ld: cannot find -lcuda: No such file or directory": "compile-no-libcuda",
+    "AssertionError: libcuda.so cannot found!": "compile-no-libcuda",
+    "ptxas fatal   : Value 'sm_120' is not defined for option 'gpu-name'": "compile-ptxas",
+    "ptxas /tmp/x.ptx, line 5; fatal   : Unsupported .version 8.7; current version is '8.4'": (
+        "compile-ptxas"
+    ),
+    "GPUTooOldForTriton: Found NVIDIA Quadro P600 which is too old to be supported by the triton "
+    "GPU compiler": "compile-old-gpu",
+    "Cannot find a working triton installation. Either the package is not installed": (
+        "compile-no-triton"
+    ),
+    "ImportError: cannot import name 'AttrsDescriptor' from 'triton.compiler.compiler'": (
+        "compile-other-triton"
+    ),
+    "ImportError: cannot import name 'triton_key' from 'triton.compiler.compiler'": (
+        "compile-other-triton"
+    ),
+    "RuntimeError: Dynamo is not supported on Python 3.14+": "compile-python",
+    "UnicodeDecodeError: 'utf-8' codec can't decode byte 0xce in position 9: invalid": (
+        "compile-language"
+    ),
+    "main.c:4:10: fatal error: Python.h: No such file or directory": "compile-no-python-h",
+    "fatal error: 'Python.h' file not found": "compile-no-python-h",
+    "fatal error: 'omp.h' file not found": "compile-no-openmp",
+    "ld: library not found for -lomp": "compile-no-openmp",
+    "clang: error: unsupported option '-fopenmp'": "compile-no-openmp",
+    "g++: error: unrecognized command line option '-std=c++20'": "compile-old-compiler",
+    "cl : Command line warning D9002 : ignoring unknown option '/std:c++20'": (
+        "compile-old-compiler"
+    ),
+    "No working C++ compiler found in torch._inductor.config.cpp.cxx: (None, 'g++')": (
+        "compile-variable"
+    ),
+    "RuntimeError: Compiler: cl is not found.": "compile-variable",
+    "FileNotFoundError: [Errno 2] No such file or directory: '/opt/gcc/bin/gcc-13'": (
+        "compile-variable"
+    ),
+    "xcrun: error: invalid active developer path (/Library/Developer/CommandLineTools)": (
+        "compile-mac-tools"
+    ),
+    "RuntimeError: Failed to find C compiler. Please specify via CC environment variable.": (
+        "compile-no-compiler"
+    ),
+    "gcc: fatal error: cannot execute 'cc1plus': execvp: No such file": "compile-no-compiler",
+    "fatal error: stddef.h: No such file or directory": "compile-no-compiler",
+    "OSError: [Errno 122] Disk quota exceeded: '/home/me/.triton'": "over-quota",
+    "OSError: [Errno 116] Stale file handle: '/home/me/.triton/cache/x'": "stale-file",
+    "PermissionError: [Errno 13] Permission denied: '/home/me/.triton/cache'": "no-right",
+}
+
+
+@pytest.mark.parametrize("said", COMPILE)
+def test_each_way_in_which_torch_compile_fails_has_its_cause(said: str) -> None:
+    found = load_package("compile_checks").explain_compile(RuntimeError(said))
+    assert found.data["cause"] == COMPILE[said]
+    assert found.status == "warn"
+    assert found.remedy.endswith(".")
+    assert "{" not in found.message + found.remedy
+
+
+def test_an_unknown_failure_of_torch_compile_is_not_guessed_at() -> None:
+    found = load_package("compile_checks").explain_compile(RuntimeError("what is this"))
+    assert "or send what `" in found.remedy
+    assert found.data == {}
+
+
+@pytest.mark.parametrize(
+    ("base", "typed"),
+    [
+        ("/root/.pyenv/versions/3.12.1", "Type `pyenv install --force "),
+        ("/home/me/.local/share/uv/python/cpython-3.12.1-linux", "Type `uv python install "),
+        ("/usr", "Type `apt install python"),
+        ("/usr/local", "Install Python "),
+    ],
+)
+def test_python_h_comes_from_whoever_installed_this_python(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, base: str, typed: str
+) -> None:
+    (tmp_path / "os-release").write_text("ID=ubuntu\nID_LIKE=debian\n", encoding="utf-8")
+    place = importlib.import_module("surroundings.place").Place({})
+    monkeypatch.setattr(system, "OS_RELEASE", tmp_path / "os-release")
+    monkeypatch.setattr(system, "here", lambda: place)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "base_prefix", base)
+    assert load_package("compile_checks").headers().startswith(typed)
+
+
+SUMS = {
+    "RuntimeError: use_libuv was requested but PyTorch was built without libuv support": "libuv",
+    "ncclInvalidUsage: Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 65000": (
+        "same-gpu"
+    ),
+    "Bootstrap : no socket interface found": "no-interface",
+    "Error while creating shared memory segment /dev/shm/nccl-x (size 9637888)": "sums-memory",
+}
+
+
+@pytest.mark.parametrize("said", SUMS)
+def test_each_way_in_which_processes_do_not_sum_has_its_cause(said: str) -> None:
+    assert knowledge.find_cause(said, "sums").cause == SUMS[said]
+    remedy = load_package("full_checks").remedy_of(said, "gloo")
+    assert remedy
+    assert remedy != load_package("full_checks").remedy_of("what is this", "gloo")
+
+
+RUN = {
+    "cuDNN error: CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH": "mixed-libraries",
+    "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`": "no-gpu-memory",
+    "CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`": "unknown-error",
+    "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED": "unknown-error",
+    "CUDA out of memory. Tried to allocate 2.00 GiB": "no-gpu-memory",
+    "NCCL error in: NCCLUtils.cpp:1, remote process exited\nncclRemoteError: A call failed": (
+        "peer-ended"
+    ),
+    "[Errno 28] No space left on device": "disk-full",
+    "[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried": (
+        "no-memory"
+    ),
+    "The operator 'aten::x' is not currently implemented for the MPS device.": "not-on-mps",
+}
+
+
+@pytest.mark.parametrize("said", RUN)
+def test_an_error_while_torch_computes_has_its_cause_or_its_name(said: str) -> None:
+    found = load_package("blame").explain_error(RuntimeError(said))
+    assert found.data["cause"] == RUN[said]
+    assert "faulty" not in found.remedy
+
+
+def test_an_unknown_code_is_told_with_its_name_and_number() -> None:
+    said = "CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`"
+    found = load_package("blame").explain_error(RuntimeError(said))
+    assert found.message.startswith("CUBLAS_STATUS_INVALID_VALUE (7: invalid value) has no cause")
+    assert found.remedy.startswith("Send what `")
+
+
+@pytest.mark.parametrize(
+    ("ended", "cause"),
+    [
+        ("crashed (Killed)", "killed"),
+        ("crashed (Bus error)", "bus-error"),
+        ("crashed (Segmentation fault)", "crash"),
+        ("crashed (exit code 0xc0000005)", "crash"),
+        ("crashed (exit code 0xc000001d)", "illegal-instruction"),
+        ("crashed (exit code 0xc0000135)", "dll-missing"),
+        ("crashed (exit code 0xc0000409)", "crash"),
+        ("crashed (exit code 0xc000012d)", "page-file"),
+        ("crashed (exit code 0x1)", "crash"),
+    ],
+)
+def test_the_end_of_a_process_has_its_cause_where_it_is_certain(ended: str, cause: str) -> None:
+    found = load_package("blame").explain_end(ended, [], ["DEV-OPEN"], 60)
+    assert (found.data["cause"], found.id) == (cause, "DEV-OPEN")
+    assert found.remedy.endswith(".")
+    assert "faulty" not in found.remedy
+
+
+def test_every_cause_of_a_code_is_there_and_needs_no_word_that_nobody_gives() -> None:
+    codes, causes = knowledge.table("codes.ini"), knowledge.table("causes")
+    for family in ("cudnn", "cublas", "nccl", "errno", "windows", "signal"):
+        for number in codes[family]:
+            name, words, cause = knowledge.code(family, int(number))
+            assert name.isidentifier(), (family, number)
+            assert words
+            assert not cause or cause in causes, cause
+            assert knowledge.named(family, name)[1].name == name
+
+
+def fields(section: Any) -> set[str]:  # noqa: ANN401
+    """What the rows of a cause name in braces."""
+    rows = (text for key, text in section.items() if key.partition(".")[0] in ("says", "do"))
+    return {name for text in rows for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_every_cause_names_only_what_the_checks_know() -> None:
+    causes, loading = knowledge.table("causes"), load_package("loading")
+    usual = {"again", "bootstrap", "mps_fallback", "python", "recreate", "redistributable"}
+    usual |= {"repair", "report"}
+    usual |= {"set", "switch", "unset_visible"}
+    compiling = {*load_package("compile_checks").words_for(""), "named", "program", "other"}
+    for name in causes.sections():
+        section = causes[name]
+        family = section.get("of", "")
+        named = set(re.compile(section.get("match", "")).groupindex)
+        found = dict.fromkeys(named, "x")
+        if family == "import":
+            words, _ = loading.words_of(knowledge.Match(name, found), ImportError("x"))
+            assert fields(section) <= usual | set(words), name
+        if family in ("compile", "sums"):
+            assert fields(section) <= usual | named | (compiling if family == "compile" else set())
+        if family == "run" or (section.get("match") and not family):
+            assert fields(section) <= usual | named | {"on"}, name
+
+
+def test_the_more_special_row_of_a_cause_stands_first() -> None:
+    causes = knowledge.table("causes")
+    for name in causes.sections():
+        for kind in ("says", "do"):
+            rows = [key for key in causes[name] if key.partition(".")[0] == kind]
+            assert kind not in rows[:-1], name  # what is for all places comes last
