@@ -37,7 +37,7 @@ from .check import (
     tell,
 )
 from .device_checks import ONLY_FOR
-from .driver_checks import amd_facts, ask_driver, nvidia_facts
+from .driver_facts import amd_facts, ask_driver, nvidia_facts
 from .full_checks import start_processes, take_part
 from .machine import (
     BUILDS,

@@ -146,7 +146,8 @@ class Machine:
         """What causes/ may name of this machine: what its driver says, and what to do."""
         minimum = self.wheels.get("minimum_driver")
         newer = f"the NVIDIA driver {minimum} or newer" if minimum else "the NVIDIA driver"
-        return {**self.driver, "driver": newer, "on_cpu": self.on_cpu()}
+        words = {"driver": newer, "minimum": minimum or "what torch needs", "other": ""}
+        return {**self.driver, **words, "on_cpu": self.on_cpu()}
 
     def half_a_driver(self) -> bool:
         """Whether the driver's NVML is there and knows of a GPU, and its libcuda is not."""
@@ -278,6 +279,7 @@ def numbers(version: str) -> list[int]:
 
 # The GPUs of Jetson boards run no code but their own: DEVICE_REQUIREMENT in torch/cuda/__init__.py.
 JETSON = ("5.3", "6.2", "7.2", "8.7", "10.1")
+OF_JETSONS = JETSON[:4]  # of which no build for other machines has code
 
 
 def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
@@ -312,6 +314,7 @@ def advise(cause: str, **words: object) -> Advice:
         "bootstrap": BOOTSTRAP,
         "repair": repair(),
         "report": REPORT,
+        "sudo": "" if here().is_a("root") else "sudo ",
         "unset_visible": UNSET,
     }
     return advice(cause, here(), **{**usual, **words})

@@ -22,7 +22,7 @@ from surroundings.place import here
 
 from .catalogue import CATALOGUE
 from .check import COLOURS, Check, Result, one_line, run_child, tell
-from .driver_checks import amd_facts, nvidia_facts
+from .driver_facts import amd_facts, nvidia_facts
 from .machine import ANSWERS, ROOT, WINDOWS, Machine
 
 BOLD = 1

@@ -123,8 +123,11 @@ class Place:
     @property
     def names(self) -> frozenset[str]:
         """All that the place can be called: {"container", "docker", "guest", "linux", "root"}."""
-        parts = {part for kind in self.signs for part in kind.split(".")}
-        guest = {"guest"} if parts.intersection(GUESTS) else set()
+        kinds = [kind.split(".") for kind in self.signs]
+        guest = {"guest"} if any(parts[0] in GUESTS for parts in kinds) else set()
+        if guest:  # and then it does not matter in what machine
+            kinds = [parts for parts in kinds if parts[0] not in ("vm", "cloud")]
+        parts = {part for kind in kinds for part in kind}
         user = "root" if getattr(os, "geteuid", lambda: 1)() == 0 else "user"
         system = platform.system().lower().replace("darwin", "macos")
         return frozenset({*parts, *guest, user, system})
