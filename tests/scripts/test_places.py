@@ -272,7 +272,7 @@ def test_a_login_node_is_one_without_a_job_and_salloc_leaves_its_user_there() ->
     _, names = look({}, {}, "srun")
     assert {"login", "slurm", "guest"} <= names
     _, names = look({}, {"SLURM_JOB_ID": "7"}, "srun")
-    assert {"allocation", "job"} <= names
+    assert {"allocation", "job", "slurm"} <= names
     assert "login" not in names
     _, names = look({}, {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}, "srun")
     assert names.isdisjoint({"allocation", "login"})

@@ -36,7 +36,9 @@ put() {
     while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
     case $folder in
     /mnt|/mnt/run*|/mnt/dev*|/mnt/mnt*|/mnt/sys/bus*) ;;
-    /mnt/sys*) mkdir -p "$folder/own" 2>/dev/null || mount -t tmpfs tmpfs "$folder" ;;
+    /mnt/sys*|/mnt/proc/driver*)
+        mkdir -p "$folder/own" 2>/dev/null || mount -t tmpfs tmpfs "$folder"
+        ;;
     *)
         mkdir /mnt/mnt/up$count /mnt/mnt/work$count
         mount -t overlay overlay "$folder" -o \\

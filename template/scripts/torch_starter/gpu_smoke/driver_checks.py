@@ -22,7 +22,8 @@ MODES = {1: "EXCLUSIVE_THREAD", 2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}  # nvml
 STUB, NO_DEVICE = 34, 100  # CUresult
 QUIET = (9, 12, 999)  # nvmlReturn_t: not loaded, not found, unknown: nothing that says why
 UVM = "/dev/nvidia-uvm"
-NOTHING_GIVEN = ("", "-1", "NoDevFiles")  # as Slurm says it in CUDA_VISIBLE_DEVICES
+NO_FILES = "NoDevFiles"  # as Slurm says it in CUDA_VISIBLE_DEVICES
+NOTHING_GIVEN = ("", "-1", NO_FILES)
 GIVEN = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS")
 
 # --- The checks
@@ -251,7 +252,7 @@ def wrong_entry(facts: dict[str, Any]) -> str:
     """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
     for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
         unsure = len(facts.get("uuids", [])) != (facts.get("nvml_count") or -1)
-        if unsure or entry.startswith(("-", "MIG-")):
+        if unsure or entry.startswith(("-", "MIG-", NO_FILES)):
             return ""  # a negative number ends the list
         if entry.startswith("GPU-"):
             known = any(one.startswith(entry) for one in facts["uuids"])

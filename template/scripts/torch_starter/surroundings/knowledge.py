@@ -90,7 +90,7 @@ def cuda_code(said: str) -> int | None:
     words = parts[1].strip().rstrip(".") if parts else None
     named = {name.replace("_", "").lower() for name in re.findall(r"\b(?:cuda|CUDA_)E\w+", said)}
     for number, (name, its_words, _) in rows.items():
-        if words == its_words or name.replace("_", "").lower() in named:
+        if words == its_words.rstrip(".") or name.replace("_", "").lower() in named:
             return number
     return None
 
