@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from matrix.doctored import MANAGERS, frozen, offered
-from render.projects import copy, files, git, recorded, working_tree
+from render.projects import ROOT, copy, files, git, recorded, working_tree
 from render.shortcut import ANSWERS, answers_for, shortcut
 from torch_template.build import Asked
 from torch_template.matrix.facts import is_usable
@@ -51,12 +51,19 @@ scripts/torch_starter/gpu_smoke/device_checks.py scripts/torch_starter/gpu_smoke
 scripts/torch_starter/gpu_smoke/driver_checks.py
 scripts/torch_starter/gpu_smoke/environment_checks.py scripts/torch_starter/gpu_smoke/full_checks.py
 scripts/torch_starter/gpu_smoke/machine.py scripts/torch_starter/gpu_smoke/package_checks.py
-scripts/torch_starter/gpu_smoke/report.py scripts/torch_starter/gpu_smoke/system.py
-scripts/torch_starter/gpu_smoke/report.schema.json scripts/torch_starter/gpu_smoke/speed_checks.py
-scripts/torch_starter/gpu_smoke/torch_checks.py
+scripts/torch_starter/gpu_smoke/report.py scripts/torch_starter/gpu_smoke/report.schema.json
+scripts/torch_starter/gpu_smoke/speed_checks.py scripts/torch_starter/gpu_smoke/torch_checks.py
+scripts/torch_starter/surroundings/__init__.py scripts/torch_starter/surroundings/codes.ini
+scripts/torch_starter/surroundings/knowledge.py scripts/torch_starter/surroundings/place.py
+scripts/torch_starter/surroundings/system.py
 src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
 tests/test_device.py
 """
+# A file for each kind of cause.
+CAUSES = [
+    path.relative_to(ROOT / "template").as_posix()
+    for path in (ROOT / "template/scripts/torch_starter/surroundings/causes").iterdir()
+]
 OF_MANAGER = {
     "uv": [],
     "poetry": ["poetry.toml"],
@@ -131,7 +138,8 @@ def test_a_project_has_exactly_these_files(
     template: Path, tmp_path: Path, manager: str, ci: str
 ) -> None:
     project = copy(template, tmp_path / "project", package_manager=manager, ci=ci)
-    assert sorted(files(project)) == sorted(ALWAYS.split() + OF_MANAGER[manager] + OF_CI[ci])
+    expected = [*ALWAYS.split(), *CAUSES, *OF_MANAGER[manager], *OF_CI[ci]]
+    assert sorted(files(project)) == sorted(expected)
 
 
 @pytest.mark.parametrize("manager", MANAGERS)
