@@ -45,10 +45,10 @@ def no_libcuda(what: str, remedy: str, before: str, **env: str) -> Injection:
     return replace(fault, change=only_nvml)
 
 
-def says(code: int, words: str, remedy: str, **more: str) -> Injection:
+def says(code: int, words: str, remedy: str) -> Injection:
     """A device that does not open, as torch tells it."""
     text = f"CUDA error: {words}\\nCUDA kernel errors might be asynchronously reported"
-    fault = device(f"torch says `{words}`", "DEV-OPEN", remedy, before=world(**more))
+    fault = device(f"torch says `{words}`", "DEV-OPEN", remedy, before=world())
     code_of_torch = fault.torch.replace(
         '"the driver said no\\nand a hint that nobody reads"', repr(text.replace("\\n", "\n"))
     )

@@ -12,6 +12,8 @@ search this folder for its id; to add one, write such a function beside its like
     full_checks         what only `--level full` looks at             /
     speed_checks        how fast it is, for `--level full` as well   /
 
+What they ask is in machine.py, with the project's builds of builds.py, and in driver_facts.py.
+
 Its id, with symptom, cause and remedy, belongs into catalogue.py. The checks are carried out in the
 order of their files, and the files in the order that command.py names. What they come to is a
 Result: report.py shows it to people, command.py names all other forms.

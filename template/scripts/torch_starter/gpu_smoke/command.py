@@ -23,6 +23,7 @@ from . import (
     speed_checks,
     torch_checks,
 )
+from .builds import VersionError, read_machine
 from .catalogue import CATALOGUE
 from .check import (
     DEVICE_IDS,
@@ -48,9 +49,7 @@ from .machine import (
     RESTORE,
     UPDATE,
     Machine,
-    VersionError,
     installed,
-    read_machine,
     version_file,
 )
 from .report import bug_report, markdown, report, tell_others, wants_colours
