@@ -49,11 +49,12 @@ scripts/torch_starter/bootstrapping/project.py scripts/torch_starter/bootstrappi
 scripts/torch_starter/bootstrapping/runner.py scripts/torch_starter/bootstrapping/settings.py
 scripts/torch_starter/bootstrapping/system.py scripts/torch_starter/bootstrapping/wheelhouse.py
 scripts/torch_starter/gpu_smoke/__init__.py scripts/torch_starter/gpu_smoke/bug_report.py
+scripts/torch_starter/gpu_smoke/builds.py
 scripts/torch_starter/gpu_smoke/catalogue.py scripts/torch_starter/gpu_smoke/redaction.py
 scripts/torch_starter/gpu_smoke/check.py scripts/torch_starter/gpu_smoke/command.py
 scripts/torch_starter/gpu_smoke/companion_checks.py
 scripts/torch_starter/gpu_smoke/device_checks.py scripts/torch_starter/gpu_smoke/dlls.py
-scripts/torch_starter/gpu_smoke/driver_checks.py
+scripts/torch_starter/gpu_smoke/driver_checks.py scripts/torch_starter/gpu_smoke/driver_facts.py
 scripts/torch_starter/gpu_smoke/environment_checks.py scripts/torch_starter/gpu_smoke/full_checks.py
 scripts/torch_starter/gpu_smoke/machine.py scripts/torch_starter/gpu_smoke/package_checks.py
 scripts/torch_starter/gpu_smoke/report.py scripts/torch_starter/gpu_smoke/report.schema.json

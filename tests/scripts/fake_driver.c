@@ -2,7 +2,9 @@
  *
  * FAKE_INIT, FAKE_NVML: what cuInit and nvmlInit return. FAKE_CUDA: what the driver supports, e.g.
  * 12000. FAKE_DRIVER: its version. FAKE_GPUS: compute capabilities, e.g. "61 120". FAKE_SEEN: how
- * many GPUs NVML counts. FAKE_MIG: 1 if they are split. FAKE_TROUBLE: crash or hang in cuInit.
+ * many GPUs NVML counts. FAKE_LOST: how many of them have fallen off the bus. FAKE_MIG: 1 if they
+ * are split. FAKE_MODE: their compute mode. FAKE_READY: 0 if confidential computing holds them back.
+ * FAKE_TROUBLE: crash or hang in cuInit.
  *
  * To let it show one more fact: add the function of NVIDIA's that is asked, with its name as the
  * library exports it, and answer with text("FAKE_...", what a healthy machine says). Name the new
@@ -64,6 +66,7 @@ int nvmlSystemGetDriverVersion(char *version, unsigned length) {
 }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
     if (index >= (unsigned)atoi(text("FAKE_SEEN", "1"))) return 2;
+    if (index < (unsigned)atoi(text("FAKE_LOST", "0"))) return 15;
     return *handle = (void *)((char *)0x7fff00000000 + index), 0;
 }
 int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, void **handle) {
@@ -83,4 +86,13 @@ int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
 int nvmlDeviceGetMigMode(void *handle, unsigned *mode, unsigned *pending) {
     if (handle < (void *)0x7fff00000000 || !getenv("FAKE_MIG")) return 3; /* not supported */
     return *mode = *pending = atoi(text("FAKE_MIG", "0")), 0;
+}
+int nvmlDeviceGetComputeMode(void *handle, unsigned *mode) {
+    return *mode = atoi(text("FAKE_MODE", "0")), handle < (void *)0x7fff00000000 ? 2 : 0;
+}
+int nvmlSystemGetConfComputeState(unsigned state[3]) {
+    return state[0] = state[1] = !!getenv("FAKE_READY"), state[2] = 0, 0;
+}
+int nvmlSystemGetConfComputeGpusReadyState(unsigned *ready) {
+    return *ready = atoi(text("FAKE_READY", "1")), 0;
 }

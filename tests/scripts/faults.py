@@ -10,6 +10,7 @@ from scripts import (
     faults_compile,
     faults_driver,
     faults_import,
+    faults_places,
     faults_project,
     faults_pypi,
     faults_systems,
@@ -19,6 +20,7 @@ from scripts import (
 FAULTS = [
     *faults_project.FAULTS,
     *faults_driver.FAULTS,
+    *faults_places.FAULTS,
     *faults_pypi.FAULTS,
     *faults_import.FAULTS,
     *faults_systems.FAULTS,

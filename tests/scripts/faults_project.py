@@ -264,7 +264,7 @@ FAULTS: list[Injection] = [
     Injection(
         "64 MiB of /dev/shm",
         "SYS-SHM",
-        "Type `sudo mount -o remount,size=8g /dev/shm`",
+        "mount -o remount,size=8g /dev/shm`",
         "64 MiB left",
         0,
         before=world(shm="64m"),

@@ -20,7 +20,7 @@ from scripts.smoke_helpers import TORCH
 from scripts.worlds import world
 
 CPU = ": PyPI's wheels compute on the CPU."
-INSISTS = "; `--device cuda` insists on an NVIDIA GPU."
+INSISTS = ". `--device cuda` insists on an NVIDIA GPU."
 LATER = "; until then, test with `--device cpu`."
 
 
@@ -74,19 +74,19 @@ FAULTS: list[Injection] = [
     no_driver(
         "an NVIDIA card without a driver",
         "There is an NVIDIA GPU, but no NVIDIA driver",
-        f"Install {DRIVER}{INSISTS}",
+        f"Install {DRIVER}, and reboot{INSISTS}",
         before=world(card=True),
     ),
     no_driver(
         "a container that was not given the GPU",
         "This container was started without an NVIDIA GPU",
-        f"start this container with `docker run --gpus all`{INSISTS}",
+        "If this machine has an NVIDIA GPU, start it with `docker run --gpus all`",
         before=world(card=True, container=True),
     ),
     no_driver(
         "WSL without a driver on Windows",
         "WSL offers no NVIDIA driver",
-        f"If Windows has an NVIDIA GPU, install {DRIVER} on Windows, not inside WSL",
+        f"If this machine has an NVIDIA GPU, install {DRIVER} on Windows, not inside WSL",
         before=world("dxg"),
     ),
     replace(
@@ -114,12 +114,15 @@ FAULTS: list[Injection] = [
         FAKE_DRIVER="470.57.02",
     ),
     no_gpu("a driver without its kernel module, and no GPU", FAKE_INIT="100", FAKE_NVML="9"),
-    no_gpu(
-        "a container with a driver, and no GPU",
-        f"start this container with `docker run --gpus all`{INSISTS}",
-        before=world(container=True),
-        FAKE_INIT="100",
-        FAKE_NVML="9",
+    replace(
+        no_gpu(
+            "a container with a driver, and no GPU",
+            "If this machine has an NVIDIA GPU, start it with `docker run --gpus all`",
+            before=world(container=True),
+            FAKE_INIT="100",
+            FAKE_NVML="9",
+        ),
+        said=f"This container has an NVIDIA driver, but no GPU{CPU}",
     ),
     no_gpu(
         "a driver that counts no GPU, with CUDA_VISIBLE_DEVICES=0",
@@ -157,7 +160,7 @@ FAULTS: list[Injection] = [
         pypi(
             "--device cuda without a driver",
             "DRV-LIBCUDA",
-            f"Install {DRIVER}; without a GPU, test with `--device cpu`.",
+            f"Install {DRIVER}. Without a GPU, test with `--device cpu`.",
             "no sign of an NVIDIA GPU.",
             before=world(),
         ),
@@ -168,7 +171,7 @@ FAULTS: list[Injection] = [
         pypi(
             "--device cuda with a driver and no GPU",
             "CUDA-NODEVICE",
-            "Type `nvidia-smi` to see why; without a GPU, test with `--device cpu`.",
+            "Type `nvidia-smi` to see why. Without a GPU, test with `--device cpu`.",
             "it finds no GPU.",
             before=world(),
             FAKE_INIT="100",
@@ -213,13 +216,13 @@ FAULTS: list[Injection] = [
     ),
     no_libcuda(
         "a container that was given NVML, and not CUDA",
-        "Start it with `-e NVIDIA_DRIVER_CAPABILITIES=compute,utility`.",
+        "Start it with `-e NVIDIA_DRIVER_CAPABILITIES=compute,utility`",
         before=world(container=True),
     ),
     pypi(
         "nvmlInit that returns 9 beside a card",
         "DRV-NOTLOADED",
-        "Type `sudo modprobe nvidia`",
+        "modprobe nvidia`",
         before=world(card=True),
         FAKE_NVML="9",
         FAKE_INIT="100",
@@ -227,7 +230,7 @@ FAULTS: list[Injection] = [
     pypi(
         "nvmlInit that returns 18",
         "DRV-MISMATCH",
-        "Reboot;",
+        "Reboot.",
         before=world(),
         FAKE_NVML="18",
         FAKE_INIT="803",
@@ -243,8 +246,8 @@ FAULTS: list[Injection] = [
     pypi(
         "a card that a driver does not find",
         "CUDA-NODEVICE",
-        "Type `nvidia-smi` to see why",
-        "it finds no GPU.",
+        "a line with RmInitAdapter tells why",
+        "its driver finds none",
         before=world(card=True),
         FAKE_INIT="100",
         FAKE_SEEN="0",
@@ -268,10 +271,10 @@ FAULTS: list[Injection] = [
         pypi(f"cuInit that returns {code}", name, remedy, before=world(), FAKE_INIT=code, **none)
         for code, name, remedy in (
             ("46", "CUDA-BUSY", "`nvidia-smi` lists it"),
-            ("802", "CUDA-FABRIC", "restart nvidia-fabricmanager"),
-            ("803", "CUDA-MISMATCH", "Reboot;"),
+            ("802", "CUDA-FABRIC", "enable --now nvidia-fabricmanager`"),
+            ("803", "CUDA-MISMATCH", "Reboot."),
             ("999", "CUDA-UNKNOWN", "modprobe -r nvidia_uvm"),
-            ("3", "CUDA-UNKNOWN", "Reboot"),
+            ("3", "CUDA-UNKNOWN", "report.md` writes"),
         )
         for none in ({"FAKE_SEEN": "0"},)
     ),

@@ -85,6 +85,7 @@ class Injection:
     arguments: tuple[str, ...] = ()
     before: str = ""  # commands in a mount namespace of its own
     verdict: str = ""  # words of the first line
+    never: tuple[str, ...] = ()  # words that would be wrong there, in any remedy
     change: Callable[[Project], object] = lambda project: None
 
 

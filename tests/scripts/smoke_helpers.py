@@ -16,10 +16,10 @@ from typing import Any
 
 import fastjsonschema
 import pytest
-from surroundings.place import SIGNS, find_place
 
 from scripts.worlds import HERE as OUTSIDE
 
+PLACE: Any = importlib.import_module("surroundings.place")
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "template" / "scripts" / "gpu_smoke_test.py"
 PACKAGE = SCRIPT.with_name("torch_starter") / "gpu_smoke"
@@ -47,7 +47,9 @@ without_gpu = pytest.mark.skipif("0x10de\n" in CARDS, reason="this machine has a
 
 # What could tell that the tests run in a container, a job or a CI, of which no test is to know.
 SIGN_VARIABLES = {
-    word for row in SIGNS.values() for word in re.findall(r"(?:^|[\s+!])([A-Z_]+)\b(?!/)", row)
+    word
+    for row in PLACE.SIGNS.values()
+    for word in re.findall(r"(?:^|[\s+!])([A-Z_]+)\b(?!/)", row)
 } | {"container"}
 
 CUDA_WHEELS: dict[str, dict[str, Any]] = {
@@ -249,8 +251,8 @@ def needs_namespaces() -> None:
 
 @cache
 def outside() -> str:
-    """Commands that hide that the tests run in a container; none, where they do not."""
-    return OUTSIDE if find_place({}).is_a("guest") and has_namespaces() else ""
+    """Commands that hide what kind of machine the tests run on; none, where nothing tells it."""
+    return OUTSIDE if PLACE.find_place({}).signs and has_namespaces() else ""
 
 
 def write_version(site: Path, version: str, lines: Mapping[str, str], metadata: str = "") -> None:
@@ -298,6 +300,13 @@ def machine(**facts: Any) -> Any:  # noqa: ANN401
     everything = {**usual, **facts}
     moves = {name: move(name) for name in everything["alternatives"]}
     return load_package("machine").Machine(**{"moves": moves, **everything})
+
+
+def place_of(monkeypatch: pytest.MonkeyPatch, *kinds: str) -> None:
+    """Let this be a place of these kinds, for modules of the smoke test that ask where they are."""
+    place = PLACE.Place({kind: ["a sign"] for kind in kinds})
+    for name in ("driver_checks", "machine", "device_checks"):
+        monkeypatch.setattr(load_package(name), "here", lambda: place)
 
 
 def assert_schema(document: dict[str, Any]) -> None:

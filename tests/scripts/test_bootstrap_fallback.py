@@ -240,7 +240,7 @@ def test_a_run_looks_at_the_driver_once(monkeypatch: pytest.MonkeyPatch) -> None
         looks.append(limit)
         return {"gpus": [], "ended": "did not answer"}
 
-    monkeypatch.setattr(choice.smoke("driver_checks"), "nvidia_facts", nvidia_facts)
+    monkeypatch.setattr(choice.smoke("driver_facts"), "nvidia_facts", nvidia_facts)
     choice.look.cache_clear()
     label = {"label": "CUDA 13.0", "release": "2.14.1", "platforms": {LINUX: CUDA}}
     builds = {"own": {**label, "index_url": NOBODY}, "pypi": {**label, "index_url": None}}

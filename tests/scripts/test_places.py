@@ -11,9 +11,8 @@ import sys
 from collections.abc import Mapping
 
 import pytest
-from surroundings.place import GUESTS, SIGNS, Place, find_place, for_linux
 
-from scripts.smoke_helpers import PACKAGE, SIGN_VARIABLES, needs_namespaces
+from scripts.smoke_helpers import PACKAGE, PLACE, SIGN_VARIABLES, needs_namespaces
 from scripts.worlds import world
 
 LINUX = pytest.mark.skipif("sys.platform != 'linux'", reason="needs Linux")
@@ -81,7 +80,7 @@ def shown(sign: str) -> tuple[dict[str, str], dict[str, str], list[str], str]:
 
 
 CANNOT = ("/proc/device-tree", "/sys/firmware", "/sys/devices", "/sys/hypervisor")  # be made here
-EVERY = [(kind, sign) for kind, row in SIGNS.items() for sign in row.split()]
+EVERY = [(kind, sign) for kind, row in PLACE.SIGNS.items() for sign in row.split()]
 
 
 @LINUX
@@ -273,7 +272,7 @@ def test_a_login_node_is_one_without_a_job_and_salloc_leaves_its_user_there() ->
     _, names = look({}, {}, "srun")
     assert {"login", "slurm", "guest"} <= names
     _, names = look({}, {"SLURM_JOB_ID": "7"}, "srun")
-    assert {"allocation", "job"} <= names
+    assert {"allocation", "job", "slurm"} <= names
     assert "login" not in names
     _, names = look({}, {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}, "srun")
     assert names.isdisjoint({"allocation", "login"})
@@ -282,12 +281,12 @@ def test_a_login_node_is_one_without_a_job_and_salloc_leaves_its_user_there() ->
 def test_other_systems_have_no_signs_of_linux(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     env = {"WSL_DISTRO_NAME": "Ubuntu", "container": "podman", "GITHUB_ACTIONS": "true"}
-    assert set(find_place(env).signs) == {"ci.github"}
+    assert set(PLACE.find_place(env).signs) == {"ci.github"}
 
 
 def test_a_kind_s_name_is_made_of_its_parts() -> None:
-    place = Place({"container.docker": ["/.dockerenv"]})
+    place = PLACE.Place({"container.docker": ["/.dockerenv"]})
     assert {"container", "docker", "guest"} <= place.names
-    assert "guest" not in Place({"cloud.aws": ["x"], "vm": ["y"]}).names
-    assert set(GUESTS) <= {part for kind in SIGNS for part in kind.split(".")}
-    assert not for_linux("GITHUB_ACTIONS=true")
+    assert "guest" not in PLACE.Place({"cloud.aws": ["x"], "vm": ["y"]}).names
+    assert set(PLACE.GUESTS) <= {part for kind in PLACE.SIGNS for part in kind.split(".")}
+    assert not PLACE.for_linux("GITHUB_ACTIONS=true")

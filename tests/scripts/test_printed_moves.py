@@ -58,7 +58,7 @@ def bootstrap_says(system: str, names: list[str]) -> Iterator[str]:
 
 def smoke_test_says(file: Path) -> Iterator[str]:
     """What the smoke test says of each other build."""
-    machine = load_package("machine").read_machine(file)
+    machine = load_package("builds").read_machine(file)
     yield from (machine.command_for(name) for name in machine.alternatives)
 
 
@@ -103,6 +103,6 @@ def test_without_a_move_none_is_printed(tmp_path: Path, monkeypatch: pytest.Monk
     project = module("project").load_project()
     assert "cpu" in project.builds  # for one machine alone, though not on offer
     assert "cpu" not in {**project.moves, **project.alternatives}
-    assert load_package("machine").read_machine(file).command_for("cpu") == (
+    assert load_package("builds").read_machine(file).command_for("cpu") == (
         "type `sh bootstrap.sh --compute-platform cpu`"
     )

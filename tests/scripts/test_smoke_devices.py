@@ -123,7 +123,7 @@ class TestSeveralGpus:
 def test_what_a_gpu_is_made_for_is_what_its_maker_says(
     capability: str, figures: tuple[int, ...], tflops: float | None, bandwidth: float | None
 ) -> None:
-    found = load_package("driver_checks").peak_of(capability, *figures)
+    found = load_package("driver_facts").peak_of(capability, *figures)
     assert found.get("tflops") == (pytest.approx(tflops, rel=0.01) if tflops else None)
     assert found.get("gb_s") == (pytest.approx(bandwidth, rel=0.01) if bandwidth else None)
 

@@ -73,6 +73,8 @@ def test_a_fault_is_named_with_its_remedy_and_nothing_else_is(
     assert found["status"] == ("fail" if fault.code else "warn")
     assert fault.said in found["message"]
     assert fault.remedy in found["remedy"]
+    for one in wrong:
+        assert not [words for words in fault.never if words in one["remedy"]], one
     for name in fault.also:
         if name == "DEV-OPEN":
             assert outcome[name]["remedy"] == f"This follows from {fault.id}."

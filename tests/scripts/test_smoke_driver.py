@@ -11,6 +11,7 @@ from scripts.smoke_helpers import (
     fake_driver,
     load_package,
     machine,
+    place_of,
     without_gpu,
 )
 
@@ -122,22 +123,23 @@ def test_code_runs_on_newer_gpus_of_its_generation_and_ptx_on_all_newer(
 
 
 @pytest.mark.parametrize(
-    ("facts", "auto", "asked", "said", "remedy"),
+    ("kind", "card", "auto", "said", "remedy"),
     [
-        ({"wsl": True}, "skip", "fail", "WSL", "on Windows, not inside WSL"),
-        ({"container": True, "card": True}, "fail", "fail", "container", "`docker run --gpus all`"),
-        ({"container": True}, "skip", "fail", "container", "`--device auto`"),
-        ({"card": True}, "fail", "fail", "but no NVIDIA driver", "driver 580.65.06 or newer, and"),
-        ({}, "skip", "fail", "no sign of an NVIDIA GPU", MOVE.format("cpu")),
+        ("wsl", False, "skip", "WSL", "on Windows, not inside WSL"),
+        ("container.docker", True, "fail", "container", "`docker run --gpus all`"),
+        ("container.docker", False, "skip", "container", "`--device auto`"),
+        ("job.slurm", False, "skip", "This job", "`--gres=gpu:1`"),
+        ("", True, "fail", "but no NVIDIA driver", "driver 580.65.06 or newer, and"),
+        ("", False, "skip", "no sign of an NVIDIA GPU", MOVE.format("cpu")),
     ],
 )
-def test_a_missing_driver_has_five_causes(
-    facts: dict[str, bool], auto: str, asked: str, said: str, remedy: str
+def test_a_missing_driver_has_a_cause_by_the_place(
+    monkeypatch: pytest.MonkeyPatch, kind: str, card: bool, auto: str, said: str, remedy: str
 ) -> None:
+    place_of(monkeypatch, *filter(None, [kind]))
     checks = load_package("driver_checks")
-    for named, status in ((False, auto), (True, asked)):
-        nothing = {"ended": "", "wsl": False, "container": False, "card": False}
-        found = checks.check_libcuda(machine(auto=not named, driver={**nothing, **facts}))
+    for named, status in ((False, auto), (True, "fail")):
+        found = checks.check_libcuda(machine(auto=not named, driver={"ended": "", "card": card}))
         assert found.status == status
         assert said in found.message
         assert remedy in found.remedy or status == "skip"
@@ -145,7 +147,7 @@ def test_a_missing_driver_has_five_causes(
 
 def test_an_amd_gpu_leads_from_cuda_to_the_nearest_rocm_build() -> None:
     others = {name: {"accelerator": name[:4], "release": "2.14.1"} for name in ("rocm7.2", "rocm7")}
-    nothing = {"ended": "", "wsl": False, "container": False, "card": False}
+    nothing = {"ended": "", "card": False}
     check = load_package("driver_checks").check_libcuda
     found = check(machine(driver={**nothing, "amd": True}, alternatives=others))
     assert f"for the AMD GPU of this machine, type {MOVE.format('rocm7.2')}" in found.remedy
@@ -154,7 +156,7 @@ def test_an_amd_gpu_leads_from_cuda_to_the_nearest_rocm_build() -> None:
     pypi = {"name": "pypi", "auto": True, "alternatives": others}
     found = check(machine(driver={**nothing, "amd": True}, **pypi))
     assert found.status == "warn"
-    there = "where its index can be reached; `--device cuda` insists on an NVIDIA GPU."
+    there = "where its index can be reached. `--device cuda` insists on an NVIDIA GPU."
     assert found.remedy == (
         f"For the AMD GPU of this machine, type {MOVE.format('rocm7.2')} {there}"
     )

@@ -131,7 +131,7 @@ def test_what_stands_in_for_the_projects_own_build_is_told_in_every_output(
     assert outcome["TORCH-BUILD"]["data"] == {"stands_in_for": own, "reason": REASON}
     if own in ("rocm7.2", "xpu"):
         back = "type `sh bootstrap.sh` for the project's own build"
-        remedy = f"For another maker's GPU, {back}, {own} where its index can be reached; "
+        remedy = f"For another maker's GPU, {back}, {own} where its index can be reached. "
         assert outcome["DRV-LIBCUDA"]["remedy"].startswith(remedy)
     fails = outputs(project, *OPEN, "--device", "cuda")
     expected = f"FAIL  torch {TORCH}+cu130, asked for CUDA: DRV-LIBCUDA, DEV-OPEN"

@@ -36,7 +36,9 @@ put() {
     while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
     case $folder in
     /mnt|/mnt/run*|/mnt/dev*|/mnt/mnt*|/mnt/sys/bus*) ;;
-    /mnt/sys*) mkdir -p "$folder/own" 2>/dev/null || mount -t tmpfs tmpfs "$folder" ;;
+    /mnt/sys*|/mnt/proc/driver*)
+        mkdir -p "$folder/own" 2>/dev/null || mount -t tmpfs tmpfs "$folder"
+        ;;
     *)
         mkdir /mnt/mnt/up$count /mnt/mnt/work$count
         mount -t overlay overlay "$folder" -o \\
@@ -47,7 +49,15 @@ put() {
     printf '%b' "$2" >"$path"
 }
 """
+# Nothing of this machine's own hardware and firmware.
+NO_CARDS = """mount -t tmpfs tmpfs /mnt/sys/bus
+mkdir -p /mnt/sys/bus/pci/devices
+for one in class/dmi hypervisor firmware; do
+    [ ! -d /mnt/sys/$one ] || mount -t tmpfs tmpfs /mnt/sys/$one
+done
+"""
 HERE = f"""{BIND}
+{NO_CARDS}
 mount --bind /dev/shm /mnt/dev/shm
 exec chroot /mnt sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
 """  # this machine, but nothing in its root tells that it is a container
@@ -63,7 +73,6 @@ MARKS = {
     "jetson": {"/etc/nv_tegra_release": "# R36 (release), REVISION: 4.3"},
     "selinux": {"/proc/self/attr/current": "system_u:system_r:container_t:s0:c1,c2"},
 }
-NO_CARDS = "mount -t tmpfs tmpfs /mnt/sys/bus; mkdir -p /mnt/sys/bus/pci/devices"
 CARD = "mkdir /mnt/sys/bus/pci/devices/0; cd /mnt/sys/bus/pci/devices/0; "
 CARD += "echo 0x10de >vendor; echo 0x030200 >class"
 
@@ -119,7 +128,7 @@ def world(
     for name, version in zip(("libcuda.so", "libnvidia-ml.so"), versions, strict=False):
         commands.append(f"cd /mnt{driver_in}; mv {name}.1 {name}.{version}")
         commands.append(f"ln -s {name}.{version} {name}.1; cd /")
-    names = place.split() + ["podman"] * container
+    names = place.split() + ["docker"] * container
     every = {path: text for name in names for path, text in MARKS[name].items()}
     for path, text in {**every, **(files or {})}.items():
         own = path.replace("/proc/self/", "/proc/$$/")

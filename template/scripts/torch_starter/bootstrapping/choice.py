@@ -93,7 +93,7 @@ def look(limit: float = 30) -> dict[str, Any]:
 
     `limit`: seconds for either.
     """
-    driver = smoke("driver_checks")
+    driver = smoke("driver_facts")
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)  # .venv is for the machine, not for this shell
     facts = {**driver.nvidia_facts(limit), **driver.amd_facts()}
     if not facts.get("gpus") and not facts["ended"] and facts.get("init", 0) in (0, 100):

@@ -20,7 +20,7 @@ from surroundings import linux
 from surroundings.place import here
 
 from .check import Result, one_line, run_child, tell
-from .driver_checks import amd_facts, nvidia_facts
+from .driver_facts import amd_facts, nvidia_facts
 from .machine import ANSWERS, ROOT, Machine
 from .redaction import HIDDEN, SECRET, Redactor
 from .report import report

@@ -26,6 +26,7 @@ from . import (
 )
 from .blame import explain_end, explain_error, name_causes
 from .bug_report import bug_report, tell_others
+from .builds import VersionError, read_machine
 from .catalogue import explain
 from .check import (
     Check,
@@ -40,16 +41,14 @@ from .check import (
     tell,
 )
 from .device_checks import ONLY_FOR
-from .driver_checks import amd_facts, ask_driver, nvidia_facts
+from .driver_facts import amd_facts, ask_driver, nvidia_facts
 from .full_checks import start_processes, take_part
 from .machine import (
     BUILDS,
     RESTORE,
     UPDATE,
     Machine,
-    VersionError,
     installed,
-    read_machine,
     version_file,
 )
 from .report import markdown, report, wants_colours

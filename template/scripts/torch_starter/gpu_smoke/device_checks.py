@@ -12,22 +12,31 @@ import platform
 import re
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+
+from surroundings.knowledge import code, cuda_code
+from surroundings.place import here
 
 from .check import Check, CheckFunction, Job, check, one_line
 from .loading import explain_import
-from .machine import FAULTY, LEVEL_ZERO, NEWER_MACOS, RECREATE, repair, runs_on
+from .machine import (
+    FAULTY,
+    LEVEL_ZERO,
+    NEWER_MACOS,
+    OF_JETSONS,
+    RECREATE,
+    advise,
+    repair,
+    runs_on,
+)
 
 CHECKS: dict[str, CheckFunction] = {}
 ONLY_FOR = {"CUDA-ARCH": "cuda", "ROCM-ARCH": "rocm", "XPU-INIT": "xpu", "MPS": "mps"}
 
-OPEN_REMEDIES = {
-    "cpu": RECREATE,
-    "cuda": "Type `nvidia-smi`: end what fills the GPU, or reboot if it reports an error.",
-    "rocm": "Type `sudo usermod -aG render,video $USER` and log in again; give a container "
-    "`--device /dev/kfd --device /dev/dri`.",
-    "xpu": LEVEL_ZERO,
-    "mps": NEWER_MACOS,
-}
+OPEN_REMEDIES = {"cpu": RECREATE, "xpu": LEVEL_ZERO, "mps": NEWER_MACOS}
+# What causes of cuInit's codes name, and nobody has asked for where torch tells of them.
+UNASKED = {"mode": "", "node": "", "libcuda": "libcuda", "at_compat": "", "cuda_version": ""}
+UNASKED |= {"driver_version": "another", "driver": "the NVIDIA driver"}
 FREE = 2**30  # bytes: more than what these checks need at once
 # The small chips of RDNA 2 and 3 mostly run the code of their largest sibling (pytorch #164346):
 # by the chips' common beginning, that sibling and the HSA_OVERRIDE_GFX_VERSION that names it.
@@ -61,19 +70,25 @@ def devices_of(job: Job, what: str) -> list[str]:
 def check_cuda_code(job: Job) -> Check | None:
     """Has the installed torch code for each visible NVIDIA GPU?"""
     capabilities = devices_of(job, "capability")
-    code: dict[str, list[str]] = {"sm": [], "compute": []}
+    compiled: dict[str, list[str]] = {"sm": [], "compute": []}
     for text in job.torch.cuda.get_arch_list() if capabilities else []:
         if parts := re.fullmatch(r"(sm|compute)_(\d+)(\d)[af]?", text):
-            code[parts[1]].append(f"{parts[2]}.{parts[3]}")
-    if not code["sm"]:
+            compiled[parts[1]].append(f"{parts[2]}.{parts[3]}")
+    if not compiled["sm"]:
         return None
-    wheels = {"gpu_architectures": code["sm"], "ptx": min(code["compute"], default="", key=float)}
+    wheels = {
+        "gpu_architectures": compiled["sm"],
+        "ptx": min(compiled["compute"], default="", key=float),
+    }
     for index, capability in enumerate(capabilities):
         if not runs_on(wheels, {"capability": capability}):
             problem = f"cuda:{index} has compute capability {capability}, but the installed torch "
-            problem += f"is compiled for {', '.join(code['sm'])}."
-            return Check("fail", problem, f"{job.way_out}.", {"compiled": code})
-    return Check("pass", f"the installed torch is compiled for {', '.join(code['sm'])}")
+            problem += f"is compiled for {', '.join(compiled['sm'])}."
+            remedy = f"{job.way_out}."
+            if capability in OF_JETSONS:
+                remedy = advise("jetson-wheels").do
+            return Check("fail", problem, remedy, {"compiled": compiled})
+    return Check("pass", f"the installed torch is compiled for {', '.join(compiled['sm'])}")
 
 
 @check(CHECKS, "ROCM-ARCH")
@@ -115,8 +130,7 @@ def check_xpu(job: Job) -> Check:
     status, remedy = "warn" if job.fallback else "fail", LEVEL_ZERO
     if nodes and not any(os.access(node, os.R_OK | os.W_OK) for node in nodes):
         said += f", and you may not open {nodes[0]}"
-        remedy = "Type `sudo usermod -aG render $USER` and log in again; give a container "
-        remedy += "`--device /dev/dri`."
+        remedy = advise("intel-refused").do
     so = ", so the CPU is tested" if job.fallback else ""
     return Check(status, f"{said}{so}.", remedy)
 
@@ -163,13 +177,34 @@ def check_open(job: Job) -> Check:
             total = float((torch.zeros(1000, device=device) + 1).sum())
             names.append(getattr(getattr(torch, kind), "get_device_name", str)(device))
         except Exception as error:
-            problem = f"{device} cannot be used; torch says {one_line(error)}."
-            return Check(
-                "fail", problem, OPEN_REMEDIES["cpu" if kind == "cpu" else job.accelerator]
-            )
+            return explain_open(job, device, error)
         if total != 1000:
             return Check("fail", f"{device} counts a thousand ones as {total}.", FAULTY)
     return Check("pass", ", ".join(names), data={"kind": kind, "devices": names})
+
+
+def explain_open(job: Job, device: str, error: Exception) -> Check:
+    """Why a device cannot be used: what torch says has a code, or it is looked up by the device."""
+    problem = f"{device} cannot be used; torch says {one_line(error)}."
+    if device == "cpu" or job.accelerator in OPEN_REMEDIES:
+        return Check("fail", problem, OPEN_REMEDIES.get(job.accelerator, RECREATE))
+    cause = "amd-does-not-open" if job.accelerator == "rocm" else "cuda-does-not-open"
+    number = cuda_code(str(error)) if job.accelerator == "cuda" else None
+    if number is None:
+        return Check("fail", problem, advise(cause).do)
+    words: dict[str, Any] = {"call": "CUDA", "number": number, "name": code("cuda", number).name}
+    known = code("context", number).cause or code("cuda", number).cause
+    if known == "no-code" and on_jetson(job, device):
+        known = "jetson-wheels"
+    found = advise(known or "unknown-code", **{**UNASKED, **words, "way_out": job.way_out})
+    return Check("fail", f"{problem} {found.says}".strip(), found.do, {"cuda": number})
+
+
+def on_jetson(job: Job, device: str) -> bool:
+    """Whether a GPU is one of a Jetson, which runs no code of builds for other machines."""
+    every = devices_of(job, "capability")
+    index = int(device.partition(":")[2] or 0)
+    return here().is_a("jetson") or (index < len(every) and every[index] in OF_JETSONS)
 
 
 @check(CHECKS, "DEV-MEM")

@@ -2,141 +2,40 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-from contextlib import suppress
-from pathlib import Path
+import re
+from pathlib import PurePath
 from typing import Any
 
 from surroundings.knowledge import code
 from surroundings.place import here
 
-from .check import Check, CheckFunction, because, check, run_child
-from .machine import UNSET, VISIBLE, WINDOWS, Machine, advise, numbers, runs_on
+from .check import Check, CheckFunction, because, check
+from .machine import OF_JETSONS, UNSET, VISIBLE, Machine, advise, numbers, runs_on
 
-# Of cuda.h: COMPUTE_CAPABILITY_MAJOR and _MINOR, MULTIPROCESSOR_COUNT, CLOCK_RATE (kHz),
-# MEMORY_CLOCK_RATE (kHz), GLOBAL_MEMORY_BUS_WIDTH (bits).
-ATTRIBUTES = (75, 76, 16, 13, 36, 37)
-# Products of float16 or bfloat16 that the tensor cores of a multiprocessor add up in float32, in
-# one clock, by compute capability. 8.0, 9.0, 10.0: torch/cuda/_device_limits.py. 7.0: V100's data
-# sheet (125 TFLOP/s of 80 at 1.53 GHz). The others: NVIDIA's white papers on GA102, Ada and RTX
-# Blackwell for GeForce (71 of 82 at 1.695 GHz, 165 of 128 at 2.52, 209 of 170 at 2.41);
-# professional cards reach twice that. Not 7.5: some of those GPUs have no tensor cores.
-PRODUCTS = {"7.0": 512, "8.0": 1024, "8.6": 256, "8.9": 256, "9.0": 2048, "10.0": 4096, "12.0": 256}
-# GB/s of a lane of PCI Express each way, by generation: GT/s less the encoding, as PCI-SIG says.
-LANES = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
-
-
-def peak_of(
-    capability: str, processors: int, clock: int, memory_clock: int, bus: int
-) -> dict[str, float]:
-    """What a GPU is made for, where that is known: TFLOP/s in half precision, GB/s of its memory.
-
-    Clocks in kHz, the memory bus in bits; its memory moves data twice a clock.
-    """
-    tflops = 2 * PRODUCTS.get(capability, 0) * processors * clock / 1e9
-    bandwidth = 2 * bus / 8 * memory_clock / 1e6
-    return {name: peak for name, peak in (("tflops", tflops), ("gb_s", bandwidth)) if peak}
-
-
-def nvidia_facts(limit: float) -> dict[str, Any]:
-    """What this machine shows of NVIDIA. A child asks the driver, since that too can hang."""
-    cards = [
-        (device / "class").read_text().startswith("0x03")  # a display controller
-        for device in Path("/sys/bus/pci/devices").glob("*")
-        if (device / "vendor").read_text().strip() == "0x10de"
-    ]
-    rows, ended = run_child("driver", {}, limit)
-    return {
-        "card": any(cards),
-        "amd": os.access("/dev/kfd", os.R_OK | os.W_OK),
-        "ended": ended,
-        **(rows[0] if rows else {}),
-    }
-
-
-def ask_driver() -> dict[str, Any]:
-    """Ask libcuda and NVML: their return codes are the causes that torch's messages hide."""
-    facts: dict[str, Any] = {}
-    for ask in (ask_cuda, ask_nvml):
-        with suppress(OSError, AttributeError):  # no such library, or not all of it
-            ask(facts)
-    return facts
-
-
-def ask_cuda(facts: dict[str, Any]) -> None:
-    """What libcuda knows: GPUs are in the order in which torch sees them."""
-    cuda = ctypes.CDLL("nvcuda.dll" if WINDOWS else "libcuda.so.1")
-    number, device, text = ctypes.c_int(), ctypes.c_int(), ctypes.create_string_buffer(100)
-    cuda.cuDriverGetVersion(ctypes.byref(number))
-    facts["cuda"], facts["gpus"], facts["peaks"], facts["buses"] = number.value, [], [], []
-    facts["init"] = cuda.cuInit(0) or cuda.cuDeviceGetCount(ctypes.byref(number))
-    for ordinal in range(0 if facts["init"] else number.value):
-        cuda.cuDeviceGet(ctypes.byref(device), ordinal)
-        values = []
-        for attribute in ATTRIBUTES:
-            unknown = cuda.cuDeviceGetAttribute(ctypes.byref(number), attribute, device)
-            values.append(0 if unknown else number.value)
-        capability = f"{values[0]}.{values[1]}"
-        cuda.cuDeviceGetName(text, 100, device)
-        facts["gpus"] += [{"name": text.value.decode(), "capability": capability}]
-        facts["peaks"] += [peak_of(capability, *values[2:])]
-        cuda.cuDeviceGetPCIBusId(text, 100, device)
-        facts["buses"] += [text.value.decode()]
-
-
-def ask_nvml(facts: dict[str, Any]) -> None:
-    """What NVML knows: GPUs are those of the machine, whatever CUDA_VISIBLE_DEVICES says."""
-    nvml = ctypes.CDLL("nvml.dll" if WINDOWS else "libnvidia-ml.so.1")
-    number, handle = ctypes.c_int(), ctypes.c_void_p()
-    text = ctypes.create_string_buffer(100)
-    facts["nvml"] = nvml.nvmlInit_v2()
-    if facts["nvml"]:
-        return
-    nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
-    nvml.nvmlSystemGetDriverVersion(text, 100)
-    facts["nvml_count"], facts["driver_version"] = number.value, text.value.decode()
-    facts["uuids"], facts["mig"] = [], 0
-    for index in range(number.value):
-        if not nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle)):
-            facts["mig"] += mig_is_on(nvml, handle)
-            if not nvml.nvmlDeviceGetUUID(handle, text, 100):
-                facts["uuids"].append(text.value.decode())
-    for peak, bus in zip(facts.get("peaks", []), facts.get("buses", []), strict=False):
-        if not nvml.nvmlDeviceGetHandleByPciBusId_v2(bus.encode(), ctypes.byref(handle)):
-            lanes, generation = ctypes.c_uint(), ctypes.c_uint()
-            unknown = nvml.nvmlDeviceGetMaxPcieLinkWidth(handle, ctypes.byref(lanes))
-            unknown |= nvml.nvmlDeviceGetMaxPcieLinkGeneration(handle, ctypes.byref(generation))
-            speed = LANES.get(generation.value, 0) * lanes.value
-            peak |= {"host": speed} if speed and not unknown else {}
-
-
-def mig_is_on(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> bool:
-    """Whether a GPU is split into instances; most GPUs cannot be, and return an error."""
-    mode, pending = ctypes.c_uint(), ctypes.c_uint()
-    if not hasattr(nvml, "nvmlDeviceGetMigMode"):
-        return False  # a driver from before MIG
-    error = nvml.nvmlDeviceGetMigMode(handle, ctypes.byref(mode), ctypes.byref(pending))
-    return not error and mode.value == 1
-
-
-def amd_facts() -> dict[str, Any]:
-    """What this machine shows of AMD."""
-    kfd = Path("/dev/kfd")
-    return {
-        "kfd": kfd.exists(),
-        "kfd_usable": os.access(kfd, os.R_OK | os.W_OK),
-        "render": any(Path("/dev/dri").glob("renderD*")),
-    }
-
+# PCI device ids of NVIDIA, by generation: those of Turing and newer can have the open kernel
+# module, and Blackwell must (the driver's README, "Open Linux Kernel Modules").
+TURING = 0x1E00
+BLACKWELL = (range(0x2900, 0x2A00), range(0x2B00, 0x3000), range(0x3180, 0x3200))
+FIRST_FOR_BLACKWELL, LAST_BEFORE_TURING = 570, 580  # drivers
+MODES = {1: "EXCLUSIVE_THREAD", 2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}  # nvmlComputeMode_t
+STUB, NO_DEVICE = 34, 100  # CUresult
+QUIET = (9, 12, 999)  # nvmlReturn_t: not loaded, not found, unknown: nothing that says why
+UVM = "/dev/nvidia-uvm"
+NO_FILES = "NoDevFiles"  # as Slurm says it in CUDA_VISIBLE_DEVICES
+NOTHING_GIVEN = ("", "-1", NO_FILES)
+GIVEN = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS")
 
 # --- The checks
 
 CHECKS: dict[str, CheckFunction] = {}
 
 
-def no_device(machine: Machine, problem: str, remedy: str) -> Check:
-    """There is no device: nothing is wrong where the CPU will do, as on most machines of a CI."""
+def no_device(machine: Machine, problem: str, remedy: str, certain: bool = False) -> Check:
+    """There is no device: nothing is wrong where the CPU will do, as on most machines of a CI.
+
+    `certain`: there is one, but nothing that makes it work.
+    """
     if not machine.fallback():
         return Check("fail", problem, remedy)
     if not machine.optional():
@@ -145,16 +44,19 @@ def no_device(machine: Machine, problem: str, remedy: str) -> Check:
     if option := machine.other_gpu():
         remedy = f"{option[0].upper()}{option[1:]}."
     else:
-        remedy = f"If this machine has an NVIDIA GPU: {remedy}"
+        if not certain:
+            remedy = f"If this machine has an NVIDIA GPU, {remedy[0].lower()}{remedy[1:]}"
     return Check("warn", problem, f"{remedy} `--device cuda` insists on an NVIDIA GPU.")
 
 
-def no_gpu(machine: Machine, cause: str, certain: bool = False) -> Check:
-    """The same, by its cause. `certain`: there is a GPU, so no word of having none."""
-    _, problem, remedy = advise(cause, **machine.words())
+def no_gpu(machine: Machine, cause: str, certain: bool = False, **words: object) -> Check:
+    """The same, by its cause."""
+    name, problem, remedy = advise(cause, **{**words_of(machine), **words})
     if not certain and not machine.optional():
         remedy += f" Without a GPU, {machine.without_gpu()}."
-    return no_device(machine, problem, remedy)
+    found = no_device(machine, problem, remedy, certain)
+    found.id = name
+    return found
 
 
 @check(CHECKS, "DRV-LIBCUDA")
@@ -165,41 +67,150 @@ def check_libcuda(machine: Machine) -> Check | None:
         return None
     if facts["ended"]:
         return because("driver-does-not-answer", {"ended": facts["ended"]}, **machine.words())
+    if foreign := foreign_in_wsl(facts):
+        return no_gpu(machine, "linux-driver-in-wsl", certain=True, foreign=foreign)
+    if is_stub(facts):
+        return no_gpu(machine, "stub-driver", certain=True)
     if "init" in facts:
         return Check("pass", f"NVIDIA driver {facts.get('driver_version', '')}".strip())
     if machine.half_a_driver():
         return no_gpu(machine, "half-a-driver", certain=True)
-    outside = here().is_a("container") or here().is_a("wsl")
-    certain = facts["card"] and not outside
+    given = here().is_a("guest")
+    if facts["card"] and not given and set(facts.get("bound", [])) == {"vfio-pci"}:
+        return no_gpu(machine, "given-to-virtual-machines")
+    certain = facts["card"] and not given
     return no_gpu(machine, "card-without-driver" if certain else "no-driver", certain)
+
+
+def foreign_in_wsl(facts: dict[str, Any]) -> str:
+    """A library of a Linux driver that is found in WSL before the one of Windows, and cannot work.
+
+    Those of Windows are in /usr/lib/wsl, in a container too.
+    """
+    if not here().is_a("wsl") or facts.get("gpus"):
+        return ""
+    libraries = [facts.get("libcuda", ""), facts.get("libnvml", "")]
+    if "init" not in facts and facts.get("nvml") in (None, 0):
+        return ""  # one that works, and the other is not there
+    return next((one for one in libraries if one and "/wsl/" not in os.path.realpath(one)), "")
+
+
+def no_driver(facts: dict[str, Any]) -> bool:
+    """Whether libcuda is not that of a driver which could work here, as check_libcuda says."""
+    return bool(foreign_in_wsl(facts)) or is_stub(facts)
+
+
+def is_stub(facts: dict[str, Any]) -> bool:
+    """Whether libcuda is the one of CUDA's toolkit that programs are linked with."""
+    folder = PurePath(facts.get("libcuda", "")).parent.name
+    return facts.get("init") == STUB or bool(facts.get("init") and folder == "stubs")
 
 
 @check(CHECKS, "DRV-OLD")
 def check_driver_version(machine: Machine) -> Check | None:
     """Does the driver know the CUDA major version of the project's torch?"""
     toolkit, cuda = machine.wheels.get("toolkit") or "", machine.driver.get("cuda")
-    if machine.accelerator != "cuda" or not toolkit or cuda is None:
+    if machine.accelerator != "cuda" or not toolkit or not cuda or no_driver(machine.driver):
         return None
     supports = f"CUDA {cuda // 1000}.{cuda % 1000 // 10}"
     if cuda // 1000 >= numbers(toolkit)[0]:
         return Check("pass", f"the driver supports {supports}, this torch needs {toolkit}")
     if machine.fallback() and machine.driver["init"] in (0, 100):
         return Check("skip", f"the driver supports {supports}, and there is no GPU to need more")
-    problem = f"The NVIDIA driver supports {supports}, but this torch needs CUDA {toolkit}."
-    remedy = f"Update the NVIDIA driver to {machine.wheels['minimum_driver']} or newer"
     driver = machine.driver.get("driver_version", "")
     other = driver and machine.cuda_build(driver)
-    remedy += f", or {machine.move_to(other)}" if other else ""
-    return Check("fail", problem, f"{remedy}{machine.until_then()}.")
+    words = machine.words()
+    words["other"] = (f", or {machine.move_to(other)}" if other else "") + machine.until_then()
+    return because("driver-too-old", supports=supports, toolkit=toolkit, **words)
 
 
 def nvml_error(machine: Machine) -> str:
-    """The cause that nvmlInit's code is a sure sign of. 999 is one only in a container."""
-    if machine.optional() and machine.fallback():
-        return ""  # there is no GPU to be wrong
-    if machine.driver.get("nvml") == 999 and here().is_a("container"):
+    """The cause that nvmlInit's code is a sure sign of, or what else is known of it; "" for none.
+
+    999 is one only in a container.
+    """
+    facts = machine.driver
+    number = facts.get("nvml", 0)
+    if (machine.optional() and machine.fallback()) or no_driver(facts):
+        return ""  # there is no GPU to be wrong, or it was said why
+    cause = "gpu-lost" if facts.get("lost") else code("nvml", number).cause
+    if facts.get("gpus") and number not in (0, 9, 18):
+        return ""
+    if number in QUIET and (refused := refusal(facts)):
+        return refused
+    if number == 999 and here().is_a("container"):
         return "lost-in-container"
-    return code("nvml", machine.driver.get("nvml", 0)).cause
+    if cause == "module-not-loaded" and not here().is_a("guest"):
+        return why_not_loaded(facts)
+    return "two-drivers" if cause == "driver-updated" and two_versions(facts) else cause
+
+
+def refusal(facts: dict[str, Any]) -> str:
+    """Why a device file of the driver may not be opened; "" if all may.
+
+    A control group says EPERM, as in a container that has lost what it was given; a file's rights
+    and SELinux say EACCES.
+    """
+    said = set(facts.get("nodes", {}).values()) - {""}
+    given = any(map(here().is_a, ("docker", "kubernetes", "containerd")))
+    if said == {"EPERM"} and given:
+        return "lost-in-container"
+    return "device-refused" if said else ""
+
+
+def why_not_loaded(facts: dict[str, Any]) -> str:
+    """Why the driver's kernel module is not there."""
+    bound = set(facts.get("bound", [])) - {""}
+    if bound == {"vfio-pci"}:
+        return "given-to-virtual-machines"
+    if bound and "nvidia" not in bound:
+        return "other-kernel-driver"
+    refused = facts.get("secure_boot") and not facts.get("module")
+    return "module-unsigned" if refused else "module-not-loaded"
+
+
+def two_versions(facts: dict[str, Any]) -> bool:
+    """Whether libcuda is of another driver than NVML, or than the kernel's module."""
+    mine, others = version_of(facts, "libcuda"), version_of(facts, "libnvml")
+    return bool(mine and others and mine != others)
+
+
+def version_of(facts: dict[str, Any], library: str) -> str:
+    """The version of the driver that a library is of, by the name of its file."""
+    name = PurePath(os.path.realpath(facts.get(library) or "/")).name
+    found = re.search(r"\.so\.(\d+\.[\d.]+)$", name)
+    return found[1] if found else ""
+
+
+def words_of(machine: Machine) -> dict[str, Any]:
+    """What the causes of a driver's codes name."""
+    facts = machine.driver
+    refused = {node: said for node, said in facts.get("nodes", {}).items() if said}
+    bound = [one for one in facts.get("bound", []) if one]
+    libcuda = facts.get("libcuda", "")
+    return {
+        **machine.words(),
+        "libcuda": libcuda,
+        "cuda_version": version_of(facts, "libcuda"),
+        "driver_version": running_driver(facts) or "another",
+        "bound": " and ".join(bound) or "driver",
+        "node": next(iter(refused), "/dev/nvidiactl"),
+        "at_compat": f", {libcuda}" if in_compat(facts) else "",
+        "newest": FIRST_FOR_BLACKWELL,
+    }
+
+
+def running_driver(facts: dict[str, Any]) -> str:
+    """The version of the driver that runs, by NVML, the kernel's module, or a library's name."""
+    module = re.search(r"\b(\d{3,}\.\d[\d.]*)", facts.get("module", ""))
+    of_module = module[1] if module else ""
+    return facts.get("driver_version") or of_module or version_of(facts, "libnvml")
+
+
+def in_compat(facts: dict[str, Any]) -> bool:
+    """Whether libcuda is CUDA's own, for GPUs of data centers, that goes with an older driver."""
+    found = facts.get("libcuda", "")
+    return any(PurePath(one).parent.name == "compat" for one in (found, os.path.realpath(found)))
 
 
 @check(CHECKS, "DRV-NOTLOADED")
@@ -209,7 +220,7 @@ def check_nvml(machine: Machine) -> Check | None:
     if machine.accelerator != "cuda" or "init" not in machine.driver or not cause:
         return None
     harmless = machine.driver["gpus"] or machine.fallback()
-    found = because(cause, {"nvmlInit": machine.driver["nvml"]}, **machine.words())
+    found = because(cause, {"nvmlInit": machine.driver["nvml"]}, **words_of(machine))
     found.status = "warn" if harmless else "fail"
     return found
 
@@ -227,21 +238,21 @@ def check_instances(machine: Machine) -> Check | None:
         return None
     if hidden():
         return None  # as CUDA-NODEVICE says
-    remedy = f"Set {VISIBLE} to one of the MIG- names of `nvidia-smi -L`."
-    if not facts["gpus"]:
-        problem = f"MIG splits {facts['mig']} GPU(s) of this machine, but CUDA sees no instance."
-        return Check("fail", problem, remedy, {"mig": facts["mig"]})
-    if os.environ.get(VISIBLE, "").startswith("MIG-") or here().is_a("container"):
+    if facts["gpus"] and (
+        os.environ.get(VISIBLE, "").startswith("MIG-") or here().is_a("container")
+    ):
         return Check("pass", "an instance of a GPU that MIG splits")
-    problem = f"MIG splits {facts['mig']} GPU(s) of this machine; CUDA takes the first instance."
-    return Check("warn", problem, remedy, {"mig": facts["mig"]})
+    name = "mig-takes-the-first" if facts["gpus"] else "mig-without-instance"
+    found = because(name, {"mig": facts["mig"]}, **words_of(machine))
+    found.status = "warn" if facts["gpus"] else "fail"
+    return found
 
 
 def wrong_entry(facts: dict[str, Any]) -> str:
     """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
     for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
         unsure = len(facts.get("uuids", [])) != (facts.get("nvml_count") or -1)
-        if unsure or entry.startswith(("-", "MIG-")):
+        if unsure or entry.startswith(("-", "MIG-", NO_FILES)):
             return ""  # a negative number ends the list
         if entry.startswith("GPU-"):
             known = any(one.startswith(entry) for one in facts["uuids"])
@@ -282,24 +293,75 @@ def check_cuda(machine: Machine) -> Check | None:
     if gpus:
         found = [f"{gpu['name']} of compute capability {gpu['capability']}" for gpu in gpus]
         return Check("pass", ", ".join(found), data={"gpus": gpus})
-    number, known = facts["init"] or 100, facts.get("nvml_count")
-    if number != 100:
-        name, _, cause = code("cuda", number)
-        words: dict[str, Any] = {"call": "cuInit", "number": number, "name": name}
-        words |= machine.words()
-        return because(cause or "unknown-code", {"cuInit": number}, **words)
-    if known and VISIBLE in os.environ:
-        problem = (
-            f"{VISIBLE}={os.environ[VISIBLE]!r} hides the {known} NVIDIA GPU(s) of this machine."
-        )
+    if no_driver(facts):
+        return None  # as check_libcuda says
+    number = facts["init"] or NO_DEVICE
+    if number != NO_DEVICE:
+        return cuda_error(machine, number)
+    return no_gpu_found(machine)
+
+
+def cuda_error(machine: Machine, number: int) -> Check:
+    """What is wrong when cuInit fails."""
+    facts, cause = machine.driver, code("cuda", number).cause
+    nodes = facts.get("nodes", {})
+    if cause in ("driver-mismatch", "compat-refused") and in_compat(facts):
+        cause = "compat-refused" if cause == "compat-refused" else "compat-first"
+    elif cause == "driver-mismatch" and two_versions(facts):
+        cause = "two-drivers"
+    elif cause == "no-fabric" and facts.get("not_ready"):
+        cause = "not-ready-for-confidential"
+    elif cause == "gpu-busy" and any(facts.get("modes", [])):
+        cause = "compute-mode"
+    elif cause == "cannot-start" and nodes and UVM not in nodes:
+        cause = "no-device-file"
+    elif cause == "cannot-start":
+        cause = refusal(facts) or cause
+    words = {**words_of(machine), **code_words("cuda", "cuInit", number)}
+    words["mode"] = next((MODES.get(one, one) for one in facts.get("modes", []) if one), "")
+    words["node"] = UVM if cause == "no-device-file" else words["node"]
+    return because(cause or "unknown-code", {"cuInit": number}, **words)
+
+
+def no_gpu_found(machine: Machine) -> Check:
+    """Why a driver that starts has no GPU to show."""
+    facts, visible = machine.driver, os.environ.get(VISIBLE)
+    known, nvml = facts.get("nvml_count"), facts.get("nvml", 0)
+    nothing = here().is_a("job") and not any(map(os.environ.get, GIVEN))
+    if nothing and (visible in NOTHING_GIVEN or not known):
+        return no_gpu(machine, "job-without-gpu")
+    if known and visible is not None:
+        problem = f"{VISIBLE}={visible!r} hides the {known} NVIDIA GPU(s) of this machine."
         return Check("fail", problem, f"Type `{UNSET}`, or test with `--device cpu`.")
+    if cause := refusal(facts):
+        return no_gpu(machine, cause, certain=True)
     if known:
-        problem = f"CUDA may use none of the {known} NVIDIA GPU(s) of this machine."
-        remedy = f"With MIG, set {VISIBLE} to a MIG- name of `nvidia-smi -L`; else reboot."
-        return Check("fail", problem, remedy)
-    problem = "There is an NVIDIA driver, but it finds no GPU."
-    remedy = f"Type `nvidia-smi` to see why; without a GPU, {machine.without_gpu()}."
-    return no_device(machine, problem, remedy)
+        return because("none-usable", {"nvml_count": known}, **words_of(machine))
+    if nvml not in (0, *QUIET):
+        return no_gpu(machine, "unknown-code", certain=True, **code_words("nvml", "nvmlInit", nvml))
+    if facts["card"] and not here().is_a("guest"):
+        return no_gpu(machine, why_not_started(facts), certain=True)
+    return no_gpu(machine, "finds-no-gpu")
+
+
+def code_words(family: str, call: str, number: int) -> dict[str, Any]:
+    """How to name a code that a call returned."""
+    name = code(family, number).name
+    return {"call": call, "number": number, "name": "a new code" if name.isdigit() else name}
+
+
+def why_not_started(facts: dict[str, Any]) -> str:
+    """Why a driver does not start a GPU that is on the bus."""
+    devices, module = facts.get("devices", []), facts.get("module", "")
+    driver = running_driver(facts)
+    opened, known = "Open" in module, bool(module)
+    if any(device in some for device in devices for some in BLACKWELL):
+        old = driver and numbers(driver)[0] < FIRST_FOR_BLACKWELL
+        return "needs-open-module" if (known and not opened) or old else "gpu-does-not-start"
+    if devices and all(0 < device < TURING for device in devices):
+        newer = driver and numbers(driver)[0] > LAST_BEFORE_TURING
+        return "needs-legacy-driver" if newer or opened else "gpu-does-not-start"
+    return "gpu-does-not-start"
 
 
 @check(CHECKS, "DRV-ARCH")
@@ -316,6 +378,8 @@ def check_architectures(machine: Machine) -> Check | None:
     problem += f"is compiled for {architectures}."
     hide = "Set CUDA_VISIBLE_DEVICES to the other GPUs of `nvidia-smi -L`, or"
     all_lost = len(lost) == len(gpus)
+    if all_lost and any(gpu["capability"] in OF_JETSONS for gpu in lost):
+        return Check("fail", problem, advise("jetson-wheels").do)
     remedy = machine.to_use_it() if all_lost else f"{hide} {machine.way_out()}"
     also = machine.until_then() if machine.cuda_build() else ""
     return Check("fail", problem, f"{remedy}{also}.")
@@ -329,15 +393,6 @@ def check_kfd(machine: Machine) -> Check | None:
         return None
     if facts["kfd_usable"] and facts["render"]:
         return Check("pass", "/dev/kfd can be opened")
-    group = "Type `sudo usermod -aG render,video $USER` and log in again"
-    devices = "`--device /dev/kfd --device /dev/dri`"
-    if here().is_a("container"):
-        problem = "This container has no right to use an AMD GPU."
-        remedy = f"Start it with {devices}, and `--group-add` the number of the host's group render"
-    elif facts["kfd"] and not facts["kfd_usable"]:
-        problem, remedy = "There is an AMD GPU, but you may not open /dev/kfd.", group
-    else:
-        missing = "render node in /dev/dri" if facts["kfd"] else "/dev/kfd"
-        problem = f"There is no {missing}: no AMD GPU, or no driver for it."
-        remedy = f"Install AMD's driver amdgpu; without a GPU, {machine.without_gpu()}"
-    return no_device(machine, problem, f"{remedy}.")
+    cause = "amd-refused" if facts["kfd"] and not facts["kfd_usable"] else "amd-missing"
+    missing = "render node in /dev/dri" if facts["kfd"] else "/dev/kfd"
+    return no_gpu(machine, cause, certain=cause == "amd-refused", missing=missing)

@@ -20,7 +20,6 @@ from surroundings.place import here
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = ROOT / "scripts" / "gpu_smoke_test.py"
 BUILDS = ROOT / "scripts" / "torch_builds.json"
-SCHEMA = 2  # of that file
 
 WINDOWS = os.name == "nt"
 BOOTSTRAP = "bootstrap.cmd" if WINDOWS else "sh bootstrap.sh"
@@ -146,7 +145,8 @@ class Machine:
         """What causes/ may name of this machine: what its driver says, and what to do."""
         minimum = self.wheels.get("minimum_driver")
         newer = f"the NVIDIA driver {minimum} or newer" if minimum else "the NVIDIA driver"
-        return {**self.driver, "driver": newer, "on_cpu": self.on_cpu()}
+        words = {"driver": newer, "minimum": minimum or "what torch needs", "other": ""}
+        return {**self.driver, **words, "on_cpu": self.on_cpu()}
 
     def half_a_driver(self) -> bool:
         """Whether the driver's NVML is there and knows of a GPU, and its libcuda is not."""
@@ -278,6 +278,7 @@ def numbers(version: str) -> list[int]:
 
 # The GPUs of Jetson boards run no code but their own: DEVICE_REQUIREMENT in torch/cuda/__init__.py.
 JETSON = ("5.3", "6.2", "7.2", "8.7", "10.1")
+OF_JETSONS = JETSON[:4]  # of which no build for other machines has code
 
 
 def runs_on(wheels: dict[str, Any], gpu: dict[str, str]) -> bool:
@@ -323,6 +324,7 @@ def usual_words() -> dict[str, str]:
         "report": REPORT,
         "set": "set" if WINDOWS else "export",
         "switch": SWITCH,
+        "sudo": "" if here().is_a("root") else "sudo ",
         "unset_visible": UNSET,
     }
 
@@ -338,73 +340,6 @@ def repair() -> str:
         return RECREATE
     there = f"{PYTHON} scripts/gpu_smoke_test.py"
     return f"Type `{there if (ROOT / '.venv').is_dir() else BOOTSTRAP}`."
-
-
-# What torch_builds.json leaves out of the wheels for a platform.
-NO_WHEELS: dict[str, Any] = {
-    "toolkit": None,
-    "minimum_driver": None,
-    "gpu_architectures": [],
-    "ptx": None,
-}
-
-
-def wheels_for(here: str, build: dict[str, Any], project: dict[str, Any]) -> dict[str, Any]:
-    """What torch_builds.json says of a build's wheels for a platform; {} if there are none."""
-    everywhere = project.get("in_every_build", {})
-    if here in everywhere:
-        row = {**NO_WHEELS, **everywhere[here]}
-    elif here in build["platforms"]:
-        row = {**NO_WHEELS, **build, **build["platforms"][here]}
-    else:
-        return {}
-    keys = ("accelerator", "packages", *NO_WHEELS)
-    torch = row.get("torch_version", row["packages"]["torch"])
-    return {**{key: row[key] for key in keys}, "torch_version": torch}
-
-
-class VersionError(ValueError):
-    """torch_builds.json is of another version of the template than these scripts."""
-
-
-def read_machine(builds_file: Path) -> Machine:
-    """Read torch_builds.json; a broken one raises ValueError, KeyError or the like."""
-    project = json.loads(builds_file.read_text(encoding="utf-8"))
-    if project["schema"] != SCHEMA:
-        raise VersionError(f"its schema is {project['schema']}, not {SCHEMA} as in these scripts")
-    system = {"Darwin": "macos"}.get(platform.system(), platform.system().lower())
-    here = f"{system}-{platform.machine().lower()}"
-    python_fits(project["requires_python"])
-    own, builds = project["compute_platform"], project["builds"]
-    mine = MADE_FOR if in_venv() and MADE_FOR in builds else own
-    rows = {name: wheels_for(here, build, project) for name, build in builds.items()}
-    beyond = project.get("alternatives", {}).get(here, {})
-    others = {name: {**NO_WHEELS, **row} for name, row in beyond.items() if name not in builds}
-    others |= {name: {**row, "release": project["release"]} for name, row in rows.items() if row}
-    # uv.lock has nothing for a system that the project's own build has no wheels for.
-    locked_out = project["package_manager"] == "uv" and not rows[own]
-    ready = [] if locked_out else [name for name in others if name in builds and name != own]
-    reach = {own, *ready, *project.get("moves", {})} - {mine}
-    others = {name: others[name] for name in sorted(others) if name in reach}
-
-    def nearness(name: str) -> tuple[bool, list[int], list[int]]:
-        release, driver = others[name]["release"], others[name]["minimum_driver"] or ""
-        return release == project["release"], numbers(release), numbers(driver)
-
-    return Machine(
-        python=project["requires_python"],
-        label=builds[mine]["label"],
-        release=project["release"],
-        windows_path=project.get("windows_path", {}),
-        wheels=rows[mine],
-        name=mine,
-        index=builds[mine].get("index_url", ""),
-        own="" if mine == own else own,
-        stands_in="" if mine == own else STANDS_IN,
-        ready=tuple(ready),
-        moves=project.get("moves", {}),
-        alternatives={name: others[name] for name in sorted(others, key=nearness, reverse=True)},
-    )
 
 
 def version_file(package: str = "torch") -> dict[str, str]:

@@ -35,22 +35,33 @@ def advice(cause: str, place: Place, **words: object) -> Advice:
 
     Args:
         cause: The name of a section. Its rows `says` and `do` are for every place, `do.docker` for
-            Docker alone, `do.docker+wsl` for Docker in WSL; the first that fits is taken.
+            Docker alone, `do.docker+wsl` for Docker in WSL; the first that fits is taken. Its
+            `like` names a section whose rows for a place stand after its own for one.
         words: What stands in the braces of those rows.
 
     Raises:
         KeyError: There is no such section, or one of its words is not given.
     """
     section = table("causes")[cause]
+    rows = list(section.items())
+    if like := section.get("like"):
+        rows += table("causes")[like].items()
+    rows.sort(key=lambda row: "." not in row[0])  # those for every place come last
 
     def first(kind: str) -> str:
-        for name, text in section.items():
+        for name, text in rows:
             row, _, places = name.partition(".")
-            if row == kind and all(place.is_a(one) for one in places.split("+") if one):
-                return text.format_map(words)
+            if row == kind and fits(places, place):
+                return " ".join(text.split()).format_map(words)
         return ""
 
     return Advice(section.get("id", ""), first("says"), first("do"))
+
+
+def fits(places: str, place: Place) -> bool:
+    """Whether all places of a row's name are this one: `wsl+!container`."""
+    names = [one for one in places.split("+") if one]
+    return all(place.is_a(one.lstrip("!")) != one.startswith("!") for one in names)
 
 
 class Code(NamedTuple):
@@ -82,6 +93,20 @@ def named(family: str, name: str) -> tuple[int, Code]:
         if name in (found.name, found.words):
             return int(number), found
     raise KeyError(name)
+
+
+def cuda_code(said: str) -> int | None:
+    """The number of CUDA's error that torch tells of, by its words, its name, or its number."""
+    rows = {int(number): code("cuda", int(number)) for number in table("codes.ini")["cuda"]}
+    if parts := re.search(r"\bError (\d+): |\bCUDA out of memory\b", said):
+        return int(parts[1] or 2)
+    parts = re.search(r"\bCUDA (?:driver )?error: ([^\n]*)", said)
+    words = parts[1].strip().rstrip(".") if parts else None
+    named = {name.replace("_", "").lower() for name in re.findall(r"\b(?:cuda|CUDA_)E\w+", said)}
+    for number, (name, its_words, _) in rows.items():
+        if words == its_words.rstrip(".") or name.replace("_", "").lower() in named:
+            return number
+    return None
 
 
 class Match(NamedTuple):

@@ -59,7 +59,7 @@ SIGNS = {
     "dgx": f"/etc/dgx-release {DMI}/product_name:DGX",
     "job.slurm": "SLURM_JOB_ID SLURM_JOBID SLURMD_NODENAME /proc/self/cgroup:slurmstepd "
     "/proc/self/cgroup:/slurm/",
-    "allocation": "SLURM_JOB_ID+!SLURMD_NODENAME+!SLURM_STEP_ID+?srun",
+    "job.allocation": "SLURM_JOB_ID+!SLURMD_NODENAME+!SLURM_STEP_ID+?srun",
     "job.pbs": "PBS_JOBID",
     "job.lsf": "LSB_JOBID",
     "job.sge": "JOB_ID+SGE_ROOT JOB_ID+SGE_TASK_ID",
@@ -110,7 +110,7 @@ SIGNS = {
     "vm": "/sys/bus/virtio/devices/virtio0 /proc/device-tree/hypervisor",
 }
 # Where nobody loads a kernel module or restarts the machine, because it is another's.
-GUESTS = ("container", "wsl", "job", "login", "allocation", "notebook", "ci")
+GUESTS = ("container", "wsl", "job", "login", "notebook", "ci")
 MUCH = 2**20  # bytes: more of a file is not read
 
 
@@ -123,8 +123,11 @@ class Place:
     @property
     def names(self) -> frozenset[str]:
         """All that the place can be called: {"container", "docker", "guest", "linux", "root"}."""
-        parts = {part for kind in self.signs for part in kind.split(".")}
-        guest = {"guest"} if parts.intersection(GUESTS) else set()
+        kinds = [kind.split(".") for kind in self.signs]
+        guest = {"guest"} if any(parts[0] in GUESTS for parts in kinds) else set()
+        if guest:  # and then it does not matter in what machine
+            kinds = [parts for parts in kinds if parts[0] not in ("vm", "cloud")]
+        parts = {part for kind in kinds for part in kind}
         user = "root" if getattr(os, "geteuid", lambda: 1)() == 0 else "user"
         system = platform.system().lower().replace("darwin", "macos")
         return frozenset({*parts, *guest, user, system})

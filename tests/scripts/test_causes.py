@@ -1,0 +1,163 @@
+"""What causes/ and codes.ini say: what can be done in every place, in the makers' own words."""
+
+import ctypes
+import importlib
+import re
+import string
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scripts.smoke_helpers import PLACE
+
+knowledge: Any = importlib.import_module("surroundings.knowledge")
+CAUSES = knowledge.table("causes")
+DRIVER = [
+    name for name in CAUSES.sections() if CAUSES[name].get("id", "").startswith(("DRV", "CUDA"))
+]
+# Those that stand on a machine of its own only: see driver_checks.py.
+BARE = {
+    "card-without-driver",
+    "gpu-does-not-start",
+    "module-unsigned",
+    "needs-legacy-driver",
+    "needs-open-module",
+    "other-kernel-driver",
+    "given-to-virtual-machines",
+}
+CONTAINERS = [kind for kind in PLACE.SIGNS if kind.startswith("container")]
+GUESTS = [
+    *([kind] for kind in PLACE.SIGNS if kind.partition(".")[0] in PLACE.GUESTS),
+    *([kind, "wsl"] for kind in CONTAINERS),
+    *([kind, "job.slurm"] for kind in CONTAINERS),
+    ["container.docker", "jetson"],
+    ["container.docker", "cloud.aws", "vm.kvm"],
+    ["container.podman", "selinux", "rootless"],
+]
+NOT_INSIDE = re.compile(
+    r"modprobe|systemctl restart|(?<!and )\breboot\b(?! the (machine|host))", re.I
+)
+
+
+def advice(monkeypatch: pytest.MonkeyPatch, cause: str, *kinds: str) -> Any:  # noqa: ANN401
+    """What is said of a cause in a place, whatever it names."""
+    place = PLACE.Place({kind: ["a sign"] for kind in kinds})
+    texts = "".join(text for name in CAUSES.sections() for text in CAUSES[name].values())
+    words = {name: f"<{name}>" for _, name, _, _ in string.Formatter().parse(texts) if name}
+    return knowledge.advice(cause, place, **words)
+
+
+@pytest.mark.parametrize("cause", DRIVER)
+def test_a_cause_says_what_can_be_done_in_each_place(
+    monkeypatch: pytest.MonkeyPatch, cause: str
+) -> None:
+    for kinds in ([], *([] if cause in BARE else GUESTS)):
+        name, says, do = advice(monkeypatch, cause, *kinds)
+        assert name
+        assert says.endswith("."), kinds
+        assert do.endswith("."), kinds
+        assert (says + do).isascii()
+        if kinds:
+            assert not NOT_INSIDE.search(do), (kinds, do)
+        if any(kind.startswith("container") for kind in kinds) and "wsl" in kinds:
+            assert "inside WSL" not in do
+
+
+def test_a_container_s_row_comes_before_that_of_what_it_runs_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for kinds, words in (
+        (["container.kubernetes", "container.containerd", "wsl"], "nvidia.com/gpu"),
+        (["container.kubernetes", "container.podman", "container.crio"], "nvidia.com/gpu"),
+        (["container.apptainer", "job.slurm"], "--nv"),
+        (["container.docker", "notebook.colab"], "Runtime > Change runtime type"),
+        (["container.podman", "container.toolbox"], "toolbox anew"),
+        (["container.podman", "container.distrobox"], "distrobox create --nvidia"),
+        (["job.slurm", "job.allocation"], "not on the job's node"),
+    ):
+        assert words in advice(monkeypatch, "no-driver", *kinds).do
+
+
+def test_every_code_s_cause_is_one_that_is_told() -> None:
+    families = knowledge.table("codes.ini")
+    for family in ("cuda", "nvml", "context"):
+        for number in families[family]:
+            cause = knowledge.code(family, int(number)).cause
+            assert not cause or cause in CAUSES, (family, number)
+
+
+@pytest.mark.parametrize(
+    ("said", "number"),
+    [
+        ("CUDA error: operation not supported\nSearch for `cudaErrorNotSupported' in https", 801),
+        ("Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized", 802),
+        ("CUDA out of memory. Tried to allocate 2.00 MiB. GPU 0 has a total capacity of", 2),
+        ("CUDA driver error: invalid argument", 1),
+        ("CUDA error: the provided PTX was compiled with an unsupported toolchain.", 222),
+        ("Search for `cudaErrorAssert' in https://docs.nvidia.com", 710),
+        ("No CUDA GPUs are available", None),
+        ("Expected all tensors to be on the same device", None),
+    ],
+)
+def test_what_torch_says_leads_back_to_the_code(said: str, number: int | None) -> None:
+    assert knowledge.cuda_code(said) == number
+
+
+@pytest.fixture(scope="session")
+def toolkit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NVIDIA's headers and its runtime library, out of its wheels."""
+    folder = tmp_path_factory.mktemp("toolkit")
+    wheels = ["nvidia-cuda-runtime==13.5.37", "nvidia-nvml-dev==13.5.37"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--dest", str(folder), *wheels]
+    subprocess.run(command, check=True, capture_output=True)
+    for wheel in folder.glob("*.whl"):
+        zipfile.ZipFile(wheel).extractall(folder)
+    return folder / "nvidia" / "cu13"
+
+
+def enum(header: Path, pattern: str) -> dict[int, str]:
+    """The values of an enum of C, and their names."""
+    text = header.read_text(encoding="utf-8")
+    rows = re.findall(rf"^ +({pattern}) += +(\d+)", text, re.MULTILINE)
+    return {int(number): name for name, number in rows}
+
+
+def ours(family: str) -> dict[int, tuple[str, str]]:
+    """The names and words of a family."""
+    rows = {int(number) for number in knowledge.table("codes.ini")[family]}
+    return {number: knowledge.code(family, number)[:2] for number in rows}
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.skipif("sys.platform != 'linux'", reason="NVIDIA has its wheels for Linux")
+def test_the_codes_are_all_those_of_nvidia_s_headers(toolkit: Path) -> None:
+    driver = enum(toolkit / "include" / "cuda.h", r"CUDA_(?:SUCCESS|ERROR)\w*")
+    runtime = enum(toolkit / "include" / "driver_types.h", r"cuda(?:Success|Error)\w*")
+    assert len(driver) > 90
+    assert len(runtime) > 120
+    names = {number: name for number, (name, _) in ours("cuda").items()}
+    assert names == {**runtime, **driver}
+    nvml = enum(toolkit / "include" / "nvml.h", r"NVML_(?:SUCCESS|ERROR)\w*")
+    assert len(nvml) > 25
+    assert {number: name for number, (name, _) in ours("nvml").items()} == nvml
+
+
+@pytest.mark.network
+@pytest.mark.slow
+@pytest.mark.skipif("sys.platform != 'linux'", reason="NVIDIA has its wheels for Linux")
+def test_the_words_of_a_code_are_those_that_torch_gets_from_cuda(toolkit: Path) -> None:
+    library = next((toolkit / "lib").glob("libcudart.so.*"))
+    cudart = ctypes.CDLL(str(library))
+    cudart.cudaGetErrorString.restype = ctypes.c_char_p
+    known = 0
+    for number, (name, words) in ours("cuda").items():
+        said = cudart.cudaGetErrorString(number).decode()
+        if said != "unrecognized error code":
+            assert words == said, name
+            known += 1
+    assert known > 120
