@@ -7,7 +7,10 @@ import shutil
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from . import system_errors
 from .choice import why_no_fallback
+from .conflicts import conflict
+from .downloads import spoilt, spoilt_advice
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
 from .places import LOG, ROOT, TYPED, VENV, WINDOWS, StopError
 from .project import FALLBACK, Project
@@ -29,9 +32,7 @@ UNSEEN = re.compile(
 )
 # What Poetry says of a page of PyPI's JSON interface that is not there.
 NO_JSON = re.compile(r"^\s*Package (\S+ \(\S+\)|\[\S+\]) not found\.?$", re.MULTILINE)
-DISK_FULL = re.compile(r"No space left on device|os error 28\b|not enough space on the disk")
 ROOM = 10_000_000  # bytes: with less even an empty .venv cannot be made
-SPACE = "Free some space, or move the project to another disk, then run this again."
 CHECK = "Check the network and the proxy, certificate and index settings, then run this again."
 AGAIN = "Mend what is said above, then run this again."
 TRUST = {  # where each manager looks for certificates
@@ -84,14 +85,18 @@ def failure(
     if failed.status < 0:
         what = f"This was killed by signal {-failed.status}: {title}."
         todo = "If memory was short, close other programs, then run this again."
-    elif DISK_FULL.search(text) or shutil.disk_usage(VENV if VENV.is_dir() else ROOT).free < ROOM:
-        what, todo = f"The disk is full: {title} failed.", SPACE
+    elif of_system := system_errors.known(text) or no_room():
+        what, todo = f"{of_system[0]}: {title} failed.", of_system[1]
     elif UNTRUSTED.search(text):
         what, todo = certificate_advice(title, tool)
         found = index_trouble(project.build, platform, tool, env) if asks_index else None
         trouble = found if found and UNTRUSTED.search(found.what) else None
     elif known:
         what, todo = known
+    elif asks_index and spoilt(failed.tail):
+        what, todo = spoilt_advice(failed.tail, title, tool, project.lock.name)
+    elif clash := conflict(project, platform, text, title, env):
+        what, todo = clash
     elif asks_index and tool == "poetry" and NO_JSON.search(text):
         what, todo = no_json_advice(title)
     elif asks_index and (UNREACHABLE.search(text) or UNSEEN.search(text)):
@@ -107,6 +112,12 @@ def failure(
     print("\n".join(f"    {line}" for line in shown), flush=True)
     todo = f"{todo}\nThe whole output is in {LOG}."
     return IndexStopError(trouble, what, todo) if trouble else StopError(failed.code, what, todo)
+
+
+def no_room() -> tuple[str, str] | None:
+    """What to say of a disk that is full, whatever was said."""
+    full = shutil.disk_usage(VENV if VENV.is_dir() else ROOT).free < ROOM
+    return system_errors.FULL if full else None
 
 
 def index_at_fault(
