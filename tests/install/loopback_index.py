@@ -184,7 +184,9 @@ class LoopbackIndex:
             with reply.file.open() as file:
                 content = file.read(reply.file.size // 2)
             spoilt = content + bytes(reply.file.size - len(content))
-            return replace(reply, file=None, body=spoilt if how == "half" else b"<p>Log in</p>")
+            body = spoilt if how == "half" else b"<p>Log in</p>"
+            keep = (("Cache-Control", "max-age=3600"),)  # which pip does
+            return replace(reply, file=None, body=body, headers=keep)
 
         self._spoil = spoil
         try:

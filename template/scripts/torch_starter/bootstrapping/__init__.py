@@ -11,6 +11,7 @@
     failures       what a failure of a child means, and what to do about it
     conflicts      dependencies that ask for another torch, or for another index of it
     choice         --compute-platform: which build .venv gets, and why
+    fit            whether the wheels fit this machine
     index          whether the index of a build answers
     settings       settings of this machine that decide what a manager may install
     requirements   what is installed beside torch, as lines of a requirements file

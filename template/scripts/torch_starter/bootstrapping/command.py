@@ -18,6 +18,7 @@ from .contents import read_stamp
 from .environment import named_python, set_up, up_to_date
 from .failures import IndexStopError
 from .fallback import fall_back, trouble_ahead
+from .fit import check_fit
 from .machine_build import constraints
 from .places import (
     ROOT,
@@ -34,7 +35,7 @@ from .places import (
     say,
     venv_python,
 )
-from .project import FALLBACK, Project, check_pyproject, check_system, load_project
+from .project import FALLBACK, Project, check_place, check_pyproject, load_project
 from .runner import Runner, end_children_with_this_process, guarded
 from .system import (
     Python,
@@ -170,7 +171,8 @@ def bootstrap(options: argparse.Namespace) -> None:
     alone = f" (for this machine alone; the project's own is {own['label']})"
     news = f"PyTorch {build['release']}, {build['label']}, by {project.manager}"
     say(news + (alone if project.machine_build else ""))
-    check_system(project, running.platform)
+    check_fit(project, running.platform)
+    check_place()
     check_mount()
     named = named_python(runner, options.python) if options.python else None
     if not up_to_date(runner, named) and (trouble := trouble_ahead(runner)):

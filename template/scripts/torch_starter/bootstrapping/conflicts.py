@@ -42,7 +42,7 @@ def torch_asked_for(text: str, packages: Mapping[str, str]) -> tuple[str, str, s
 def conflict(
     project: Project, platform: str, text: str, title: str, env: Mapping[str, str]
 ) -> tuple[str, str] | None:
-    """What to say where a dependency and the project want different torches; None if they do not."""
+    """What to say where a dependency wants another torch; None if none does."""
     packages = project.build["platforms"].get(platform, {}).get("packages", {})
     own, indexes = project.build["index_url"] or "", INDEXES.search(text)
     if indexes:

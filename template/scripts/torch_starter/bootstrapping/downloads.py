@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from .places import LOG, TOOLS, WINDOWS
+from .places import TOOLS, WINDOWS
 
 # The connection was cut, and the managers have not got over it. What was whole they have kept.
 CUT = re.compile(
@@ -24,7 +24,8 @@ SPOILT = re.compile(
 )
 # It is another file than the lock file or the index says: that may be no accident.
 MISMATCH = re.compile(
-    r"Hash mismatch for|DO NOT MATCH THE HASHES|not found in known hashes|HashMismatch"
+    r"Hash mismatch for|DO NOT MATCH THE HASHES|not found in known hashes|HashMismatch|"
+    r"did not match any known checksums"
 )
 REASON = re.compile(r"os error \d|\[(?:Errno|WinError) \d")  # the system's own: see system_errors
 # Folders that a second try has instead of those where spoilt files may lie. On the disk of .venv,
@@ -46,13 +47,9 @@ def spoilt(lines: Iterable[str]) -> str:
 
 
 def named(lines: Iterable[str]) -> str:
-    """The file that is meant: the one that is named, else the last that was fetched."""
-    said = [line for line in lines if SPOILT.search(line) or MISMATCH.search(line)]
-    found = [name for line in [*said, *lines] for name in FILE.findall(line)]
-    if not found and LOG.exists():
-        log = LOG.read_text(encoding="utf-8", errors="replace")
-        fetched = re.findall(r"^\s*(?:Downloading|Using cached) (\S+)", log, re.MULTILINE)
-        found = [name for one in reversed(fetched) for name in FILE.findall(one)]
+    """The file that is meant, if it is named."""
+    said = "\n".join(line for line in lines if SPOILT.search(line) or MISMATCH.search(line))
+    found = FILE.search(said) or FILE.search("\n".join(lines))
     return found[0].replace("%2B", "+") if found else "A file"
 
 
@@ -71,7 +68,12 @@ def spoilt_advice(lines: list[str], title: str, tool: str, lock: str) -> tuple[s
         what += f"{title} failed."
         todo = "It was not installed, and must not be before somebody knows why.\n"
         todo += f"{scanner}\nIf it is the same everywhere, ask whoever runs the index whether the "
-        return what, f"{todo}file was replaced."
+        todo += "file was replaced."
+        if tool == "poetry":  # which reads the hash from what comes, where the index has none
+            todo += (
+                f"\nIf {lock} was made from a spoilt download: poetry lock --no-cache --regenerate"
+            )
+        return what, todo
     what = f"{file} arrives spoilt, also when fetched anew: {title} failed."
     more = "\nOn Windows, its quarantine shows what it has taken." if WINDOWS else ""
     return what, f"{scanner}{more}"

@@ -11,6 +11,7 @@ from . import system_errors
 from .choice import why_no_fallback
 from .conflicts import conflict
 from .downloads import spoilt, spoilt_advice
+from .fit import no_wheel
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
 from .places import LOG, ROOT, TYPED, VENV, WINDOWS, StopError
 from .project import FALLBACK, Project
@@ -95,6 +96,8 @@ def failure(
         what, todo = known
     elif asks_index and spoilt(failed.tail):
         what, todo = spoilt_advice(failed.tail, title, tool, project.lock.name)
+    elif asks_index and (unfit := no_wheel(project, platform, text, title)):
+        what, todo = unfit
     elif clash := conflict(project, platform, text, title, env):
         what, todo = clash
     elif asks_index and tool == "poetry" and NO_JSON.search(text):

@@ -27,9 +27,15 @@ POLICY = (
     "A rule of this Windows (App Control, AppLocker, Smart App Control) forbids a program",
     f"Ask who administers it to allow programs in {ROOT}, {AGAIN}",
 )
-SHARE = ("The network drive has gone", f"Connect it again, or put the project on a local disk, {AGAIN}")
+SHARE = (
+    "The network drive has gone",
+    f"Connect it again, or put the project on a local disk, {AGAIN}",
+)
 LONG = ("A path is too long", f"Move the project to a folder with a shorter path, {AGAIN}")
-LONG_WINDOWS = (LONG[0], rf"Move it to a folder such as C:\src, or set LongPathsEnabled to 1, {AGAIN}")
+LONG_WINDOWS = (
+    LONG[0],
+    rf"Move it to a folder such as C:\src, or set LongPathsEnabled to 1, {AGAIN}",
+)
 
 # By name, since systems number them differently. The first is half of a sentence.
 POSIX = {
@@ -44,7 +50,10 @@ POSIX = {
     "ENOEXEC": FOREIGN,
     "EMFILE": ("Too many files are open", f"Type: ulimit -n 8192\nT{AGAIN[1:]}"),
     "ENFILE": ("Too many files are open on this machine", f"Close other programs, {AGAIN}"),
-    "EAGAIN": ("No more processes may be started", f"End some of yours (limit: ulimit -u), {AGAIN}"),
+    "EAGAIN": (
+        "No more processes may be started",
+        f"End some of yours (limit: ulimit -u), {AGAIN}",
+    ),
     "ENOMEM": MEMORY,
     "ELOOP": ("Links lead in a circle", f"Remove the link that does (ls -l), {AGAIN}"),
     "ENAMETOOLONG": LONG,
@@ -53,7 +62,10 @@ POSIX = {
     "ESTALE": ("The folder was changed on its server (NFS)", f"Type: cd / && cd -\nT{AGAIN[1:]}"),
 }
 WIN32 = {
-    5: ("Windows denies access to a file", f"Close what uses it, see that it may be written, {AGAIN}"),
+    5: (
+        "Windows denies access to a file",
+        f"Close what uses it, see that it may be written, {AGAIN}",
+    ),
     8: MEMORY,
     14: MEMORY,
     19: ("The disk is write-protected", "Copy the project to another, and run this there."),
@@ -70,8 +82,14 @@ WIN32 = {
     216: FOREIGN,
     225: VIRUS,
     226: VIRUS,
-    362: ("OneDrive does not run, which has the files", f"Start it, or move the project out, {AGAIN}"),
-    740: ("A program wants an administrator", f"Run this from a terminal of an administrator, {AGAIN}"),
+    362: (
+        "OneDrive does not run, which has the files",
+        f"Start it, or move the project out, {AGAIN}",
+    ),
+    740: (
+        "A program wants an administrator",
+        f"Run this from a terminal of an administrator, {AGAIN}",
+    ),
     1117: ("The disk cannot be read or written", f"Type: chkdsk\n{BROKEN}"),
     1260: POLICY,
     1392: ("A file or folder on the disk is damaged", f"Type: chkdsk /f\n{BROKEN}"),
@@ -124,7 +142,7 @@ def check_mount() -> None:
     if not forbidden or not os.statvfs(place).f_flag & forbidden:
         return
     mount = next(folder for folder in (place, *place.parents) if folder.is_mount())
-    todo = f"Move the project to another disk, or let an administrator allow it:\n"
+    todo = "Move the project to another disk, or let an administrator allow it:\n"
     todo += f"  {display(['mount', '-o', 'remount,exec', str(mount)])}\nThen run this again."
     what = f"No .venv works in {place}: nothing may be run from {mount}, which is mounted noexec."
     raise StopError(4, what, todo)
