@@ -7,18 +7,16 @@ python tools/smoke_docs.py --check    # exits 1 if it is stale
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import importlib
 import sys
 from pathlib import Path
-from types import ModuleType
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
-
-from scripts.faults import FAULTS
 
 ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "template" / "scripts" / "torch_starter")]
+
+from scripts.faults import FAULTS  # noqa: E402
+
 PAGE = ROOT / "docs" / "smoke-test.md"
-PACKAGE = ROOT / "template" / "scripts" / "torch_starter" / "gpu_smoke" / "__init__.py"
 HEAD = """# The smoke test, id by id
 
 `scripts/gpu_smoke_test.py` of a project says which of these it is. Search this page for the
@@ -85,17 +83,6 @@ is computed from what its driver says of it. If you have one, send what this wri
 """
 
 
-def load(name: str) -> ModuleType:
-    """A module of the smoke test, which lies where no import looks."""
-    if "gpu_smoke" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("gpu_smoke", PACKAGE)
-        if not spec or not spec.loader:
-            sys.exit(f"{PACKAGE} is missing.")
-        sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["gpu_smoke"])
-    return importlib.import_module(f"gpu_smoke.{name}")
-
-
 def cell(text: str) -> str:
     """A text for a cell of a table."""
     return text.replace("|", "\\|")
@@ -105,7 +92,7 @@ def entries() -> str:
     """Every id with symptom, cause and remedy; each in the first group that it fits."""
     lines: list[str] = []
     groups: dict[str, list[tuple[str, tuple[str, str, str]]]] = {title: [] for title in GROUPS}
-    for name, row in load("catalogue").CATALOGUE.items():
+    for name, row in importlib.import_module("gpu_smoke.catalogue").CATALOGUE.items():
         title = next(title for title, begins in GROUPS.items() if name.startswith(begins))
         groups[title].append((name, row))
     for title, found in groups.items():

@@ -21,14 +21,15 @@ def main() -> None:
     import importlib.util
     from pathlib import Path
 
-    package = Path(__file__).resolve().with_name("torch_starter") / "gpu_smoke"
-    spec = importlib.util.spec_from_file_location("gpu_smoke", package / "__init__.py")
+    folder = Path(__file__).resolve().with_name("torch_starter")
     incomplete = (FileNotFoundError, ImportError)  # by its name: formatters differ about it
     try:
-        if not spec or not spec.loader:
-            raise ImportError(str(package))
-        sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["gpu_smoke"])
+        for name in ("surroundings", "gpu_smoke"):
+            spec = importlib.util.spec_from_file_location(name, folder / name / "__init__.py")
+            if not spec or not spec.loader:
+                raise ImportError(name)
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
         command = importlib.import_module("gpu_smoke.command")
     except incomplete:
         remedy = "-> Type `git checkout HEAD -- scripts/torch_starter`."

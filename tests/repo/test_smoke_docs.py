@@ -1,25 +1,27 @@
 """docs/smoke-test.md has every id of the smoke test, and says what its code says."""
 
+import importlib
 import re
 from pathlib import Path
 
 from scripts.faults import FAULTS
-from smoke_docs import PAGE, load, page
+from scripts.smoke_helpers import load_package
+from smoke_docs import PAGE, page
 
 SOURCES = Path(__file__).parents[2] / "template" / "scripts" / "torch_starter" / "gpu_smoke"
 
 
 def ids() -> set[str]:
     """Every id that the smoke test can report."""
-    command, driver = load("command"), load("driver_checks")
-    named = {*command.MACHINE_CHECKS, *command.TORCH_CHECKS}
-    causes = [*driver.CUDA_ERRORS.values(), *driver.NVML_ERRORS.values()]
-    others = {"TORCH-EXIT", "TORCH-NVJITLINK", "CODEC-FFMPEG"}
-    return named | {cause[0] for cause in causes} | others
+    command = load_package("command")
+    causes = importlib.import_module("surroundings.knowledge").table("causes")
+    told = {causes[name]["id"] for name in causes.sections() if "id" in causes[name]}
+    checks = {*command.MACHINE_CHECKS, *command.TORCH_CHECKS}
+    return told | checks | {"TORCH-EXIT", "CODEC-FFMPEG", "TORCH-NVJITLINK"}
 
 
 def test_the_catalogue_has_every_id_once_and_no_other() -> None:
-    assert set(load("catalogue").CATALOGUE) == ids()
+    assert set(load_package("catalogue").CATALOGUE) == ids()
 
 
 def test_no_id_in_the_code_has_been_forgotten() -> None:
@@ -46,7 +48,7 @@ def test_every_fault_that_is_injected_has_an_entry_and_its_own_words() -> None:
 
 
 def test_every_row_has_a_symptom_a_cause_and_a_remedy_that_say_something() -> None:
-    for name, (symptom, cause, remedy) in load("catalogue").CATALOGUE.items():
+    for name, (symptom, cause, remedy) in load_package("catalogue").CATALOGUE.items():
         assert len(symptom) > 15, name
         assert cause.endswith("."), name
         assert remedy.endswith("."), name

@@ -48,11 +48,7 @@ build_wheel = build_editable
 
 def module(name: str) -> ModuleType:
     """A module of scripts/torch_starter/bootstrapping, imported."""
-    sys.path.insert(0, str(MACHINERY))
-    try:
-        return importlib.import_module(f"bootstrapping.{name}")
-    finally:
-        del sys.path[0]
+    return importlib.import_module(f"bootstrapping.{name}")
 
 
 def make_wheel(folder: Path, name: str, version: str, needs: str = "") -> Path:
@@ -254,8 +250,9 @@ def make_demo(folder: Path, manager: str, name: str = "demo", minor: str = MINOR
     for script in ("bootstrap.sh", "scripts/torch_starter/bootstrap.py"):
         shutil.copy(TEMPLATE / script, root / script)
     ignore = shutil.ignore_patterns("__pycache__")
-    package = "scripts/torch_starter/bootstrapping"
-    shutil.copytree(TEMPLATE / package, root / package, ignore=ignore)
+    for name in ("bootstrapping", "surroundings"):
+        package = f"scripts/torch_starter/{name}"
+        shutil.copytree(TEMPLATE / package, root / package, ignore=ignore)
     (root / "pyproject.toml").write_text(pyproject(manager, minor), encoding="utf-8")
     (root / "requirements" / "torch-cpu.txt").write_text("demo-stub==1.0\n", encoding="utf-8")
     (root / "src" / "demo" / "__init__.py").touch()

@@ -1,6 +1,6 @@
 """Projects for the smoke test: a data file, the script, and a torch: real, a stub, or none."""
 
-import importlib.util
+import importlib
 import json
 import os
 import platform
@@ -124,7 +124,9 @@ class Project:
         scripts.mkdir(parents=True)
         shutil.copy(SCRIPT, scripts)
         without_caches = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PACKAGE, scripts / "torch_starter/gpu_smoke", ignore=without_caches)
+        for name in ("gpu_smoke", "surroundings"):
+            package = PACKAGE.with_name(name)
+            shutil.copytree(package, scripts / "torch_starter" / name, ignore=without_caches)
         version = version_of(self.build)
         own = wheels_of(self.build) | {
             "toolkit": TOOLKITS.get(self.build),
@@ -252,12 +254,6 @@ def fake_driver(folder: Path) -> Path:
 
 def load_package(name: str) -> Any:  # noqa: ANN401 - the module under test
     """A module of the smoke test, for what no machine can be made to show."""
-    if "gpu_smoke" not in sys.modules:
-        spec = importlib.util.spec_from_file_location("gpu_smoke", PACKAGE / "__init__.py")
-        assert spec
-        assert spec.loader
-        sys.modules["gpu_smoke"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["gpu_smoke"])
     return importlib.import_module(f"gpu_smoke.{name}")
 
 

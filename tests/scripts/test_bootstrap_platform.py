@@ -3,7 +3,6 @@
 import importlib
 import json
 import shutil
-import sys
 import venv
 from pathlib import Path
 from typing import Any
@@ -210,11 +209,7 @@ def test_the_same_wheels_are_no_other_build(tmp_path: Path) -> None:
 
 def module(name: str) -> Any:  # noqa: ANN401
     """A module of the bootstrap, for machines that no test can have."""
-    sys.path.insert(0, str(TEMPLATE / "scripts/torch_starter"))
-    try:
-        return importlib.import_module(f"bootstrapping.{name}")
-    finally:
-        del sys.path[0]
+    return importlib.import_module(f"bootstrapping.{name}")
 
 
 @pytest.mark.parametrize(

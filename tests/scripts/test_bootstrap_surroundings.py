@@ -1,5 +1,6 @@
 """What the bootstrap says on this system, in this shell, in this place; and how much it says."""
 
+import importlib
 import os
 import pty
 import re
@@ -52,7 +53,8 @@ OS_RELEASES = {
 )
 def test_each_system_is_told_its_own_line(name: str, python: str, ensurepip: str) -> None:
     systems = module("system")
-    system = systems.distribution(OS_RELEASES[name]) if name in OS_RELEASES else {name}
+    distribution = importlib.import_module("surroundings.system").distribution
+    system = distribution(OS_RELEASES[name]) if name in OS_RELEASES else {name}
     lines = systems.install_python("3.12", system).splitlines()
     assert python in lines[0]
     assert lines[0].endswith(python) or "uv" in lines[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,16 +175,18 @@ def test_what_the_loaders_of_all_systems_say_is_understood(
 def test_a_program_is_installed_as_this_system_does(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, release: str, container: bool, typed: str
 ) -> None:
-    system: Any = load_package("system")
     (tmp_path / "os-release").write_text(release, encoding="utf-8")
+    system: Any = importlib.import_module("surroundings.system")
+    place = importlib.import_module("surroundings.place").Place(
+        {"container": ["a sign"]} if container else {}
+    )
     monkeypatch.setattr(system, "OS_RELEASE", tmp_path / "os-release")
-    monkeypatch.setattr(system, "in_container", lambda: container)
-    monkeypatch.setattr(system, "WINDOWS", False)
-    monkeypatch.setattr(system.sys, "platform", "linux")
-    monkeypatch.setattr(system.sys, "base_prefix", str(tmp_path))
+    monkeypatch.setattr(system, "here", lambda: place)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(sys, "base_prefix", str(tmp_path))
     ffmpeg = load_package("companion_checks").FFMPEG
     assert system.install(ffmpeg, "FFmpeg") == typed
-    monkeypatch.setattr(system, "WINDOWS", True)
+    monkeypatch.setattr(sys, "platform", "win32")
     assert system.install(ffmpeg, "FFmpeg") == "Type `winget install Gyan.FFmpeg.Shared`."
     (tmp_path / "conda-meta").mkdir()
     assert system.install(ffmpeg, "") == "Type `conda install -c conda-forge ffmpeg`."

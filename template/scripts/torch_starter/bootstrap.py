@@ -18,19 +18,19 @@ if sys.version_info < (3, 10):  # noqa: UP036
 
 
 def main() -> None:
-    """Load bootstrapping from beside this file, and hand over."""
+    """Load bootstrapping and what it uses from beside this file, and hand over."""
     import importlib.util
     import os
     from pathlib import Path
 
     here = Path(os.path.abspath(__file__)).parent  # a mapped drive stays one
-    package = here / "bootstrapping" / "__init__.py"
-    spec = importlib.util.spec_from_file_location("bootstrapping", package)
     try:
-        if not spec or not spec.loader:
-            raise ImportError(str(package))
-        sys.modules["bootstrapping"] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules["bootstrapping"])
+        for name in ("surroundings", "bootstrapping"):
+            spec = importlib.util.spec_from_file_location(name, here / name / "__init__.py")
+            if not spec or not spec.loader:
+                raise ImportError(name)
+            sys.modules[name] = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(sys.modules[name])
 
         from bootstrapping.command import main as run
     except (FileNotFoundError, ImportError):

@@ -8,6 +8,8 @@ import re
 import shutil
 from pathlib import Path
 
+from surroundings.system import this_system
+
 from .contents import (
     ASIDE,
     MOVING,
@@ -41,7 +43,6 @@ from .system import (
     install_ensurepip,
     pyenv_pythons,
     satisfies,
-    this_system,
     warn_of_surroundings,
 )
 from .wheelhouse import no_index

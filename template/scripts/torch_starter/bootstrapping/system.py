@@ -11,30 +11,15 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from surroundings.system import this_system
+
 from .places import ROOT, VENV, WINDOWS, StopError, say
 
-OS_RELEASE = Path("/etc/os-release")
 UV = "Install uv, which gets the Python (https://docs.astral.sh/uv), and run this again."
 # Shells and the script of a virtual environment that they read; others read `activate`.
 SCRIPTS = {"fish": "activate.fish", "csh": "activate.csh", "tcsh": "activate.csh"}
 SCRIPTS |= {"nu": "activate.nu", "pwsh": "Activate.ps1", "powershell": "Activate.ps1"}
 SHELLS = {*SCRIPTS, "sh", "ash", "bash", "busybox", "dash", "ksh", "mksh", "yash", "zsh", "cmd"}
-
-
-def distribution(os_release: str) -> set[str]:
-    """What a Linux is, and what it is like: the ids in the text of /etc/os-release."""
-    found = re.findall(r"^(?:ID|ID_LIKE)=[\"']?([^\"'\n]*)", os_release, re.MULTILINE)
-    return {name for line in found for name in line.split()}
-
-
-def this_system() -> set[str]:
-    """`windows`, `macos`, or the ids of this Linux."""
-    if sys.platform in ("win32", "darwin"):
-        return {"windows" if sys.platform == "win32" else "macos"}
-    try:
-        return distribution(OS_RELEASE.read_text(encoding="utf-8", errors="replace"))
-    except OSError:
-        return set()
 
 
 def install_python(minor: str, system: Collection[str]) -> str:

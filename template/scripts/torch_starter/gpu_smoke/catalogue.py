@@ -11,10 +11,8 @@ from .machine import (
     ONE_OPENMP,
     OPTION,
     PEER,
-    REBOOT,
     RECREATE,
     REDISTRIBUTABLE,
-    RELOAD,
     SLOW,
     SWITCH,
 )
@@ -115,7 +113,7 @@ CATALOGUE = {
     "DRV-MISMATCH": (
         "Failed to initialize NVML: Driver/library version mismatch",
         "The driver was updated while its kernel module ran.",
-        REBOOT,
+        "Reboot.",
     ),
     "DRV-CGROUP": (
         "Failed to initialize NVML: Unknown Error",
@@ -155,7 +153,7 @@ CATALOGUE = {
     "CUDA-MISMATCH": (
         "Error 803: system has unsupported display driver / cuda driver combination",
         "The driver does not match its running kernel module.",
-        REBOOT,
+        "Reboot.",
     ),
     "CUDA-COMPAT": (
         "Error 804: forward compatibility was attempted on non supported HW",
@@ -165,7 +163,7 @@ CATALOGUE = {
     "CUDA-UNKNOWN": (
         NO_START,
         "The module nvidia_uvm is missing or stale, as after a suspend.",
-        RELOAD,
+        "Type `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`, or reboot.",
     ),
     "ROCM-KFD": (
         "`is_available()` is False on an AMD GPU",

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
-from .machine import ENTRY, FAULTY, NAMES, Machine
+from .machine import ENTRY, FAULTY, NAMES, Machine, advise
 
 DEVICE_IDS = (
     "TORCH-BUILD",
@@ -49,6 +49,12 @@ CheckFunction = Callable[[Any], "Check | None"]
 def check(table: dict[str, CheckFunction], name: str) -> Callable[[CheckFunction], CheckFunction]:
     """Register a check under its id."""
     return lambda function: table.setdefault(name, function)
+
+
+def because(cause: str, data: dict[str, Any] | None = None, **words: object) -> Check:
+    """A failure by its cause in causes/, which has its id; `words` are what it names."""
+    name, says, do = advise(cause, **words)
+    return Check("fail", says, do, data or {}, name)
 
 
 def carry_out(name: str, function: CheckFunction, subject: object, remedy: str) -> Check | None:

@@ -8,20 +8,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .check import Check, CheckFunction, check, run_child
-from .machine import (
-    COMPAT,
-    FABRIC,
-    REBOOT,
-    RELOAD,
-    UNSET,
-    VISIBLE,
-    WINDOWS,
-    Machine,
-    numbers,
-    runs_on,
-)
-from .system import in_container
+from surroundings.knowledge import code
+from surroundings.place import here
+
+from .check import Check, CheckFunction, because, check, run_child
+from .machine import UNSET, VISIBLE, WINDOWS, Machine, advise, numbers, runs_on
 
 # Of cuda.h: COMPUTE_CAPABILITY_MAJOR and _MINOR, MULTIPROCESSOR_COUNT, CLOCK_RATE (kHz),
 # MEMORY_CLOCK_RATE (kHz), GLOBAL_MEMORY_BUS_WIDTH (bits).
@@ -59,8 +50,6 @@ def nvidia_facts(limit: float) -> dict[str, Any]:
     return {
         "card": any(cards),
         "amd": os.access("/dev/kfd", os.R_OK | os.W_OK),
-        "container": in_container(),
-        "wsl": Path("/dev/dxg").exists(),
         "ended": ended,
         **(rows[0] if rows else {}),
     }
@@ -138,8 +127,6 @@ def amd_facts() -> dict[str, Any]:
         "kfd": kfd.exists(),
         "kfd_usable": os.access(kfd, os.R_OK | os.W_OK),
         "render": any(Path("/dev/dri").glob("renderD*")),
-        "container": in_container(),
-        "wsl": Path("/dev/dxg").exists(),
     }
 
 
@@ -148,51 +135,43 @@ def amd_facts() -> dict[str, Any]:
 CHECKS: dict[str, CheckFunction] = {}
 
 
-def no_device(machine: Machine, problem: str, remedy: str, option: str = "") -> Check:
+def no_device(machine: Machine, problem: str, remedy: str) -> Check:
     """There is no device: nothing is wrong where the CPU will do, as on most machines of a CI."""
     if not machine.fallback():
         return Check("fail", problem, remedy)
     if not machine.optional():
         return Check("skip", f"{problem} The CPU will do.")
     problem = f"{problem[:-1]}: PyPI's wheels compute on the CPU."
-    option = machine.other_gpu() or option
-    remedy = f"{option[0].upper()}{option[1:]}; `--device cuda` insists on an NVIDIA GPU."
-    return Check("warn", problem, remedy)
+    if option := machine.other_gpu():
+        remedy = f"{option[0].upper()}{option[1:]}."
+    else:
+        remedy = f"If this machine has an NVIDIA GPU: {remedy}"
+    return Check("warn", problem, f"{remedy} `--device cuda` insists on an NVIDIA GPU.")
+
+
+def no_gpu(machine: Machine, cause: str, certain: bool = False) -> Check:
+    """The same, by its cause. `certain`: there is a GPU, so no word of having none."""
+    _, problem, remedy = advise(cause, **machine.words())
+    if not certain and not machine.optional():
+        remedy += f" Without a GPU, {machine.without_gpu()}."
+    return no_device(machine, problem, remedy)
 
 
 @check(CHECKS, "DRV-LIBCUDA")
 def check_libcuda(machine: Machine) -> Check | None:
     """Is there an NVIDIA driver that answers? If not, why?"""
-    facts, minimum = machine.driver, machine.wheels.get("minimum_driver")
+    facts = machine.driver
     if machine.accelerator != "cuda":
         return None
     if facts["ended"]:
-        problem = f"The NVIDIA driver {facts['ended']} when asked for its GPUs."
-        remedy = "Reboot; if that does not help, install the NVIDIA driver again."
-        return Check("fail", problem, remedy, {"ended": facts["ended"]})
+        return because("driver-does-not-answer", {"ended": facts["ended"]}, **machine.words())
     if "init" in facts:
         return Check("pass", f"NVIDIA driver {facts.get('driver_version', '')}".strip())
-    driver = f"the NVIDIA driver {minimum} or newer" if minimum else "the NVIDIA driver"
-    if facts["wsl"]:
-        problem = "WSL offers no NVIDIA driver."
-        remedy = f"Install {driver} on Windows, not inside WSL, then type `wsl --update` there."
-        option = f"if Windows has an NVIDIA GPU, {remedy[0].lower()}{remedy[1:-1]}"
-    elif facts["container"]:
-        problem, option = NOT_GIVEN, GIVE
-        remedy = f"Start it with `docker run --gpus all`; without a GPU, {machine.without_gpu()}."
-        if machine.half_a_driver():
-            problem = "This container was given NVIDIA's tools, but not CUDA: it has no libcuda."
-            remedy = "Start it with `-e NVIDIA_DRIVER_CAPABILITIES=compute,utility`."
-    elif facts["card"] or machine.half_a_driver():
-        problem, option = "There is an NVIDIA GPU, but no NVIDIA driver.", f"install {driver}"
-        remedy = f"Install {driver}, and reboot."
-        if machine.half_a_driver():
-            problem = "The NVIDIA driver is not installed as a whole: it has no libcuda."
-    else:
-        problem = "There is no NVIDIA driver, and no sign of an NVIDIA GPU."
-        remedy = f"Install {driver}; without a GPU, {machine.without_gpu()}."
-        option = f"if this machine has an NVIDIA GPU, install {driver}"
-    return no_device(machine, problem, remedy, option)
+    if machine.half_a_driver():
+        return no_gpu(machine, "half-a-driver", certain=True)
+    outside = here().is_a("container") or here().is_a("wsl")
+    certain = facts["card"] and not outside
+    return no_gpu(machine, "card-without-driver" if certain else "no-driver", certain)
 
 
 @check(CHECKS, "DRV-OLD")
@@ -214,49 +193,13 @@ def check_driver_version(machine: Machine) -> Check | None:
     return Check("fail", problem, f"{remedy}{machine.until_then()}.")
 
 
-NOT_GIVEN = "This container was started without an NVIDIA GPU."
-GIVE = "if the machine has an NVIDIA GPU, start this container with `docker run --gpus all`"
-CUDA_ERRORS = {  # what cuInit returned: id, message, remedy
-    46: ("CUDA-BUSY", "Another process holds the GPU.", "End it: `nvidia-smi` lists it."),
-    101: ("CUDA-VISIBLE", f"{VISIBLE} names a GPU that is not there.", f"Type `{UNSET}`."),
-    802: ("CUDA-FABRIC", "The fabric between the GPUs is not up.", FABRIC),
-    803: ("CUDA-MISMATCH", "The NVIDIA driver does not match its running kernel module.", REBOOT),
-    804: ("CUDA-COMPAT", "This GPU cannot use CUDA's compat driver.", COMPAT),
-    999: ("CUDA-UNKNOWN", "The NVIDIA driver cannot start CUDA, as after a suspend.", RELOAD),
-}
-
-
-LOAD = "Type `sudo modprobe nvidia`; if it refuses, install the driver again for this kernel, or "
-LOAD += "sign the module for Secure Boot."
-NVML_ERRORS = {  # what nvmlInit returned: id, message, remedy
-    9: (
-        "DRV-NOTLOADED",
-        "The NVIDIA driver is installed, but its kernel module is not loaded.",
-        LOAD,
-    ),
-    18: (
-        "DRV-MISMATCH",
-        "The NVIDIA driver was updated, but its old kernel module still runs.",
-        REBOOT,
-    ),
-    999: (
-        "DRV-CGROUP",
-        "This container has lost its right to use the NVIDIA GPU.",
-        "Start it again; so that it stays, set `native.cgroupdriver=cgroupfs` for Docker.",
-    ),
-}
-
-
-def nvml_error(machine: Machine) -> tuple[str, str, str] | None:
-    """What nvmlInit says is wrong, if it is sure. 999 means so only in a container."""
-    facts = machine.driver
+def nvml_error(machine: Machine) -> str:
+    """The cause that nvmlInit's code is a sure sign of. 999 is one only in a container."""
     if machine.optional() and machine.fallback():
-        return None  # there is no GPU to be wrong
-    if facts.get("nvml") == 9 and facts["container"]:
-        return "DRV-NOTLOADED", NOT_GIVEN, "Start it with `docker run --gpus all`."
-    if facts.get("nvml") == 999 and not facts["container"]:
-        return None
-    return NVML_ERRORS.get(facts.get("nvml", 0))
+        return ""  # there is no GPU to be wrong
+    if machine.driver.get("nvml") == 999 and here().is_a("container"):
+        return "lost-in-container"
+    return code("nvml", machine.driver.get("nvml", 0)).cause
 
 
 @check(CHECKS, "DRV-NOTLOADED")
@@ -265,10 +208,10 @@ def check_nvml(machine: Machine) -> Check | None:
     cause = nvml_error(machine)
     if machine.accelerator != "cuda" or "init" not in machine.driver or not cause:
         return None
-    name, problem, remedy = cause
     harmless = machine.driver["gpus"] or machine.fallback()
-    data = {"nvmlInit": machine.driver["nvml"]}
-    return Check("warn" if harmless else "fail", problem, remedy, data, name)
+    found = because(cause, {"nvmlInit": machine.driver["nvml"]}, **machine.words())
+    found.status = "warn" if harmless else "fail"
+    return found
 
 
 def hidden() -> bool:
@@ -288,7 +231,7 @@ def check_instances(machine: Machine) -> Check | None:
     if not facts["gpus"]:
         problem = f"MIG splits {facts['mig']} GPU(s) of this machine, but CUDA sees no instance."
         return Check("fail", problem, remedy, {"mig": facts["mig"]})
-    if os.environ.get(VISIBLE, "").startswith("MIG-") or facts["container"]:
+    if os.environ.get(VISIBLE, "").startswith("MIG-") or here().is_a("container"):
         return Check("pass", "an instance of a GPU that MIG splits")
     problem = f"MIG splits {facts['mig']} GPU(s) of this machine; CUDA takes the first instance."
     return Check("warn", problem, remedy, {"mig": facts["mig"]})
@@ -339,24 +282,24 @@ def check_cuda(machine: Machine) -> Check | None:
     if gpus:
         found = [f"{gpu['name']} of compute capability {gpu['capability']}" for gpu in gpus]
         return Check("pass", ", ".join(found), data={"gpus": gpus})
-    code, here = facts["init"] or 100, facts.get("nvml_count")
-    if code != 100:
-        unknown = ("CUDA-UNKNOWN", f"The NVIDIA driver returns {code} from cuInit.", REBOOT)
-        name, problem, remedy = CUDA_ERRORS.get(code, unknown)
-        return Check("fail", problem, remedy, {"cuInit": code}, name)
-    if here and VISIBLE in os.environ:
+    number, known = facts["init"] or 100, facts.get("nvml_count")
+    if number != 100:
+        name, _, cause = code("cuda", number)
+        words: dict[str, Any] = {"call": "cuInit", "number": number, "name": name}
+        words |= machine.words()
+        return because(cause or "unknown-code", {"cuInit": number}, **words)
+    if known and VISIBLE in os.environ:
         problem = (
-            f"{VISIBLE}={os.environ[VISIBLE]!r} hides the {here} NVIDIA GPU(s) of this machine."
+            f"{VISIBLE}={os.environ[VISIBLE]!r} hides the {known} NVIDIA GPU(s) of this machine."
         )
         return Check("fail", problem, f"Type `{UNSET}`, or test with `--device cpu`.")
-    if here:
-        problem = f"CUDA may use none of the {here} NVIDIA GPU(s) of this machine."
+    if known:
+        problem = f"CUDA may use none of the {known} NVIDIA GPU(s) of this machine."
         remedy = f"With MIG, set {VISIBLE} to a MIG- name of `nvidia-smi -L`; else reboot."
         return Check("fail", problem, remedy)
     problem = "There is an NVIDIA driver, but it finds no GPU."
     remedy = f"Type `nvidia-smi` to see why; without a GPU, {machine.without_gpu()}."
-    option = "if this machine has an NVIDIA GPU, type `nvidia-smi` to see why"
-    return no_device(machine, problem, remedy, GIVE if facts["container"] else option)
+    return no_device(machine, problem, remedy)
 
 
 @check(CHECKS, "DRV-ARCH")
@@ -382,13 +325,13 @@ def check_architectures(machine: Machine) -> Check | None:
 def check_kfd(machine: Machine) -> Check | None:
     """May this user open AMD's devices?"""
     facts = machine.driver
-    if machine.accelerator != "rocm" or facts["wsl"]:
+    if machine.accelerator != "rocm" or here().is_a("wsl"):
         return None
     if facts["kfd_usable"] and facts["render"]:
         return Check("pass", "/dev/kfd can be opened")
     group = "Type `sudo usermod -aG render,video $USER` and log in again"
     devices = "`--device /dev/kfd --device /dev/dri`"
-    if facts["container"]:
+    if here().is_a("container"):
         problem = "This container has no right to use an AMD GPU."
         remedy = f"Start it with {devices}, and `--group-add` the number of the host's group render"
     elif facts["kfd"] and not facts["kfd_usable"]:

@@ -13,7 +13,7 @@ import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
 
-from .check import Check, CheckFunction, check
+from .check import Check, CheckFunction, because, check
 from .dlls import search_path, trouble
 from .machine import (
     BUILDS,
@@ -29,7 +29,6 @@ from .machine import (
     python_fits,
     repair,
 )
-from .system import in_container
 
 CHECKS: dict[str, CheckFunction] = {}
 CHANGE = "To change that,"
@@ -237,11 +236,9 @@ def check_shared_memory(machine: Machine) -> Check | None:
     free = room.f_bavail * room.f_frsize
     if free >= SHARED_MEMORY:
         return Check("pass", f"{free / 2**30:.1f} GiB of shared memory")
-    problem = f"/dev/shm has {free // 2**20} MiB left: DataLoader workers may end in a bus error."
-    remedy = "Type `sudo mount -o remount,size=8g /dev/shm`, or use `num_workers=0`."
-    if in_container():
-        remedy = "Start the container with `--shm-size=8g`, or use `num_workers=0`."
-    return Check("warn", problem, remedy)
+    found = because("little-shared-memory", free=free // 2**20)
+    found.status = "warn"
+    return found
 
 
 def path_trouble(site_packages: str, machine: Machine) -> str:

@@ -23,6 +23,7 @@ from .check import (
     Job,
     Tensor,
     Torch,
+    because,
     check,
     exact,
     half,
@@ -34,8 +35,7 @@ from .check import (
     run_child,
     tell,
 )
-from .machine import ENTRY, FAULTY, PEER, WINDOWS, repair
-from .system import in_container
+from .machine import ENTRY, FAULTY, PEER, WINDOWS, advise, repair
 
 CHECKS: dict[str, CheckFunction] = {}
 
@@ -119,11 +119,6 @@ def check_workers(job: Job) -> Check:
     torch = job.torch
     data = torch.arange(8.0).repeat_interleave(2**20).view(8, 2**20)
     pin = job.devices[0].startswith("cuda")
-    remedy = "Use `num_workers=0`."
-    if in_container():
-        remedy = "Start the container with `--shm-size=8g`, or use `num_workers=0`."
-    elif sys.platform == "linux":
-        remedy = "Type `sudo mount -o remount,size=8g /dev/shm`, or use `num_workers=0`."
     try:
         dataset = torch.utils.data.TensorDataset(data)
         loader = torch.utils.data.DataLoader(dataset, 2, num_workers=2, pin_memory=pin)
@@ -133,8 +128,7 @@ def check_workers(job: Job) -> Check:
                 problem = f"Batches have the means {means} on {device}, which is wrong."
                 return Check("fail", problem, FAULTY)
     except Exception as error:
-        problem = f"DataLoader workers do not work; torch says {one_line(error)}."
-        return Check("fail", problem, remedy)
+        return because("workers-fail", said=one_line(error))
     return Check("pass", "two workers brought 32 MiB")
 
 
@@ -229,8 +223,7 @@ def remedy_of(problem: str, backend: str) -> str:
     if "wrong sum" in problem or problem.startswith("crashed"):
         return FAULTY
     if "shared memory" in problem or "No space left" in problem:
-        larger = "Start the container with `--shm-size=8g`"
-        return f"{larger}." if in_container() else "Make /dev/shm larger."
+        return advise("little-shared-memory", free=0).do
     if backend == "gloo":
         return (
             "Let localhost be 127.0.0.1 in the hosts file, and no firewall stand between processes."

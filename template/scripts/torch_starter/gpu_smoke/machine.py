@@ -14,6 +14,9 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+from surroundings.knowledge import Advice, advice
+from surroundings.place import here
+
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = ROOT / "scripts" / "gpu_smoke_test.py"
 BUILDS = ROOT / "scripts" / "torch_builds.json"
@@ -59,10 +62,6 @@ RECREATE = f"Type `{AGAIN} --recreate`."
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 UNSET_COMMAND = "set {}=" if WINDOWS else "unset {}"
 UNSET = UNSET_COMMAND.format(VISIBLE)
-REBOOT = "Reboot; in a container, start a new container."
-RELOAD = "Type `sudo modprobe -r nvidia_uvm && sudo modprobe nvidia_uvm`, or reboot."
-FABRIC = "Type `sudo systemctl restart nvidia-fabricmanager`."
-COMPAT = "Take the compat folder out of LD_LIBRARY_PATH."
 UPDATE = f"Type `{COPIER} --defaults`, which brings both to one version."
 SWITCH = f"{COPIER} --vcs-ref=:current:"  # it asks what the project is to be
 RESTORE = "Type `git checkout HEAD -- scripts/torch_builds.json`."
@@ -79,6 +78,7 @@ MPS_FALLBACK = "Set PYTORCH_ENABLE_MPS_FALLBACK=1 for the CPU to do, slowly, wha
 PEER = "Set NCCL_P2P_DISABLE=1; so that GPUs may talk directly, set `iommu=pt` on the kernel's "
 PEER += "command line, or turn ACS off in the BIOS."
 SLOW = "Type `nvidia-smi -q -d PERFORMANCE`: heat, a limit on power, or another's work slows it."
+REPORT = f"{PYTHON} scripts/gpu_smoke_test.py --level full --report report.md"
 NAMES = {"cpu": "CPU", "cuda": "CUDA", "rocm": "ROCm", "mps": "MPS", "xpu": "XPU"}
 
 
@@ -142,13 +142,19 @@ class Machine:
         broken = facts.get("init", 0) not in (0, 100) or facts.get("nvml", 0) not in (0, *NO_GPU)
         return broken or bool(facts.get("card") and ("init" in facts or self.half_a_driver()))
 
+    def words(self) -> dict[str, Any]:
+        """What causes/ may name of this machine: what its driver says, and what to do."""
+        minimum = self.wheels.get("minimum_driver")
+        newer = f"the NVIDIA driver {minimum} or newer" if minimum else "the NVIDIA driver"
+        return {**self.driver, "driver": newer, "on_cpu": self.on_cpu()}
+
     def half_a_driver(self) -> bool:
         """Whether the driver's NVML is there and knows of a GPU, and its libcuda is not."""
         facts = self.driver
         if "nvml" not in facts or "init" in facts:
             return False
         known = facts.get("nvml_count") or facts["nvml"] not in (0, *NO_GPU)
-        return bool(known or (facts.get("card") and not facts.get("container")))
+        return bool(known or (facts.get("card") and not here().is_a("container")))
 
     def cuda_build(self, driver: str = "") -> str:
         """The nearest other build for the GPUs that are here, and for a driver; "" for none.
@@ -297,6 +303,18 @@ def python_fits(requires: str) -> bool:
         raise ValueError(f"requires_python {requires!r} is not understood")
     version, clauses = platform.python_version(), requires.split(",")
     return all(fnmatch(version, text[2:]) == text.startswith("==") for text in clauses)
+
+
+def advise(cause: str, **words: object) -> Advice:
+    """What to say of a cause here: `words` are those of causes/ beside the usual ones."""
+    usual = {
+        "again": AGAIN,
+        "bootstrap": BOOTSTRAP,
+        "repair": repair(),
+        "report": REPORT,
+        "unset_visible": UNSET,
+    }
+    return advice(cause, here(), **{**usual, **words})
 
 
 def in_venv() -> bool:

@@ -18,11 +18,12 @@ from itertools import groupby
 from pathlib import Path
 from urllib.parse import quote
 
+from surroundings.place import here
+
 from .catalogue import CATALOGUE
 from .check import COLOURS, Check, Result, one_line, run_child, tell
 from .driver_checks import amd_facts, nvidia_facts
 from .machine import ANSWERS, ROOT, WINDOWS, Machine
-from .system import in_container
 
 BOLD = 1
 WIDEST, NARROWEST = 100, 60  # columns; below the second, texts have lines of their own
@@ -190,7 +191,8 @@ def system() -> Iterator[str]:
     with suppress(OSError):  # not Linux
         yield f"distribution: {platform.freedesktop_os_release().get('PRETTY_NAME')}"
         yield f"libc: {' '.join(platform.libc_ver())}"
-    yield f"container: {in_container()}; WSL: {Path('/dev/dxg').exists()}"
+    for kind, signs in here().signs.items():
+        yield f"place: {kind}, by {', '.join(signs)}"
     yield f"CPUs: {os.cpu_count()}"
     if sys.platform != "win32":
         with suppress(ValueError, OSError):

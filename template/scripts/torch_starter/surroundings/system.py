@@ -1,4 +1,4 @@
-"""How to install a program of the system's: by its package manager, or in a container's image."""
+"""Which system this is, and how to install a program: here, or in a container's image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from .machine import WINDOWS
+from .place import here
 
 # By what /etc/os-release calls a distribution or what that is like; the first that fits counts.
 COMMANDS = {
@@ -24,22 +24,26 @@ COMMANDS = {
 OS_RELEASE = Path("/etc/os-release")
 
 
-def in_container() -> bool:
-    """Whether Docker, Podman or the like runs this."""
-    return Path("/.dockerenv").exists() or Path("/run/.containerenv").exists()
+def distribution(os_release: str) -> set[str]:
+    """What a Linux is, and what it is like: the ids in the text of /etc/os-release."""
+    found = re.findall(r"^(?:ID|ID_LIKE)=[\"']?([^\"'\n]*)", os_release, re.MULTILINE)
+    return {name for line in found for name in line.split()}
+
+
+def this_system() -> set[str]:
+    """`windows`, `macos`, or the ids of this Linux."""
+    if sys.platform in ("win32", "darwin"):
+        return {"windows" if sys.platform == "win32" else "macos"}
+    try:
+        return distribution(OS_RELEASE.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return set()
 
 
 def system() -> str:
     """windows, macos, or a key of COMMANDS; "" for any other."""
-    if WINDOWS or sys.platform == "darwin":
-        return "windows" if WINDOWS else "macos"
-    try:
-        text = OS_RELEASE.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    lines = re.findall(r"^(?:ID|ID_LIKE)=[\"']?([^\"'\n]*)", text, re.MULTILINE)
-    names = {name for line in lines for name in line.split()}
-    return next((name for name in COMMANDS if name in names), "")
+    names = this_system()
+    return next((name for name in ("windows", "macos", *COMMANDS) if name in names), "")
 
 
 def install(packages: Mapping[str, str], what: str) -> str:
@@ -49,16 +53,16 @@ def install(packages: Mapping[str, str], what: str) -> str:
         packages: Its package by system; what has "" as its key is for all others.
         what: The program in words, where nothing is known of this system.
     """
-    here, inside = system(), in_container()
-    package = packages.get(here, packages[""])
+    name = system()
+    package = packages.get(name, packages[""])
     if (Path(sys.base_prefix) / "conda-meta").is_dir():
         return f"Type `conda install -c conda-forge {packages['']}`."
-    if here in ("windows", "macos"):
-        return f"Type `{'winget' if here == 'windows' else 'brew'} install {package}`."
-    if not here:
+    if name in ("windows", "macos"):
+        return f"Type `{'winget' if name == 'windows' else 'brew'} install {package}`."
+    if not name:
         return f"Install {what}."
-    command = f"{COMMANDS[here]} {package}"
-    if not inside:
+    command = f"{COMMANDS[name]} {package}"
+    if not here().is_a("container"):
         return f"Type `sudo {command}`."
     if "apt" in command:
         command = f"apt-get update && apt-get install -y {package}"

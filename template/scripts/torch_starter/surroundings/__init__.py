@@ -1,0 +1,9 @@
+"""Where this runs, and what is known of what goes wrong there: what both others use.
+
+    place        what kind of machine this is: bare, WSL, which container, which scheduler, ...
+    system       which system, and how to install a program there
+    knowledge    looks up causes/ and codes.ini
+
+causes/ has every cause: what is wrong, and what to do about it in which place. codes.ini has the
+codes and words of drivers, libraries and systems, each with the cause that it is a sign of.
+"""
