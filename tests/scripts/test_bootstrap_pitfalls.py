@@ -145,7 +145,7 @@ def test_a_read_only_disk_is_told(demo: Demo) -> None:
     )
     assert done.returncode == 4
     assert "Read-only file system" in done.stderr
-    assert "Its disk is read-only: copy the project to another" in done.stderr
+    assert "\nCopy the project to another disk.\n" in done.stderr
     assert "Traceback" not in done.stderr
 
 

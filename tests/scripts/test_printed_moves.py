@@ -74,7 +74,7 @@ def test_every_move_that_a_script_prints_is_accepted(
     for build in projects(matrix, EVERY):
         others = alternatives(matrix, build.asked)
         same, pythons = same_release(matrix, build), same_pythons(matrix, build)
-        file.write_text(torch_builds(build, same, others, pythons, BASE), encoding="utf-8")
+        file.write_text(torch_builds(build, same, others, pythons, {}, BASE), encoding="utf-8")
         names = [*matrix.compute_platforms, "cu999"]
         texts: list[str] = []
         for system, (kernel, processor) in SYSTEMS.items():
@@ -96,7 +96,7 @@ def test_without_a_move_none_is_printed(tmp_path: Path, monkeypatch: pytest.Monk
     build = next(one for one in projects(matrix) if one.asked.compute_platform == "cu130")
     file = tmp_path / "torch_builds.json"
     others = alternatives(matrix, build.asked)
-    text = torch_builds(build, same_release(matrix, build), others, (), BASE)
+    text = torch_builds(build, same_release(matrix, build), others, (), {}, BASE)
     file.write_text(text, encoding="utf-8")
     monkeypatch.setattr(module("project"), "BUILDS", file)
     project = module("project").load_project()

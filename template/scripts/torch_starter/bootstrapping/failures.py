@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from . import system_errors
 from .choice import why_no_fallback
 from .conflicts import conflict
 from .downloads import spoilt, spoilt_advice
 from .fit import no_wheel
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
-from .places import LOG, ROOT, TYPED, VENV, WINDOWS, StopError
+from .places import LOG, ROOT, TYPED, WINDOWS, StopError
 from .project import FALLBACK, Project
 from .settings import settings_advice
 from .system import get_python
+from .system_errors import refusal_in
 
 # What the managers say of an index that does not answer, or with something else than its pages.
 UNREACHABLE = re.compile(
@@ -33,7 +32,6 @@ UNSEEN = re.compile(
 )
 # What Poetry says of a page of PyPI's JSON interface that is not there.
 NO_JSON = re.compile(r"^\s*Package (\S+ \(\S+\)|\[\S+\]) not found\.?$", re.MULTILINE)
-ROOM = 10_000_000  # bytes: with less even an empty .venv cannot be made
 CHECK = "Check the network and the proxy, certificate and index settings, then run this again."
 AGAIN = "Mend what is said above, then run this again."
 TRUST = {  # where each manager looks for certificates
@@ -86,8 +84,8 @@ def failure(
     if failed.status < 0:
         what = f"This was killed by signal {-failed.status}: {title}."
         todo = "If memory was short, close other programs, then run this again."
-    elif of_system := system_errors.known(text) or no_room():
-        what, todo = f"{of_system[0]}: {title} failed.", of_system[1]
+    elif of_system := refusal_in(text, title):
+        what, todo = of_system
     elif UNTRUSTED.search(text):
         what, todo = certificate_advice(title, tool)
         found = index_trouble(project.build, platform, tool, env) if asks_index else None
@@ -115,12 +113,6 @@ def failure(
     print("\n".join(f"    {line}" for line in shown), flush=True)
     todo = f"{todo}\nThe whole output is in {LOG}."
     return IndexStopError(trouble, what, todo) if trouble else StopError(failed.code, what, todo)
-
-
-def no_room() -> tuple[str, str] | None:
-    """What to say of a disk that is full, whatever was said."""
-    full = shutil.disk_usage(VENV if VENV.is_dir() else ROOT).free < ROOM
-    return system_errors.FULL if full else None
 
 
 def index_at_fault(

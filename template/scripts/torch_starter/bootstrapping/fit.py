@@ -21,7 +21,8 @@ WORKS = {
     r"windows-win32": "Take a 64-bit Python: winget install Python.Python.{python}",
     r"linux-(?:arm\w+|i\d86)": "PyTorch makes none for 32 bits: take a 64-bit system.",
     r"linux-s390x": "The page `cpu` of PyTorch's index has some; this template does not offer it.",
-    r"linux-\w+": "PyTorch makes none for this processor: take one of these, or build it yourself.",
+    r"linux-(?!x86_64$|aarch64$)\w+": "PyTorch makes none for this processor: take one of "
+    "these, or build it yourself.",
     r"\w+bsd\S*|sunos\S*|cygwin\S*|msys\S*": "Take Linux, in a virtual machine, say.",
 }
 # What a manager says of a package that has wheels, but none for this machine.
@@ -36,6 +37,8 @@ NO_WHEEL = (
 
 def glibc() -> str:
     """The version of this system's C library, if it is GNU's."""
+    if sys.platform == "win32":
+        return ""
     try:
         return (os.confstr("CS_GNU_LIBC_VERSION") or "").removeprefix("glibc ")
     except (AttributeError, ValueError, OSError):
