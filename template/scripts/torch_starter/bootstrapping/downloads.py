@@ -49,7 +49,7 @@ def spoilt(lines: Iterable[str]) -> str:
 def named(lines: Iterable[str]) -> str:
     """The file that is meant, if it is named."""
     said = "\n".join(line for line in lines if SPOILT.search(line) or MISMATCH.search(line))
-    found = FILE.search(said) or FILE.search("\n".join(lines))
+    found = FILE.search(said) or re.search(r"(?<=`)[\w.-]+==[^`\s]+", said)
     return found[0].replace("%2B", "+") if found else "A file"
 
 
