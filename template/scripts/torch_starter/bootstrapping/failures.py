@@ -9,7 +9,7 @@ from typing import NamedTuple
 from .choice import why_no_fallback
 from .conflicts import conflict
 from .downloads import spoilt, spoilt_advice
-from .fit import no_wheel
+from .fit import NO_WHEEL, no_wheel
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
 from .places import LOG, ROOT, TYPED, WINDOWS, StopError
 from .project import FALLBACK, Project
@@ -28,6 +28,7 @@ UNREACHABLE = re.compile(
 UNSEEN = re.compile(
     r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError|"
     r"No matching distribution found|conflicting dependencies|No solution found|"
+    r"Can not use any platform|Backend '.+' is not available|Cannot import '|"
     r"version solving failed|requested \(constraint\)|ResolutionImpossible|require-hashes mode"
 )
 # What Poetry says of a page of PyPI's JSON interface that is not there.
@@ -94,22 +95,23 @@ def failure(
         what, todo = known
     elif asks_index and spoilt(failed.tail):
         what, todo = spoilt_advice(failed.tail, title, tool, project.lock.name)
-    elif asks_index and (unfit := no_wheel(project, platform, text, title)):
-        what, todo = unfit
     elif clash := conflict(project, platform, text, title, env):
-        what, todo = clash
+        what, todo = beside_settings(*clash, project, platform, env, tool, certain=True)
     elif asks_index and tool == "poetry" and NO_JSON.search(text):
         what, todo = no_json_advice(title)
-    elif asks_index and (UNREACHABLE.search(text) or UNSEEN.search(text)):
+    elif asks_index and any(one.search(text) for one in (UNREACHABLE, UNSEEN, NO_WHEEL)):
         if tool == "poetry" and UNSEEN.search(text):
             todo += " Poetry says the same where PyPI did not answer: if the version exists, check "
             todo += "the network."
         trouble = index_at_fault(project, platform, env, tool, text)
-        if trouble or UNREACHABLE.search(text):
+        if not trouble and (unfit := no_wheel(project, platform, text, title)):
+            what, todo = unfit
+        elif trouble or UNREACHABLE.search(text):
             what, todo = index_advice(project, platform, trouble, f"{title} failed", tool, text)
         if "Traceback" in text:  # of the manager: pip cannot read a page, say
             shown = [line for line in failed.tail if GIST.match(line)][-5:]
-        what, todo = beside_settings(what, todo, project, platform, env, tool, bool(trouble))
+        if not trouble:
+            what, todo = beside_settings(what, todo, project, platform, env, tool)
     print("\n".join(f"    {line}" for line in shown), flush=True)
     todo = f"{todo}\nThe whole output is in {LOG}."
     return IndexStopError(trouble, what, todo) if trouble else StopError(failed.code, what, todo)
@@ -167,15 +169,17 @@ def beside_settings(
     platform: str,
     env: Mapping[str, str],
     tool: str,
-    explained: bool,
+    certain: bool = False,
 ) -> tuple[str, str]:
-    """What to say, with the settings of this machine that can be the reason as well."""
+    """What to say, with the settings of this machine that can be the reason as well.
+
+    `certain`: only if one of them is the reason for sure.
+    """
     packages = project.build["platforms"].get(platform, {}).get("packages", {})
-    found = None if explained else settings_advice(tool, env, packages)
-    if not found:
-        return what, todo
-    certain, advice = found
-    return (f"{certain}.", advice) if certain else (what, f"{todo}\n{advice}")
+    why, advice = settings_advice(tool, env, packages) or ("", "")
+    if why:
+        return f"{why}.", advice
+    return (what, f"{todo}\n{advice}") if advice and not certain else (what, todo)
 
 
 def no_json_advice(title: str) -> tuple[str, str]:

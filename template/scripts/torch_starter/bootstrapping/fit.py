@@ -26,12 +26,12 @@ WORKS = {
     r"\w+bsd\S*|sunos\S*|cygwin\S*|msys\S*": "Take Linux, in a virtual machine, say.",
 }
 # What a manager says of a package that has wheels, but none for this machine.
-NO_WHEEL = (
-    r"Distribution `([\w.-]+?)==[^`]+` can't be installed because it doesn't have",
-    r"Because ([\w.-]+)(?:\{[^}]*\})?(?:[=<>]=?\S+)? has no wheels with a matching",
-    r"`([\w.-]+)` \([^)]+\) only has wheels (?:for|with) the following",
-    r"Unable to find installation candidates for ([\w.-]+)",
-    r"no matching distributions available for your environment:\s+([\w.-]+)",
+NO_WHEEL = re.compile(
+    r"(?:Distribution `(?=[^`]+` can't be installed because it doesn't have)|"
+    r"Because (?=\S+ has no wheels with a matching)|"
+    r"`(?=[\w.-]+` \([^)]+\) only has wheels (?:for|with) the following)|"
+    r"Unable to find installation candidates for |"
+    r"no matching distributions available for your environment:\s+)([\w.-]+)"
 )
 
 
@@ -114,10 +114,12 @@ def is_translated() -> bool:
 
 def no_wheel(project: Project, platform: str, text: str, title: str) -> tuple[str, str] | None:
     """What to say where a manager finds no wheel of a package that fits; None if it has."""
-    found = next((match for one in NO_WHEEL if (match := re.search(one, text))), None)
-    if not found:
+    found, row = NO_WHEEL.search(text), project.build["platforms"].get(platform) or {}
+    pins = [f"{name}=={version}" for name, version in row.get("packages", {}).items()]
+    asked = set(re.findall(r"requested \(constraint\) (\S+)", text))
+    if not found or not asked <= {*pins}:  # else pip says the same of constraints that clash
         return None
-    row, have = project.build["platforms"].get(platform) or {}, glibc()
+    have = glibc()
     machine = f"Python {project.python}, {platform}{f', glibc {have}' if have else ''}"
     what = f"There is no wheel of {found[1]} for this machine ({machine}): {title} failed."
     if found[1] not in row.get("packages", {}):
