@@ -27,6 +27,7 @@ OS_RELEASES = {
     "rocky": "ID=\"rocky\"\nID_LIKE='rhel centos fedora'\n",
     "tumbleweed": 'ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n',
     "manjaro": "ID=manjaro\nID_LIKE=arch\nBUILD_ID=rolling\n",
+    "nixos": 'ID=nixos\nID_LIKE=""\n',
     "unknown": "NAME=Own\nID=own\n",
     "empty": "",
 }
@@ -45,13 +46,17 @@ OS_RELEASES = {
         ("rocky", "sudo dnf install python3.12", "--python /path/to/python3.12"),
         ("tumbleweed", "sudo zypper install python312", "--python /path/to/python3.12"),
         ("manjaro", "sudo pacman -S uv", "--python /path/to/python3.12"),
+        ("nixos", "nix-shell -p python312", "--python /path/to/python3.12"),
         ("unknown", "Install uv", "Install uv"),
         ("empty", "Install uv", "Install uv"),
         ("macos", "brew install python@3.12", "Install uv"),
         ("windows", "winget install Python.Python.3.12", "Install uv"),
     ],
 )
-def test_each_system_is_told_its_own_line(name: str, python: str, ensurepip: str) -> None:
+def test_each_system_is_told_its_own_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, python: str, ensurepip: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     systems = module("system")
     distribution = importlib.import_module("surroundings.system").distribution
     system = distribution(OS_RELEASES[name]) if name in OS_RELEASES else {name}
@@ -59,6 +64,10 @@ def test_each_system_is_told_its_own_line(name: str, python: str, ensurepip: str
     assert python in lines[0]
     assert lines[0].endswith(python) or "uv" in lines[0]
     assert ensurepip in systems.install_ensurepip("3.12", system)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # who often has no sudo, as in a container
+    assert python.removeprefix("sudo ") in systems.install_python("3.12", system)
+    assert "sudo" not in systems.install_python("3.12", system)
+    assert "sudo" not in systems.install_ensurepip("3.12", system)
 
 
 @pytest.mark.parametrize(

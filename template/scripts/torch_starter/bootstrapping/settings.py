@@ -38,7 +38,7 @@ HOLDS = {
     "no-build no-build-package no-build-isolation offline resolution prerelease require-hashes "
     "constraint-dependencies override-dependencies exclude-dependencies build-constraint "
     "build-constraint-dependencies fork-strategy environments required-environments "
-    "required-version dependency-metadata python",
+    "required-version dependency-metadata python-preference",
     "poetry": "installer-only-binary installer-no-binary solver-min-release-age",
 }
 
