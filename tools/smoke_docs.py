@@ -10,6 +10,7 @@ import argparse
 import importlib
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "template" / "scripts" / "torch_starter")]
@@ -20,8 +21,10 @@ PAGE = ROOT / "docs" / "smoke-test.md"
 HEAD = """# The smoke test, id by id
 
 `scripts/gpu_smoke_test.py` of a project says which of these it is. Search this page for the
-message that you got. The remedy here is the usual one; the smoke test names yours, with what to
-type for your GPU, driver and system. `--explain ID` prints an entry.
+message that you got. The remedy here is the usual one, then what is another in a container, in WSL,
+and so on ([places.md](places.md)); the smoke test names yours, with what to type for your GPU,
+driver and system. What only a machine can fill in stands in CAPITALS. `--explain` prints an entry,
+also for a message: `--explain "Driver/library version mismatch"`, `--explain 803`.
 
 | you want | type |
 |---|---|
@@ -31,6 +34,7 @@ type for your GPU, driver and system. `--explain ID` prints an entry.
 | the CPU where there is no GPU, as in CI | `--device auto` |
 | a failure where there is no GPU, also with PyPI's wheels (`pypi`) | `--device cuda` |
 | a file for programs, or a table for a CI summary | `--json FILE`, `--markdown FILE` |
+| what an id, a code or a message means | `--explain TEXT` |
 | a file for a bug report | `--report FILE`: all there is to know, without your name and passwords |
 
 Exit codes: 0 passed, warnings allowed; 1 a check failed; 2 wrong usage; 3 the device cannot be
@@ -89,25 +93,44 @@ def cell(text: str) -> str:
 
 
 def entries() -> str:
-    """Every id with symptom, cause and remedy; each in the first group that it fits."""
-    lines: list[str] = []
-    groups: dict[str, list[tuple[str, tuple[str, str, str]]]] = {title: [] for title in GROUPS}
-    for name, row in importlib.import_module("gpu_smoke.catalogue").CATALOGUE.items():
+    """Every id with its symptoms, causes and remedies; each in the first group that it fits."""
+    catalogue = importlib.import_module("gpu_smoke.catalogue")
+    groups: dict[str, list[str]] = {title: [f"## {title}", ""] for title in GROUPS}
+    for name in catalogue.ids():
         title = next(title for title, begins in GROUPS.items() if name.startswith(begins))
-        groups[title].append((name, row))
-    for title, found in groups.items():
-        lines += [f"## {title}", ""]
-        for name, (symptom, cause, remedy) in found:
-            shown = "\n".join(f"    {one}" for one in symptom.split("; "))
-            lines += [f"### {name}", "", shown, "", cause, f"**To do:** {remedy}", ""]
-    return "\n".join(lines)
+        groups[title] += entry(catalogue.entry(name), catalogue.LIKE)
+    shared = [line for name in catalogue.shared() for line in entry(catalogue.entry(name), "")]
+    groups["More places"] = ["## More places", "", *shared] if shared else []
+    return "\n".join(line for lines in groups.values() for line in lines)
+
+
+def entry(found: Any, like: str) -> list[str]:  # noqa: ANN401 - a class of the template's scripts
+    """An id: what people search for, then each cause with its remedy, and where it is another."""
+    lines = [f"### {found.title}", "", *(f"    {one}" for one in found.symptoms)]
+    lines += [""] * bool(found.symptoms)
+    for _, *told in found.causes:  # the first is of this machine
+        others = [row.do for row in told if row.place == like]
+        *elsewhere, usual = [row for row in told if row.place != like]
+        lines += [usual.says] * bool(usual.says) + [f"**To do:** {usual.do}"] * bool(usual.do)
+        for place, says, do in elsewhere:
+            if do and (says, do) != usual[1:]:
+                lines.append(f"- {place}: {f'{says} ' * (says != usual.says)}{do}")
+        lines += [f"- {like}: [{name}](#{name})" for name in others]
+        lines.append("")
+    return lines
 
 
 def page() -> str:
     """The page as it is to be."""
     rows = [f"| {cell(one.what)} | [{one.id}](#{one.id.lower()}) | {one.code} |" for one in FAULTS]
     text = f"{HEAD}{entries()}\n{TRIED}" + "\n".join(rows) + "\n" + REAL
-    return text.replace("bootstrap.cmd", "sh bootstrap.sh")  # the same page on every system
+    for windows, others in {  # the same page on every system
+        "bootstrap.cmd": "sh bootstrap.sh",
+        ".venv\\Scripts\\python": ".venv/bin/python",
+        "set CUDA_VISIBLE_DEVICES=": "unset CUDA_VISIBLE_DEVICES",
+    }.items():
+        text = text.replace(windows, others)
+    return text
 
 
 def main() -> None:

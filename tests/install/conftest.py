@@ -5,11 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from install.loopback_index import LoopbackIndex
 from install.managers import Tools
+from install.real_torch import NOT_COMPILED
+from install.registry import lock_with_poetry
+from render.projects import render
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +26,9 @@ def index() -> Iterator[LoopbackIndex]:
 @pytest.fixture(scope="session")
 def tools(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> Tools:
     """uv, Poetry and pip against the running index; they share their caches."""
-    return Tools(index, tmp_path_factory.mktemp("tools"))
+    tools = Tools(index, tmp_path_factory.mktemp("tools"))
+    tools.environment |= NOT_COMPILED
+    return tools
 
 
 @pytest.fixture(scope="session")
@@ -33,3 +39,12 @@ def real_pip(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> None:
     done = subprocess.run([*download, "--dest", str(folder)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     tools.index.add_wheels(folder, "pypi")
+
+
+@pytest.fixture(scope="session")
+def by_poetry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of PyPI's own wheels, locked by Poetry: nobody changes it."""
+    folder = tmp_path_factory.mktemp("real")
+    project = render(folder / "by poetry", package_manager="poetry", compute_platform="pypi")
+    lock_with_poetry(project)
+    return project

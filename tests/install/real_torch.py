@@ -28,7 +28,7 @@ FOLDER = ROOT / ".cache" / "wheels"
 NEEDS = FOLDER / f"needed-by-torch-{TORCH}-on-{PYTHON}"
 # In its folder, a wheel that says of itself that it is for the CPU, and is PyPI's.
 STAND_IN = "is-a-build-for-cuda.txt"
-# For pip: to compile all files of torch takes it longer than all the rest.
+# For pip: to compile all files of torch takes it longer than all the rest, those of a new pip 1 s.
 NOT_COMPILED = {"PIP_NO_COMPILE": "0"}  # the value is that of `compile`
 
 needs_real_torch = pytest.mark.skipif(

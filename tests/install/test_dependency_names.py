@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import tomlkit
 
-from install.test_real_metadata import lock_with_poetry, run
+from install.registry import SHARED, run
 from render.projects import render
 from torch_template.answers import taken_package_error, taken_project_error
 
@@ -33,10 +33,9 @@ def test_what_uv_locks(tmp_path: Path, series: str) -> None:
     assert allowed(names) == [], REGENERATE
 
 
-def test_what_poetry_locks(tmp_path: Path) -> None:
-    project = render(tmp_path / "demo", compute_platform="pypi", package_manager="poetry")
-    lock_with_poetry(project)
-    lock = tomlkit.parse((project / "poetry.lock").read_text(encoding="utf-8")).unwrap()
+@SHARED
+def test_what_poetry_locks(by_poetry: Path) -> None:
+    lock = tomlkit.parse((by_poetry / "poetry.lock").read_text(encoding="utf-8")).unwrap()
     names = [package["name"] for package in lock["package"]]
     assert {"torch", "mypy"} <= {*names}
     assert allowed(names) == [], REGENERATE

@@ -87,7 +87,7 @@ def filled(
     Also with an index that has no more than the files.
     """
     manager, _, plain = request.param.partition(", ")
-    folder = tmp_path_factory.mktemp("network")
+    folder = tmp_path_factory.mktemp("plain" if plain else "network")
     stubs = folder / "managers"  # what is downloaded, and not used here: the real ones are on PATH
     for name in ("uv", "poetry"):
         make_wheel(stubs, name, "2.2")
@@ -131,6 +131,8 @@ def test_a_wheelhouse_filled_as_the_page_says_is_all_that_is_needed(
         assert pair in installed
     assert "Nothing to do" in machine.bootstrap(project, *options).stdout
 
+    if "plain" in origin.parent.name:  # to whom it lacks something, all wheelhouses are alike
+        return
     # Another build of the same version, and an older version, are not what is asked for.
     others = {"uv": [("torch", "2.14.1+cu126"), ("numpy", "1.0")], "pip": []}  # pip: see below
     for lacking, other in others.get(manager, [("torch", "2.14.1+cu126")]):

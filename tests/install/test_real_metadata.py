@@ -3,88 +3,70 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
-import tomlkit
 
-from machine_settings import simple_index
-from render.projects import render
+from install.registry import SHARED, lock_with_poetry, lock_with_uv, locked, run, stack
+from render.projects import PYTHON, render
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.network,
 ]
 
-STACK = re.compile(r"torch(vision)?|triton|cuda-.*|nvidia-.*")
-RELEASES = {"2.15": "2.15.0", "2.14": "2.14.1"}
 
-
-def run(*command: str, cwd: Path) -> str:
-    """Run a real tool against the real registry; its output."""
-    env = {**os.environ, "POETRY_VIRTUALENVS_IN_PROJECT": "true"}
-    done = subprocess.run(
-        [sys.executable, "-m", *command], cwd=cwd, env=env, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for the projects."""
-    return tmp_path_factory.mktemp("real")
-
-
-def stack(versions: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What belongs to the PyTorch build, sorted: a package locked twice stays twice."""
-    return sorted(pair for pair in versions if STACK.fullmatch(pair[0]))
-
-
-def locked(lock: Path) -> list[tuple[str, str]]:
-    """The stack in a uv.lock or poetry.lock."""
-    packages = tomlkit.parse(lock.read_text()).unwrap()["package"]
-    return stack([(package["name"], package.get("version", "")) for package in packages])
-
-
-def lock_with_uv(project: Path) -> list[tuple[str, str]]:
-    run("uv", "lock", "--quiet", "--no-config", cwd=project)
-    return locked(project / "uv.lock")
-
-
-def lock_with_poetry(project: Path) -> list[tuple[str, str]]:
-    """Through the simple API, as from a mirror: some do not have the JSON API of Poetry's PyPI."""
-    manifest = project / "pyproject.toml"
-    mirror = f'[[tool.poetry.source]]\nname = "mirror"\nurl = "{simple_index()}"\n'
-    manifest.write_text(f'{manifest.read_text()}\n{mirror}priority = "primary"\n')
-    run("poetry", "lock", "--no-interaction", cwd=project)
-    return locked(project / "poetry.lock")
+def of_pypi(folder: Path, manager: str, series: str) -> Path:
+    """A project of PyPI's own wheels."""
+    answers = {"package_manager": manager, "torch_version": series}
+    return render(folder, compute_platform="pypi", **answers)
 
 
 def resolve_with_pip(project: Path) -> list[tuple[str, str]]:
-    command = ("pip", "install", "--quiet", "--dry-run", "--ignore-installed", "--report", "-")
+    """By the metadata alone: else pip downloads three gigabytes to install nothing."""
+    options = ("--quiet", "--dry-run", "--ignore-installed", "--use-feature=fast-deps")
+    command = ("pip", "install", *options, "--report", "-")
     report = json.loads(run(*command, "-c", "requirements/torch-pypi.txt", ".", cwd=project))
     found = [item["metadata"] for item in report["install"]]
     return stack([(metadata["name"], metadata["version"]) for metadata in found])
 
 
-@pytest.mark.parametrize("series", RELEASES)
-def test_uv_poetry_and_pip_lock_the_same_build_once(folder: Path, series: str) -> None:
-    answers = {"compute_platform": "pypi", "torch_version": series}
-    projects = {
-        manager: render(folder / f"{manager}-{series}", package_manager=manager, **answers)
-        for manager in ("uv", "poetry", "pip")
-    }
+def test_each_manager_finds_the_registry(tmp_path: Path) -> None:
+    about = f'name = "demo"\nversion = "0"\nrequires-python = "=={PYTHON}.*"\n'
+    text = f'[project]\n{about}dependencies = ["mpmath"]\n\n[tool.poetry]\npackage-mode = false\n'
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    options = ("--quiet", "--dry-run", "--ignore-installed", "--report", "-")
+    report = json.loads(run("pip", "install", *options, "mpmath", cwd=tmp_path))
+    newest = report["install"][0]["metadata"]["version"]
+    for lock in (lock_with_uv, lock_with_poetry):
+        lock(tmp_path)
+    for name in ("uv.lock", "poetry.lock"):
+        assert f'"mpmath"\nversion = "{newest}"' in (tmp_path / name).read_text(encoding="utf-8")
+
+
+@SHARED
+def test_uv_poetry_and_pip_lock_the_same_build_once(by_poetry: Path, tmp_path: Path) -> None:
+    assert_once("2.15.0", locked(by_poetry / "poetry.lock"), tmp_path)
+
+
+def test_they_lock_the_same_build_of_an_older_series_once(tmp_path: Path) -> None:
+    project = of_pypi(tmp_path / "poetry", "poetry", "2.14")
+    assert_once("2.14.1", lock_with_poetry(project), tmp_path, "2.14")
+
+
+def assert_once(
+    torch: str, by_poetry: list[tuple[str, str]], folder: Path, series: str = "latest"
+) -> None:
+    """uv and pip take what Poetry has locked: this torch, and no package of the build twice."""
+    projects = {manager: of_pypi(folder / manager, manager, series) for manager in ("uv", "pip")}
 
     by_uv = lock_with_uv(projects["uv"])
-    by_poetry = lock_with_poetry(projects["poetry"])
 
     names = [name for name, _ in by_uv]
-    assert ("torch", RELEASES[series]) in by_uv
+    assert ("torch", torch) in by_uv
     assert "nvidia-cublas" in names
     assert len(names) == len(set(names))
     assert by_poetry == by_uv
@@ -92,8 +74,8 @@ def test_uv_poetry_and_pip_lock_the_same_build_once(folder: Path, series: str) -
         assert resolve_with_pip(projects["pip"]) == by_uv
 
 
-def test_without_the_pins_poetry_locks_two_versions_of_cublas(folder: Path) -> None:
-    project = render(folder / "unpinned", package_manager="poetry", compute_platform="pypi")
+def test_without_the_pins_poetry_locks_two_versions_of_cublas(tmp_path: Path) -> None:
+    project = render(tmp_path / "unpinned", package_manager="poetry", compute_platform="pypi")
     manifest = project / "pyproject.toml"
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join(line for line in lines if "nvidia-" not in line))
@@ -103,9 +85,12 @@ def test_without_the_pins_poetry_locks_two_versions_of_cublas(folder: Path) -> N
     assert names.count("nvidia-cublas") == 2
 
 
-def test_a_second_poetry_sync_of_the_real_lock_does_nothing(folder: Path) -> None:
-    project = render(folder / "synced", package_manager="poetry", compute_platform="pypi")
-    lock_with_poetry(project)
+@SHARED
+def test_a_second_poetry_sync_of_the_real_lock_does_nothing(
+    by_poetry: Path, tmp_path: Path
+) -> None:
+    ignore = shutil.ignore_patterns(".venv")
+    project = Path(shutil.copytree(by_poetry, tmp_path / "synced", ignore=ignore))
     first = run("poetry", "sync", "--dry-run", "--no-root", "--no-ansi", cwd=project)
     wanted = re.findall(r"Installing (\S+) \(([^)]+)\)(?!.*Skipped)", first)
     assert ("torch", "2.15.0") in wanted

@@ -23,6 +23,7 @@ MATRIX = frozen()
 MANAGERS = ("uv", "poetry", "pip")
 # Old series with shapes of their own: unsuffixed aarch64 wheels, and aarch64 beside +cu124.
 OLD = (("cpu", "2.5"), ("cu124", "2.5"), ("cu126", "2.9"), ("rocm6.4", "2.9"), ("xpu", "2.9"))
+EACH_KIND = ("cpu", "cu130", "rocm7.2", "xpu", "pypi")
 # What `pip --platform` calls a platform that is not the running one.
 PIP_PLATFORMS = {
     "linux-aarch64": ["manylinux_2_28_aarch64", "manylinux2014_aarch64", "linux_aarch64"],
@@ -32,9 +33,16 @@ PIP_PLATFORMS = {
 
 
 def cases() -> Iterator[tuple[str, str, str]]:
-    """Every compute platform with its newest release, and with the newest series before it."""
+    """Every compute platform with its newest release, and with the newest series before it.
+
+    Poetry and pip, which take seconds, have one of each kind and take turns at the others:
+    render/test_combinations.py holds the projects of all managers to each other.
+    """
+    offered = MATRIX.policy.compute_platforms.offered
+    others = [name for name in offered if name not in EACH_KIND]
+    left_out = {"uv": [], "poetry": others[::2], "pip": others[1::2]}
     for manager in MANAGERS:
-        for name in MATRIX.policy.compute_platforms.offered:
+        for name in (name for name in offered if name not in left_out[manager]):
             # The series before it has the same shapes: one manager shows that.
             for series in ("latest", "2.13") if manager == "uv" else ("latest",):
                 if isinstance(resolve(MATRIX, Asked(manager, PYTHON, name, series)), Build):

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from install.managers import ToolFailedError, Tools
+from install.real_torch import NOT_COMPILED
 from render.projects import MATRIX_YML, PYTHON, commit, git, start, update
 from update.versions import clone, release_as_of
 from update.weekly_update import Host
@@ -48,7 +49,8 @@ def run_the_workflow(tools: Tools, project: Path, folder: Path) -> Host:
                 if "run" not in step:
                     continue
                 # The index on loopback does not have Copier.
-                known = {**os.environ} if step["name"] == "Install Copier" else tools.environment
+                copier = step["name"] == "Install Copier"
+                known = os.environ | NOT_COMPILED if copier else tools.environment
                 given = dict.fromkeys(step.get("env", {}), "secret") | {
                     "RUNNER_TEMP": str(folder / name),
                     "GITHUB_REPOSITORY": "org/project",

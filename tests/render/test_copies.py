@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from matrix.doctored import MANAGERS, frozen, offered
-from render.projects import copy, files, git, recorded, working_tree
+from render.projects import ROOT, copy, files, git, recorded, working_tree
 from render.shortcut import ANSWERS, answers_for, shortcut
 from torch_template.build import Asked
 from torch_template.matrix.facts import is_usable
@@ -44,19 +44,28 @@ scripts/torch_starter/bootstrapping/machine_build.py scripts/torch_starter/boots
 scripts/torch_starter/bootstrapping/project.py scripts/torch_starter/bootstrapping/requirements.py
 scripts/torch_starter/bootstrapping/runner.py scripts/torch_starter/bootstrapping/settings.py
 scripts/torch_starter/bootstrapping/system.py scripts/torch_starter/bootstrapping/wheelhouse.py
-scripts/torch_starter/gpu_smoke/__init__.py scripts/torch_starter/gpu_smoke/catalogue.py
+scripts/torch_starter/gpu_smoke/__init__.py scripts/torch_starter/gpu_smoke/bug_report.py
+scripts/torch_starter/gpu_smoke/catalogue.py scripts/torch_starter/gpu_smoke/redaction.py
 scripts/torch_starter/gpu_smoke/check.py scripts/torch_starter/gpu_smoke/command.py
 scripts/torch_starter/gpu_smoke/companion_checks.py
 scripts/torch_starter/gpu_smoke/device_checks.py scripts/torch_starter/gpu_smoke/dlls.py
 scripts/torch_starter/gpu_smoke/driver_checks.py
 scripts/torch_starter/gpu_smoke/environment_checks.py scripts/torch_starter/gpu_smoke/full_checks.py
 scripts/torch_starter/gpu_smoke/machine.py scripts/torch_starter/gpu_smoke/package_checks.py
-scripts/torch_starter/gpu_smoke/report.py scripts/torch_starter/gpu_smoke/system.py
-scripts/torch_starter/gpu_smoke/report.schema.json scripts/torch_starter/gpu_smoke/speed_checks.py
-scripts/torch_starter/gpu_smoke/torch_checks.py
+scripts/torch_starter/gpu_smoke/report.py scripts/torch_starter/gpu_smoke/report.schema.json
+scripts/torch_starter/gpu_smoke/speed_checks.py scripts/torch_starter/gpu_smoke/torch_checks.py
+scripts/torch_starter/surroundings/__init__.py scripts/torch_starter/surroundings/codes.ini
+scripts/torch_starter/surroundings/knowledge.py scripts/torch_starter/surroundings/linux.py
+scripts/torch_starter/surroundings/place.py
+scripts/torch_starter/surroundings/symptoms.ini scripts/torch_starter/surroundings/system.py
 src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
 tests/test_device.py
 """
+# A file for each kind of cause.
+CAUSES = [
+    path.relative_to(ROOT / "template").as_posix()
+    for path in (ROOT / "template/scripts/torch_starter/surroundings/causes").iterdir()
+]
 OF_MANAGER = {
     "uv": [],
     "poetry": ["poetry.toml"],
@@ -131,7 +140,8 @@ def test_a_project_has_exactly_these_files(
     template: Path, tmp_path: Path, manager: str, ci: str
 ) -> None:
     project = copy(template, tmp_path / "project", package_manager=manager, ci=ci)
-    assert sorted(files(project)) == sorted(ALWAYS.split() + OF_MANAGER[manager] + OF_CI[ci])
+    expected = [*ALWAYS.split(), *CAUSES, *OF_MANAGER[manager], *OF_CI[ci]]
+    assert sorted(files(project)) == sorted(expected)
 
 
 @pytest.mark.parametrize("manager", MANAGERS)

@@ -36,7 +36,7 @@ URLS = st.one_of(
 )
 MANAGERS = st.sampled_from(["uv", "poetry", "pip"])
 FUZZ = settings(
-    max_examples=300,
+    max_examples=150,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.filter_too_much, HealthCheck.too_slow],

@@ -30,7 +30,7 @@ tests/scripts/test_smoke_broken.py::test_noise_on_stdout_is_no_matter
 tests/update/test_projects.py::test_a_series_gets_its_newest_patch
 """
 REGISTRY = """
-tests/install/test_real_metadata.py::test_uv_poetry_and_pip_lock_the_same_build_once[2.15]
+tests/install/test_real_metadata.py::test_each_manager_finds_the_registry
 """
 NOWHERE = "http://127.0.0.1:9/simple"
 # File by file, what somebody may have set, or an organisation for everybody.

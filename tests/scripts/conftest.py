@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from install.real_torch import alone, cpu_wheel, what_it_needs
+from install.real_torch import NOT_COMPILED, alone, cpu_wheel, what_it_needs
 from scripts.bootstrap_helpers import ODD_NAME, Demo, make_demo, make_wheel, tool
 from scripts.smoke_helpers import ROOT, TORCH, Project
 from scripts.torch_helpers import real_project
@@ -54,7 +54,7 @@ def pip_demo(tmp_path: Path, new_pip: Path) -> Demo:
     wheels = tmp_path / "wheels"
     shutil.copy(new_pip, wheels)
     make_wheel(wheels, "demo_stub", "2.0")  # newer than what the requirements file pins
-    demo.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri()}
+    demo.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri(), **NOT_COMPILED}
     return demo
 
 

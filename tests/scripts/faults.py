@@ -6,11 +6,12 @@ docs/smoke-test.md.
 
 from __future__ import annotations
 
-from scripts import faults_driver, faults_project, faults_pypi, faults_torch
+from scripts import faults_driver, faults_import, faults_project, faults_pypi, faults_torch
 
 FAULTS = [
     *faults_project.FAULTS,
     *faults_driver.FAULTS,
     *faults_pypi.FAULTS,
+    *faults_import.FAULTS,
     *faults_torch.FAULTS,
 ]

@@ -54,6 +54,8 @@ NO_CODE = "No build on offer has code for compute capability {}, only for 5.0 to
 UNSET = "Type `unset CUDA_VISIBLE_DEVICES`"
 DRIVER = "the NVIDIA driver 580.65.06 or newer"
 FAULTY = "the hardware is faulty."
+SEND = "to those who look after this template."
+ONLY = "without `--only`, which looks for other causes first."
 NO_WORKERS = "or use `num_workers=0`."
 NOT_A_NUMBER = "true = {0}\n{0} = lambda *a, **k: true(*a, **k) * float('nan')"
 HANGS = "import time; time.sleep(99)"
@@ -193,7 +195,8 @@ def numbers(
 ) -> Injection:
     """The real torch computes something else."""
     only = ("--only", name) if level == "full" else ()
-    return Injection(what, name, FAULTY, said, 1, also, torch="real", patch=patch, arguments=only)
+    remedy = ONLY if only else FAULTY
+    return Injection(what, name, remedy, said, 1, also, torch="real", patch=patch, arguments=only)
 
 
 def package(project: Project, name: str, version: str = "1.0", *requires: str) -> None:
@@ -313,6 +316,26 @@ def foreign_cudnn(project: Project) -> None:
     """A cuDNN from outside the environment, that torch loads."""
     library = compiled(project.root / "libcudnn_ops.so.9")
     patch_torch(project, f"import ctypes; torch.foreign = ctypes.CDLL({str(library)!r})")
+
+
+def beside(
+    variable: str, name: str, code: str = "", folder: str = "elsewhere"
+) -> Callable[[Project], object]:
+    """A real library, in a folder beside the project that a variable names."""
+
+    def write(project: Project) -> None:
+        place = project.root.parent / folder
+        place.mkdir(exist_ok=True)
+        compiled(place / name, code)
+        project.env[variable] = ":".join(filter(None, (str(place), project.env.get(variable))))
+
+    return write
+
+
+def raises(what: str, name: str, remedy: str, said: str, error: str, **more: Any) -> Injection:  # noqa: ANN401
+    """A torch whose import raises this, in words that were really said."""
+    kind, _, text = error.partition(": ")
+    return Injection(what, name, remedy, said, 1, torch=f"raise {kind}({text!r})", **more)
 
 
 def only_nvml(project: Project) -> None:

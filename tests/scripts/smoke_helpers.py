@@ -4,16 +4,21 @@ import importlib
 import json
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import fastjsonschema
 import pytest
+from surroundings.place import SIGNS, find_place
+
+from scripts.worlds import HERE as OUTSIDE
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "template" / "scripts" / "gpu_smoke_test.py"
@@ -39,6 +44,11 @@ QUICK = [
 NOT_HERE = ("DEV-MEM", "PKG-NUMPY")  # of these, where there is neither a GPU nor NumPy
 CARDS = [path.read_text(encoding="ascii") for path in Path("/sys/bus/pci/devices").glob("*/vendor")]
 without_gpu = pytest.mark.skipif("0x10de\n" in CARDS, reason="this machine has an NVIDIA card")
+
+# What could tell that the tests run in a container, a job or a CI, of which no test is to know.
+SIGN_VARIABLES = {
+    word for row in SIGNS.values() for word in re.findall(r"(?:^|[\s+!])([A-Z_]+)\b(?!/)", row)
+} | {"container"}
 
 CUDA_WHEELS: dict[str, dict[str, Any]] = {
     "cu126": {
@@ -169,6 +179,8 @@ class Project:
             "ROCR_",
         )
         inherited = {k: value for k, value in os.environ.items() if not k.startswith(personal)}
+        for name in SIGN_VARIABLES & set(inherited):
+            del inherited[name]
         self.env = {**inherited, "LD_LIBRARY_PATH": str(nothing), **self.env}
 
     @staticmethod
@@ -182,9 +194,10 @@ class Project:
         flags = ["-I"] if self.isolated else []
         script = self.root / "scripts" / SCRIPT.name
         command = [self.executable, *flags, str(script), *arguments]
-        if not self.before:
+        before = self.before or outside()
+        if not before:
             return command
-        return ["unshare", "-m", "sh", "-ec", f'{self.before}; exec "$@"', "sh", *command]
+        return ["unshare", "-m", "sh", "-ec", f'{before}; exec "$@"', "sh", *command]
 
     def run(self, *arguments: str, **env: str) -> Outcome:
         """Run the smoke test; what it promises of every run is asserted here."""
@@ -219,11 +232,25 @@ class Project:
         (site / "torch" / "__init__.py").write_text(code, encoding="utf-8")
 
 
+@cache
+def has_namespaces() -> bool:
+    """Whether `before` can work."""
+    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/run"]
+    return (
+        bool(shutil.which("unshare")) and not subprocess.run(probe, capture_output=True).returncode
+    )
+
+
 def needs_namespaces() -> None:
     """Skip a test where `before` cannot work."""
-    probe = ["unshare", "-m", "mount", "-t", "tmpfs", "tmpfs", "/run"]
-    if not shutil.which("unshare") or subprocess.run(probe, capture_output=True).returncode:
+    if not has_namespaces():
         pytest.skip("needs the right to mount, in a mount namespace of its own")
+
+
+@cache
+def outside() -> str:
+    """Commands that hide that the tests run in a container; none, where they do not."""
+    return OUTSIDE if find_place({}).is_a("guest") and has_namespaces() else ""
 
 
 def write_version(site: Path, version: str, lines: Mapping[str, str], metadata: str = "") -> None:

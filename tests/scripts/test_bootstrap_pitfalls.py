@@ -1,6 +1,5 @@
 """Pitfalls of real machines: odd Pythons, what an upgrade leaves, lost rights, line ends."""
 
-import re
 import shlex
 import shutil
 import subprocess
@@ -67,10 +66,7 @@ def test_a_python_without_wheels_is_refused_and_passed_over(
     done = demo.run("--dry-run", PATH=path, BOOTSTRAP_PYTHON=str(starts))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"\n  Python {MINOR}." in done.stdout
-    assert (
-        re.search(rf"\n  \S.* {re.escape(reason[:-1])}: passed over, ", done.stdout)
-        or "-" in reason
-    )
+    assert f"{reason[:-1]}: passed over, PyTorch has no wheels for it\n" in done.stdout
 
 
 def test_apple_s_stub_is_not_run_without_the_command_line_tools(demo: Demo, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_disk_where_nothing_may_be_run_is_told_before_anything_is_made(demo: D
 
 def test_a_program_of_another_machine_in_tools_is_told(demo: Demo) -> None:
     """A .tools that came along with a copy of the project."""
-    assert errors.cause_of(errno.ENOEXEC, windows=False) == "foreign-program"
+    assert errors.cause_of(errno.ENOEXEC, windows=False) == "install-foreign-program"
     program = demo.root / "program"
     program.write_bytes(b"\x7fELF and nothing more")
     program.chmod(0o755)

@@ -243,16 +243,6 @@ def test_the_list_has_every_check_with_what_it_asks(project: Project) -> None:
     assert [name for name, _, _ in rows if name in QUICK] == QUICK
 
 
-def test_an_id_is_explained(project: Project) -> None:
-    command = project.command("--explain", "CUDA-COMPAT")
-    done = subprocess.run(command, env=project.env, capture_output=True, text=True, check=True)
-    symptom, cause, remedy = done.stdout.splitlines()
-    assert symptom.startswith("symptom:  Error 804: forward compatibility")
-    assert cause.startswith("cause:    LD_LIBRARY_PATH")
-    assert remedy == "remedy:   Take the compat folder out of LD_LIBRARY_PATH."
-    assert "invalid choice: 'CUDA-PI'" in refuse(project, "--explain", "CUDA-PI")
-
-
 def refuse(project: Project, *arguments: str) -> str:
     """Run a command line that is refused before any check."""
     done = subprocess.run(

@@ -2,8 +2,10 @@
 
 import subprocess
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -58,6 +60,40 @@ def read_only(project: Project, torch_venv: Path) -> None:
     project.before = f"mount --bind {scripts} {scripts}; mount -o remount,bind,ro {scripts}"
 
 
+def read_only_root(project: Project, torch_venv: Path) -> None:
+    """Let nobody write anywhere but to the project, and to a folder for what is temporary."""
+    folder = project.root.parent
+    (folder / "tmp").mkdir()
+    project.env["TMPDIR"] = str(folder / "tmp")
+    project.before = f"mount --bind '{folder}' '{folder}'; mount -o remount,bind,ro /"
+
+
+def small_tmp(project: Project, torch_venv: Path) -> None:
+    """Let the folder for what is temporary have room for next to nothing, and run no program."""
+    (project.root / "tmp").mkdir()
+    project.env["TMPDIR"] = str(project.root / "tmp")
+    project.before = f"mount -t tmpfs -o size=1m,noexec tmpfs {project.root / 'tmp'}"
+
+
+def linked(project: Project, torch_venv: Path) -> None:
+    """Let the project's folder be reached by a link."""
+    link = project.root.with_name("a link")
+    link.symlink_to(project.root)
+    project.root = link
+
+
+# A user that no file knows; it may read what is the tests' own.
+NOBODY = (
+    "--reuid 4711 --regid 4711 --clear-groups --inh-caps=+dac_override --ambient-caps=+dac_override"
+)
+PROXIES = {
+    "HTTPS_PROXY": "http://127.0.0.1:9",
+    "https_proxy": "http://127.0.0.1:9",
+    "NO_PROXY": "localhost",
+    "SSL_CERT_FILE": "/etc/ssl/certs/ca-certificates.crt",
+}
+
+
 def without_a_gpu(**lines: str) -> Prepare:
     """Let torch be of the project's build, on a machine that shows no GPU."""
 
@@ -104,6 +140,17 @@ HEALTHY: dict[str, tuple[str, str, Prepare, dict[str, str], tuple[str, ...]]] = 
     "a read-only project": ("project", "cpu", read_only, {}, ()),
     "no home, no user, the locale C": ("project", "cpu", lambda project, venv: None, POOR, ()),
     "a container": ("project", "cpu", in_world(world(container=True)), {}, ()),
+    "a user without an account": (
+        "project",
+        "cpu",
+        in_world(f'exec setpriv {NOBODY} env -u USER -u LOGNAME HOME=/ "$@"'),
+        {},
+        (),
+    ),
+    "a root that nobody may write to": ("project", "cpu", read_only_root, {}, ()),
+    "a /tmp of 1 MiB, from which nothing runs": ("project", "cpu", small_tmp, {}, ()),
+    "a folder that is a link": ("project", "cpu", linked, {}, ()),
+    "proxies": ("project", "cpu", lambda project, venv: None, PROXIES, ()),
     "300 MiB of /dev/shm": ("project", "cpu", in_world(world(shm="300m")), {}, ("--strict",)),
 }
 
@@ -124,32 +171,149 @@ def test_what_is_well_gets_no_warning(tmp_path: Path, torch_venv: Path, name: st
     assert outcome.code == 0 or outcome["SYS-SHM"]["status"] == "warn"
 
 
-@pytest.mark.parametrize(
-    ("build", "env", "before", "ids"),
-    [
-        ("cu130", {"FAKE_GPUS": "90", "FAKE_DRIVER": "580.95.05"}, "", {"DRV-ARCH", "DRV-OLD"}),
-        ("cu130", {"FAKE_GPUS": "90 " * 8, "FAKE_SEEN": "8"}, "", {"CUDA-NODEVICE"}),
-        ("cu130", {"FAKE_CUDA": "14010", "FAKE_DRIVER": "640.10"}, "", {"DRV-OLD"}),
-        ("pypi", {}, "", {"TORCH-BUILD", "CUDA-NODEVICE", "DRV-ARCH", "DRV-OLD"}),
-        ("cu126", {"FAKE_CUDA": "12000", "FAKE_DRIVER": "525.85.12"}, "", {"DRV-OLD"}),
-        ("cu126", {"FAKE_GPUS": "61"}, "", {"DRV-ARCH"}),
-        ("cu130", {"FAKE_MIG": "1"}, world(container=True), {"DRV-MIG"}),
-        ("cu130", {"FAKE_MIG": "1", "CUDA_VISIBLE_DEVICES": "MIG-1f2e"}, "", {"DRV-MIG"}),
-        ("cu130", {"FAKE_NVML": "15"}, "", {"CUDA-NODEVICE"}),
-        ("rocm7.2", {}, world("kfd", "dri/renderD128"), {"ROCM-KFD"}),
-        ("rocm7.2", {}, world("dxg"), {"TORCH-BUILD"}),
-    ],
-)
-def test_a_good_driver_and_gpu_get_no_warning(
-    tmp_path: Path, build: str, env: dict[str, str], before: str, ids: set[str]
-) -> None:
-    project = Project(tmp_path / "project", build)
-    rocm = {"cuda": "", "hip": "7.2.53211"} if build.startswith("rocm") else {}
+@dataclass(frozen=True)
+class Good:
+    """A driver and a GPU that are well, and where they are."""
+
+    before: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    build: str = "cu130"
+    ids: str = "CUDA-NODEVICE DRV-ARCH DRV-OLD"  # what passes
+    wheels: Mapping[str, Any] = field(default_factory=dict)
+    path: str = ""  # what PYTHONPATH and LD_LIBRARY_PATH have beside the usual
+
+
+NVIDIA = ("nvidia0", "nvidiactl", "nvidia-uvm")
+CONTAINER = {"NVIDIA_VISIBLE_DEVICES": "all", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+POD = {"KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_PORT": "tcp://10.0.0.1:443"}
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "3", "SLURM_GPUS_ON_NODE": "1", "SLURM_PROCID": "0"}
+MIG = "MIG-5c89852c-d268-5c09-8ad5-8e9b2e0a9b9b"
+DMI = "/sys/class/dmi/id"
+ROS = "/opt/ros/jazzy/lib/python3.12/site-packages"
+
+
+def machine(vendor: str, product: str) -> str:
+    """A machine of which its firmware says what it is."""
+    return world(*NVIDIA, files={f"{DMI}/sys_vendor": vendor, f"{DMI}/product_name": product})
+
+
+GOOD = {
+    "one of Hopper": Good(env={"FAKE_GPUS": "90", "FAKE_DRIVER": "580.95.05"}),
+    "eight": Good(env={"FAKE_GPUS": "90 " * 8, "FAKE_SEEN": "8"}),
+    "a newer driver": Good(env={"FAKE_CUDA": "14010", "FAKE_DRIVER": "640.10"}),
+    "PyPI's wheels": Good(build="pypi", ids="TORCH-BUILD CUDA-NODEVICE DRV-ARCH DRV-OLD"),
+    "an older driver of the same CUDA": Good(
+        build="cu126", env={"FAKE_CUDA": "12000", "FAKE_DRIVER": "525.85.12"}
+    ),
+    "one of Pascal": Good(build="cu126", env={"FAKE_GPUS": "61"}),
+    "an instance in a container": Good(
+        world(container=True), {"FAKE_MIG": "1"}, ids="DRV-MIG CUDA-NODEVICE"
+    ),
+    "an instance by its name": Good(
+        env={"FAKE_MIG": "1", "CUDA_VISIBLE_DEVICES": "MIG-1f2e"}, ids="DRV-MIG"
+    ),
+    "an NVML that may not look at a GPU": Good(env={"FAKE_NVML": "15"}),
+    "one of AMD": Good(world("kfd", "dri/renderD128"), build="rocm7.2", ids="ROCM-KFD"),
+    "one of AMD in WSL": Good(world("dxg"), build="rocm7.2", ids="TORCH-BUILD"),
+    "two of two generations": Good(env={"FAKE_GPUS": "75 120", "FAKE_SEEN": "2"}),
+    "two, the other way round": Good(
+        env={"FAKE_GPUS": "90 90", "FAKE_SEEN": "2", "CUDA_VISIBLE_DEVICES": "1,0"},
+        ids="CUDA-NODEVICE",
+    ),
+    "a virtual machine": Good(machine("QEMU", "Standard PC (Q35 + ICH9, 2009)")),
+    "AWS": Good(machine("Amazon EC2", "p5.48xlarge")),
+    "Google": Good(machine("Google", "Google Compute Engine")),
+    "Azure": Good(machine("Microsoft Corporation", "Virtual Machine")),
+    "WSL": Good(
+        world("dxg", place="wsl", driver_in="/usr/lib/wsl/lib"),
+        {"WSL_DISTRO_NAME": "Ubuntu", "WSL_INTEROP": "/run/WSL/1_interop"},
+    ),
+    "Docker": Good(world(*NVIDIA, place="docker"), CONTAINER),
+    "Docker in WSL": Good(
+        world("dxg", place="docker wsl", driver_in="/usr/lib/wsl/lib"), CONTAINER
+    ),
+    "a devcontainer": Good(
+        world(*NVIDIA, place="docker"),
+        {**CONTAINER, "REMOTE_CONTAINERS": "true", "VSCODE_IPC_HOOK_CLI": "/tmp/x.sock"},
+        path="/usr/local/nvidia/lib64",
+    ),
+    "Podman, by CDI": Good(
+        world(*NVIDIA, place="podman"), {"container": "podman", "NVIDIA_VISIBLE_DEVICES": "void"}
+    ),
+    "containerd": Good(
+        world(*NVIDIA, files={"/proc/1/cgroup": "0::/kubepods.slice/cri-containerd-1f2e.scope"}),
+        CONTAINER,
+    ),
+    "a pod of Kubernetes": Good(world(*NVIDIA, place="kubernetes"), {**CONTAINER, **POD}),
+    "a MIG slice in a pod": Good(
+        world(*NVIDIA, place="kubernetes"),
+        {**CONTAINER, **POD, "FAKE_MIG": "1", "NVIDIA_VISIBLE_DEVICES": MIG},
+        ids="DRV-MIG CUDA-NODEVICE",
+    ),
+    "Apptainer": Good(
+        world(*NVIDIA, place="apptainer", driver_in="/.singularity.d/libs"),
+        {"APPTAINER_CONTAINER": "/images/x.sif", "SINGULARITY_CONTAINER": "/images/x.sif"},
+    ),
+    "enroot and pyxis in a job of Slurm": Good(
+        world(*NVIDIA, files={"/.lock": ""}), {**CONTAINER, **SLURM, "ENROOT_ROOTFS": "/x"}
+    ),
+    "LXC": Good(world(*NVIDIA, place="lxc"), {"container": "lxc"}),
+    "systemd-nspawn": Good(world(*NVIDIA, place="nspawn"), {"container": "systemd-nspawn"}),
+    "a job of Slurm": Good(
+        world(*NVIDIA), {**SLURM, "SLURMD_NODENAME": "n1", "CUDA_VISIBLE_DEVICES": "0"}
+    ),
+    "a job of PBS": Good(
+        world(*NVIDIA), {"PBS_JOBID": "7.pbs", "CUDA_VISIBLE_DEVICES": "GPU-5a0d8ce01-test"}
+    ),
+    "a job of LSF": Good(world(*NVIDIA), {"LSB_JOBID": "7", "CUDA_VISIBLE_DEVICES": "0"}),
+    "stale variables of Slurm": Good(env={**SLURM, "SLURM_JOB_GPUS": "7"}),
+    "a pod's variables, leaked into ssh": Good(env=POD),
+    "Jetson": Good(
+        world("nvhost-gpu", "nvmap", place="jetson"),
+        {"FAKE_GPUS": "87", "FAKE_NVML": "3"},
+        wheels={"gpu_architectures": ["8.7"]},
+        ids="CUDA-NODEVICE DRV-ARCH",
+    ),
+    "Colab": Good(
+        world(*NVIDIA, place="docker", driver_in="/usr/lib64-nvidia"),
+        {"COLAB_RELEASE_TAG": "x", "COLAB_GPU": "1", "FAKE_GPUS": "75", "TF_USE_LEGACY_KERAS": ""},
+        path="/env/python",
+    ),
+    "a runner of GitHub": Good(env={"CI": "true", "GITHUB_ACTIONS": "true", "RUNNER_OS": "Linux"}),
+    "a runner of GitLab": Good(
+        world(*NVIDIA, place="docker"), {**CONTAINER, "CI": "true", "GITLAB_CI": "true"}
+    ),
+    "a module of a CUDA": Good(
+        world(files={"/opt/cuda/12.4/lib64/libcudart.so.12": ""}),
+        {"CUDA_HOME": "/opt/cuda/12.4", "LOADEDMODULES": "cuda/12.4", "MODULEPATH": "/opt/modules"},
+        path="/opt/cuda/12.4/lib64",
+    ),
+    "ROS": Good(
+        world(files={f"{ROS}/rclpy/__init__.py": ""}),
+        {"ROS_DISTRO": "jazzy", "AMENT_PREFIX_PATH": "/opt/ros/jazzy", "ROS_VERSION": "2"},
+        path=ROS,
+    ),
+}
+
+
+@pytest.mark.few(24)
+@pytest.mark.parametrize("name", GOOD)
+def test_a_good_driver_and_gpu_get_no_warning(tmp_path: Path, name: str) -> None:
+    good = GOOD[name]
+    project = Project(tmp_path / "project", good.build, wheels=good.wheels)
+    rocm = {"cuda": "", "hip": "7.2.53211"} if good.build.startswith("rocm") else {}
     project.add_stub_torch(GOOD_START, **rocm)
     project.env["LD_LIBRARY_PATH"] = str(fake_driver(tmp_path))
-    if before:
+    if good.path:
+        project.env["PYTHONPATH"] += f":{good.path}"
+        project.env["LD_LIBRARY_PATH"] += f":{good.path}" * (not good.before.count("export LD_"))
+    if good.before:
         needs_namespaces()
-        project.before = before
-    outcome = project.run(*before_torch(), **env)
+        project.before = good.before
+    outcome = project.run(*before_torch(), **good.env)
     assert outcome.ids("fail") + outcome.ids("warn") == []
-    assert ids <= set(outcome.ids("pass"))
+    assert set(good.ids.split()) <= set(outcome.ids("pass"))
+
+
+def test_there_are_many_healthy_set_ups() -> None:
+    assert len(HEALTHY) + len(GOOD) >= 50

@@ -1,4 +1,4 @@
-"""From every version of the template to every later one: each manager, each compute platform.
+"""From every version of the template to later ones: each manager, each compute platform.
 
 Four versions, made from the real matrix by cutting releases off: platforms appear, end, get another
 name, and are retired by policy.
@@ -31,6 +31,11 @@ RETIRED = {
 JOURNEYS = list(combinations(AS_OF, 2))
 # To the newest, from the oldest and from the one before it: those are in README.md's test command.
 MAIN = [("v1.1.0", "v2.0.0"), ("v1.3.0", "v2.0.0")]
+UNTOUCHED = [
+    (*journey, manager)
+    for journey, turn in zip(JOURNEYS, cycle(MANAGERS), strict=False)
+    for manager in (MANAGERS if journey == MAIN[0] else [turn])
+]
 
 
 def facts_of(tag: str) -> dict[str, Any]:
@@ -92,9 +97,29 @@ def versions(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -> It
         yield versions
 
 
+def share(before: str, after: str, manager: str) -> list[str]:
+    """The compute platforms of a journey: those that it ends, and its share of the others.
+
+    Each goes once from each version, whose journeys take turns: all on all would take minutes.
+    """
+    platforms, later = offered(before, manager), offered(after, manager)
+    assert len(platforms) >= 8
+    beside = [one for one in UNTOUCHED if one[0] == before]
+    turn = platforms[beside.index((before, after, manager)) :: len(beside)]
+    return [name for name in platforms if name in turn or name not in later]
+
+
 def without_origin(project: Path) -> dict[str, Any]:
     """The recorded answers, without the address and the version of the template."""
     return {k: v for k, v in recorded(project).items() if not k.startswith("_")}
+
+
+def test_each_platform_goes_from_each_version() -> None:
+    for tag in AS_OF:
+        shares = [set(share(*one)) for one in UNTOUCHED if one[0] == tag]
+        assert not shares or set.union(*shares) == {
+            name for one in UNTOUCHED if one[0] == tag for name in offered(tag, one[2])
+        }
 
 
 def test_platforms_appear_and_end_and_are_retired() -> None:
@@ -110,17 +135,14 @@ def test_platforms_appear_and_end_and_are_retired() -> None:
     ("before", "after", "manager"),
     [
         # One process makes the projects of a manager.
-        pytest.param(*journey, manager, marks=pytest.mark.xdist_group(f"versions, {manager}"))
-        for journey, turn in zip(JOURNEYS, cycle(MANAGERS), strict=False)
-        for manager in (MANAGERS if journey == MAIN[0] else [turn])
+        pytest.param(*one, marks=pytest.mark.xdist_group(f"versions, {one[2]}"))
+        for one in UNTOUCHED
     ],
 )
 def test_an_untouched_project_becomes_what_a_fresh_one_is_and_keeps_its_platform(
     versions: Versions, tmp_path: Path, before: str, after: str, manager: str
 ) -> None:
-    platforms = offered(before, manager)
-    assert len(platforms) >= 8
-    for name in platforms:
+    for name in share(before, after, manager):
         answers = {
             "package_manager": manager,
             "python_version": PYTHON,

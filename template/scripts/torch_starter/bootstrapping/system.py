@@ -11,8 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from surroundings.place import here
-from surroundings.system import this_system
+from surroundings.system import administrator, this_system
 
 from .places import ROOT, VENV, WINDOWS, StopError, say
 
@@ -29,26 +28,21 @@ def install_python(minor: str, system: Collection[str]) -> str:
         return f"Type: winget install Python.Python.{minor}"
     if "macos" in system:
         return f"Type: brew install python@{minor}"
-    short = minor.replace(".", "")
+    short, sudo = minor.replace(".", ""), administrator()
     if "nixos" in system:
         todo = (
             f"Type: nix-shell -p python{short}\nWheels run there only with programs.nix-ld.enable"
         )
         return f"{todo} = true in the system's configuration."
     if {"debian", "ubuntu"} & {*system}:
-        return f"Type: {sudo()}apt install python{minor} python{minor}-venv\nIf it has none: {UV}"
+        return f"Type: {sudo}apt install python{minor} python{minor}-venv\nIf it has none: {UV}"
     if {"fedora", "rhel", "centos"} & {*system}:
-        return f"Type: {sudo()}dnf install python{minor}\nIf it has none: {UV}"
+        return f"Type: {sudo}dnf install python{minor}\nIf it has none: {UV}"
     if {"suse", "opensuse"} & {*system}:
-        return f"Type: {sudo()}zypper install python{short}\nIf it has none: {UV}"
+        return f"Type: {sudo}zypper install python{short}\nIf it has none: {UV}"
     if "arch" in system:  # which has one Python, the newest
-        return f"Type: {sudo()}pacman -S uv\nIt gets the Python: run this again."
+        return f"Type: {sudo}pacman -S uv\nIt gets the Python: run this again."
     return UV
-
-
-def sudo() -> str:
-    """What comes before an administrator's command; nothing for root, who often has no sudo."""
-    return "" if here().is_a("root") else "sudo "
 
 
 def get_python(minor: str, others: Collection[str], update: Callable[[str], str]) -> str:
@@ -69,7 +63,7 @@ def get_python(minor: str, others: Collection[str], update: Callable[[str], str]
 def install_ensurepip(minor: str, system: Collection[str]) -> str:
     """What to type where a Python cannot make a .venv."""
     if {"debian", "ubuntu"} & {*system}:
-        return f"Type: {sudo()}apt install python{minor}-venv"
+        return f"Type: {administrator()}apt install python{minor}-venv"
     return f"Name another Python: --python /path/to/python{minor}\nOr: {UV}"
 
 

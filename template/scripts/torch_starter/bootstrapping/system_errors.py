@@ -8,7 +8,7 @@ import re
 import shutil
 import sys
 
-from surroundings.knowledge import advice, code, table
+from surroundings.knowledge import advice, table
 from surroundings.place import here
 
 from .places import ROOT, VENV, WINDOWS, StopError, display
@@ -26,13 +26,15 @@ VAGUE = (
 def cause_of(number: int, windows: bool) -> str:
     """The cause that a number of the system is a sign of; empty if it is not known."""
     if windows:
-        return code("win32", number).cause
-    return cause_named(errno.errorcode.get(number, ""))
+        return cause_named("windows", str(number))
+    return cause_named("errno", errno.errorcode.get(number, ""))
 
 
-def cause_named(name: str) -> str:
-    """The cause that errno.h's name is a sign of."""
-    return table("codes.ini")["errno"].get(name, "").rpartition("|")[2].strip()
+def cause_named(family: str, name: str) -> str:
+    """The cause in causes/system.ini that has this code among its signs."""
+    causes = table("causes")
+    found = (one for one in causes.sections() if name in causes[one].get(family, "").split())
+    return next(found, "")
 
 
 def told(cause: str, what: str) -> tuple[str, str]:
@@ -48,12 +50,14 @@ def refusal_in(text: str, title: str) -> tuple[str, str] | None:
         windows = WINDOWS if kind == "os error " else kind == "[WinError "
         if cause := cause_of(int(number), windows):
             return told(cause, what)
-    for name in map(str.upper, table("codes.ini")["errno"]):
-        words = os.strerror(getattr(errno, name)) if hasattr(errno, name) else ""
-        if words and name not in VAGUE and words in text:
-            return told(cause_named(name), what)
+    for name in errno.errorcode.values():
+        words, cause = os.strerror(getattr(errno, name)), cause_named("errno", name)
+        if cause and name not in VAGUE and words in text:
+            return told(cause, what)
     full = shutil.disk_usage(VENV if VENV.is_dir() else ROOT).free < ROOM
-    return told("disk-full", what) if full or "not enough space on the disk" in text else None
+    return (
+        told("install-disk-full", what) if full or "not enough space on the disk" in text else None
+    )
 
 
 def refused(error: OSError) -> tuple[str, str]:
@@ -66,7 +70,7 @@ def refused(error: OSError) -> tuple[str, str]:
     name = f"WinError {number}" if windows else f"{errno.errorcode.get(number, 'errno')} {number}"
     place, words = error.filename2 or error.filename, f"{error.strerror or error} ({name})"
     cause = cause_of(number, windows)
-    if cause == "not-allowed" and place and not windows:
+    if cause == "install-not-allowed" and place and not windows:
         who = f"See who may, and who you are: {display(['ls', '-ld', str(place)])}; id"
         return f"{place} cannot be read, written or started: {error.strerror}.", f"{who}\n{AGAIN}"
     what = f"{place}: {words}" if place else words
@@ -84,5 +88,5 @@ def check_mount() -> None:
             break
         mount = folder
     if mount:
-        found = advice("noexec", here(), what=place, mount=mount)
+        found = advice("install-noexec", here(), what=place, mount=mount)
         raise StopError(4, found.says, f"{found.do}\n{AGAIN}")

@@ -12,7 +12,9 @@ search this folder for its id; to add one, write such a function beside its like
     full_checks         what only `--level full` looks at             /
     speed_checks        how fast it is, for `--level full` as well   /
 
-Its id, with symptom, cause and remedy, belongs into catalogue.py. The checks are carried out in the
-order of their files, and the files in the order that command.py names. What they come to is a
-Result: report.py shows it to people, command.py names all other forms.
+What it says belongs into surroundings/causes/, the messages by which people find its id into
+surroundings/symptoms.ini; catalogue.py reads both for `--explain`. The checks are carried out in
+the order of their files, and the files in the order that command.py names. What they come to is a
+Result: report.py shows it to people, bug_report.py to those who mend it (without what redaction.py
+takes out), command.py names all other forms.
 """

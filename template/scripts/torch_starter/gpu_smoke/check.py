@@ -28,6 +28,7 @@ DEVICE_IDS = (
     "XPU-",
     "MPS",
 )  # if one of these fails, the exit code is 3
+FOLLOWS = "This follows from"  # begins the remedy of what another failure is the cause of
 COLOURS = {"pass": 32, "warn": 33, "fail": 31, "skip": 2}
 
 
@@ -57,13 +58,15 @@ def because(cause: str, data: dict[str, Any] | None = None, **words: object) -> 
     return Check("fail", says, do, data or {}, name)
 
 
-def carry_out(name: str, function: CheckFunction, subject: object, remedy: str) -> Check | None:
+def carry_out(
+    name: str, function: CheckFunction, subject: object, explain: Callable[[Exception], Check]
+) -> Check | None:
     """Run one check; an exception becomes a failure with a sentence, never a traceback."""
     begin = time.monotonic()
     try:
         found = function(subject)
     except Exception as error:
-        found = Check("fail", f"The check ended in {one_line(error)}.", remedy)
+        found = explain(error)
     if found:
         found.id, found.seconds = found.id or name, round(time.monotonic() - begin, 3)
     return found
@@ -193,7 +196,9 @@ class Result:
         torch = self.machine.torch.get("__version__", "not found")
         asked = NAMES[self.machine.accelerator]
         blamed = "warn" if self.exit_code() == 5 else "fail"
-        if ids := ", ".join(one.id for one in self.checks if one.status == blamed):
+        wrong = [one for one in self.checks if one.status == blamed]
+        causes = [one for one in wrong if not one.remedy.startswith(FOLLOWS)]
+        if ids := ", ".join(one.id for one in causes or wrong):
             strict = " (--strict)" if blamed == "warn" else ""
             return f"{blamed.upper()}  torch {torch}, asked for {asked}: {ids}{strict}"
         found = next((one.data for one in self.checks if one.id == "DEV-OPEN"), None)

@@ -23,9 +23,10 @@ from . import (
     speed_checks,
     torch_checks,
 )
-from .catalogue import CATALOGUE
+from .blame import explain_end, explain_error, name_causes
+from .bug_report import bug_report, tell_others
+from .catalogue import explain
 from .check import (
-    DEVICE_IDS,
     Check,
     CheckFunction,
     Job,
@@ -33,6 +34,7 @@ from .check import (
     carry_out,
     end_children_with_this_process,
     end_with_parent,
+    one_line,
     run_child,
     tell,
 )
@@ -41,10 +43,6 @@ from .driver_checks import amd_facts, ask_driver, nvidia_facts
 from .full_checks import start_processes, take_part
 from .machine import (
     BUILDS,
-    FAULTY,
-    LEVEL_ZERO,
-    MPS_FALLBACK,
-    ONE_OPENMP,
     RESTORE,
     UPDATE,
     Machine,
@@ -53,7 +51,7 @@ from .machine import (
     read_machine,
     version_file,
 )
-from .report import bug_report, markdown, report, tell_others, wants_colours
+from .report import markdown, report, wants_colours
 
 LIMITS = {"quick": 180, "full": 600}  # seconds for torch, by level
 # In the order in which they are carried out.
@@ -71,6 +69,9 @@ TORCH_CHECKS: dict[str, CheckFunction] = {
     **companion_checks.CHECKS,
     **FULL_CHECKS,
 }
+UNKNOWN = """Nothing is known here of {}.
+-> Try fewer of its words, or run the smoke test: it looks for the cause itself.
+"""
 # Without these, no check with torch has a sense.
 NEEDED = ("PY-SHADOW", "TORCH-FOUND", "DRV-LIBCUDA", "TORCH-IMPORT", "DEV-OPEN")
 
@@ -93,10 +94,15 @@ def listing() -> str:
     return "\n".join(rows)
 
 
+def ended_in(error: Exception) -> Check:
+    """A check without torch that raises has read a file that is not as the template made it."""
+    return Check("fail", f"The check ended in {one_line(error)}.", RESTORE)
+
+
 def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Check]:
     """Every chosen check that applies, in order."""
     found = [
-        carry_out(name, run, machine, RESTORE)
+        carry_out(name, run, machine, ended_in)
         for name, run in MACHINE_CHECKS.items()
         if name in names
     ]
@@ -124,32 +130,6 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
     return checks
 
 
-def name_causes(checks: list[Check]) -> list[str]:
-    """Let failures that follow from others say so; returns the ids of all failures."""
-    found = {one.id: one for one in checks}
-    dll = found.get("TORCH-DLL")
-    imported = found.get("TORCH-IMPORT") or found.get("TORCH-NVJITLINK")
-    if dll and dll.status == "fail" and imported and imported.status == "pass":
-        dll.status, dll.remedy = "pass", ""  # Windows knew better
-        dll.message = "Windows finds all that torch's DLLs need"
-    badly = imported if imported and imported.status == "fail" else None
-    if badly and found.get("PKG-REQUIRES", Check("pass", "")).status == "warn":
-        found["PKG-REQUIRES"].status = "fail"  # it was no matter of taste
-    failed = [one.id for one in checks if one.status == "fail"]
-    causes = [name for name in failed if name.startswith(DEVICE_IDS)]
-    for name in causes[1:]:
-        if name in device_checks.CHECKS:
-            found[name].remedy = f"This follows from {causes[0]}."
-    for name in ("TORCH-DLL", "PKG-REQUIRES"):
-        if name in failed and badly:
-            badly.remedy = f"This follows from {name}."
-    for name, package in companion_checks.PACKAGES.items():
-        named = [one for one in failed if package in found[one].data.get("packages", [])]
-        if name in failed and (cause := [*named, *(one for one in failed if one == "TORCH-BUILD")]):
-            found[name].remedy = f"This follows from {cause[0]}."
-    return failed
-
-
 def collect_torch_checks(
     machine: Machine, names: list[str], limit: float
 ) -> tuple[list[str], list[Check]]:
@@ -162,7 +142,7 @@ def collect_torch_checks(
         "mig": bool(machine.driver.get("mig")),
         "companions": {
             name: package_checks.right_one(name, machine)
-            for name in package_checks.COMPANIONS
+            for name in environment_checks.COMPANIONS
             if name in machine.wheels.get("packages", {}) and installed(name) != "none"
         },
         "limit": limit,
@@ -177,32 +157,19 @@ def collect_torch_checks(
     return started, checks
 
 
-def explain_end(ended: str, checks: list[Check], started: list[str], limit: float) -> Check:
-    """What it means that the child process died or hung: a failure of the check it was at."""
-    name = started[-1] if started else "TORCH-IMPORT"
-    last, remedy = checks[-1].id if checks else "none", FAULTY
-    if "OMP: Error #15" in ended:
-        name, remedy = "LIB-OMP", ONE_OPENMP
-    elif "did not answer" in ended:
-        remedy = f"Give it more time, `--timeout {limit * 4:g}`; if it still hangs, reboot."
-    elif name == "XPU-INIT":
-        remedy = LEVEL_ZERO
-    problem = f"PyTorch {ended}; the last check that finished is {last}."
-    return Check("fail", problem, remedy, {"ended": ended, "last_finished": last}, name)
-
-
 def run_torch_checks(job: Job) -> None:
     """The child's work; a device that does not open has no numbers to check."""
+    broken = False
     for name in job.names:
+        if broken and name != "LIB-MAPS":  # which may be why
+            continue
         tell({"start": name})
-        found = carry_out(name, TORCH_CHECKS[name], job, FAULTY)
-        if found and "for the MPS device" in found.message:
-            found.remedy = MPS_FALLBACK
+        found = carry_out(name, TORCH_CHECKS[name], job, explain_error)
         if found:  # else it does not apply here
             tell(asdict(found))
-        if found and found.status == "fail" and name in NEEDED:
-            return
-    tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
+        broken |= bool(found and found.status == "fail" and name in NEEDED)
+    if not broken:
+        tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
 
 
 # What a child can be asked to do.
@@ -249,7 +216,8 @@ def main(description: str) -> None:
     add("--strict", action="store_true", help="exit with 5 if there is a warning")
     add("--list", action="store_true", help="show all checks, and exit")
     timeout_help = "for torch; default: {quick}, or {full} for all checks".format(**LIMITS)
-    add("--explain", choices=list(CATALOGUE), metavar="ID", help="say what an id means, and exit")
+    explain_help = "say what an id, a code or a message means, and exit"
+    add("--explain", metavar="TEXT", help=explain_help)
     add("--timeout", type=float, metavar="SECONDS", help=timeout_help)
     add("--child", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -261,9 +229,10 @@ def main(description: str) -> None:
     if arguments.list:
         print(listing())
         return
-    if arguments.explain:
-        labels = zip(("symptom", "cause", "remedy"), CATALOGUE[arguments.explain], strict=True)
-        print("\n".join(f"{label + ':':<9} {text}" for label, text in labels))
+    if arguments.explain is not None:
+        if not (text := explain(arguments.explain)):
+            parser.exit(2, UNKNOWN.format(ascii(arguments.explain)))
+        print(text.encode("ascii", "backslashreplace").decode())
         return
     for name in arguments.only:
         if name not in (*MACHINE_CHECKS, *TORCH_CHECKS):

@@ -20,8 +20,8 @@ from pathlib import Path
 from surroundings.system import install
 
 from .check import Check, CheckFunction, Job, check, one_line
-from .device_checks import owner_of
 from .machine import FAULTY, WINDOWS, installed, repair, version_file
+from .origins import owner_of
 
 CHECKS: dict[str, CheckFunction] = {}
 # The check that fails where a companion does not load, for what follows from what.

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import ctypes
 import importlib
-import importlib.metadata
 import os
 import platform
 import re
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from .check import Check, CheckFunction, Job, check, one_line
-from .machine import FAULTY, LEVEL_ZERO, NEWER_MACOS, RECREATE, REDISTRIBUTABLE, repair, runs_on
+from .loading import explain_import
+from .machine import FAULTY, LEVEL_ZERO, NEWER_MACOS, RECREATE, repair, runs_on
 
 CHECKS: dict[str, CheckFunction] = {}
 ONLY_FOR = {"CUDA-ARCH": "cuda", "ROCM-ARCH": "rocm", "XPU-INIT": "xpu", "MPS": "mps"}
@@ -29,7 +29,6 @@ OPEN_REMEDIES = {
     "mps": NEWER_MACOS,
 }
 FREE = 2**30  # bytes: more than what these checks need at once
-OTHER_DLL = "Another program's DLL is found before torch's: take its folder out of PATH."
 # The small chips of RDNA 2 and 3 mostly run the code of their largest sibling (pytorch #164346):
 # by the chips' common beginning, that sibling and the HSA_OVERRIDE_GFX_VERSION that names it.
 OVERRIDES = {"gfx103": ("gfx1030", "10.3.0"), "gfx110": ("gfx1100", "11.0.0")}
@@ -41,39 +40,10 @@ def check_import(job: Job) -> Check:
     try:
         job.torch = importlib.import_module("torch")
     except Exception as error:
-        return explain_import(str(error), f"`import torch` ended in {one_line(error)}.")
+        return explain_import(error)
     if hasattr(job.torch, "set_float32_matmul_precision"):
         job.torch.set_float32_matmul_precision("highest")  # no TF32, whatever the environment says
     return Check("pass", f"torch {job.torch.__version__}")
-
-
-def explain_import(said: str, problem: str) -> Check:
-    """What an import error means."""
-    if "undefined symbol: __nvJitLink" in said:  # cuSPARSE got a libnvJitLink of another CUDA
-        remedy = "Type `unset LD_LIBRARY_PATH`: the libnvJitLink there is not of torch's CUDA."
-        return Check("fail", problem, remedy, id="TORCH-NVJITLINK")
-    if "undefined symbol" in said:
-        remedy = "Type `unset LD_LIBRARY_PATH`: a library there is not of torch's version."
-        return Check("fail", problem, remedy)
-    if parts := re.search(r"WinError (\d+)", said):
-        # 126: a DLL is not there; 1114: one is, and too old to start; 127: one lacks a function.
-        remedies = {"126": REDISTRIBUTABLE, "1114": REDISTRIBUTABLE, "127": OTHER_DLL}
-        return Check("fail", problem, remedies.get(parts[1], repair()))
-    parts = re.search(r"(\S+\.so[.\d]*): cannot open shared object", said)
-    if parts and (owner := owner_of(parts[1])):
-        problem = f"{problem[:-1]}; it belongs to the package {owner}, which is not whole."
-    return Check("fail", problem, repair())
-
-
-def owner_of(library: str) -> str:
-    """The installed package that brings a shared library, by its RECORD; "" for none."""
-    for distribution in importlib.metadata.distributions():
-        name = str(distribution.metadata["Name"])
-        if name.startswith(("nvidia", "torch", "triton")):
-            files = distribution.files or []
-            if any(PurePosixPath(file).name == library for file in files):
-                return f"{name} {distribution.version}"
-    return ""
 
 
 def devices_of(job: Job, what: str) -> list[str]:

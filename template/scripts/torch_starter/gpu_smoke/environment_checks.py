@@ -10,7 +10,7 @@ import platform
 import re
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from .check import Check, CheckFunction, because, check
@@ -29,8 +29,10 @@ from .machine import (
     python_fits,
     repair,
 )
+from .origins import module_with
 
 CHECKS: dict[str, CheckFunction] = {}
+COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 CHANGE = "To change that,"
 PINS_EDITED = "pyproject.toml asks for another torch than scripts/torch_builds.json: undo that "
 PINS_EDITED += "edit (`git diff HEAD -- pyproject.toml` may show it), or move both by "
@@ -194,6 +196,8 @@ def traps(accelerator: str, env: Mapping[str, str]) -> list[tuple[str, str]]:
     def trap(name: str, problem: str) -> None:
         found.append((f"{name}={env[name]!r} {problem}", f"type `{UNSET_COMMAND.format(name)}`"))
 
+    if env.get("PYTHONHOME") and not sys.flags.ignore_environment:
+        trap("PYTHONHOME", "lets Python take its modules from there, and not from .venv")
     if env.get("KMP_DUPLICATE_LIB_OK", "").lower() in ("1", "true", "yes", "on"):
         trap("KMP_DUPLICATE_LIB_OK", "lets two OpenMP libraries compute wrong numbers")
     if accelerator == "cuda":
@@ -216,15 +220,70 @@ def traps(accelerator: str, env: Mapping[str, str]) -> list[tuple[str, str]]:
     return found
 
 
+# What torch imports, or is loaded with it, besides its companions.
+NEEDS = [
+    "numpy",
+    "sympy",
+    "mpmath",
+    "networkx",
+    "jinja2",
+    "fsspec",
+    "filelock",
+    "typing_extensions",
+    "triton",
+    "nvidia",
+]
+
+
+def foreign(env: Mapping[str, str]) -> dict[str, str]:
+    """What PYTHONPATH brings in place of this environment's: by module, the folder it lies in.
+
+    What lies in the project is its owner's, and what the environment does not have is no harm.
+    """
+    found: dict[str, str] = {}
+    for name in ("torch", *COMPANIONS, *NEEDS) if env.get("PYTHONPATH") else ():
+        for folder in filter(None, env["PYTHONPATH"].split(os.pathsep)):
+            place = Path(os.path.realpath(folder))
+            inside = any(place.is_relative_to(os.path.realpath(one)) for one in (sys.prefix, ROOT))
+            if inside or sys.flags.ignore_environment or not in_venv():
+                continue
+            own = Path(sysconfig.get_path("purelib"))
+            here, there = (any(has(one, name)) for one in (place, own))
+            if here and (there or name == "torch"):
+                found.setdefault(name, folder)
+    return found
+
+
+def has(folder: Path, name: str) -> Iterator[bool]:
+    """Whether a folder has a module of that name, in each of the ways it can."""
+    yield (folder / name / "__init__.py").is_file()
+    yield (folder / f"{name}.py").is_file()
+    yield name == "nvidia" and (folder / name).is_dir()
+
+
+def from_elsewhere(found: Mapping[str, str], env: Mapping[str, str]) -> tuple[str, str]:
+    """What is wrong with PYTHONPATH, and the way out."""
+    folder = next(iter(found.values()))
+    names = [name for name, place in found.items() if place == folder]
+    problem = f"PYTHONPATH brings {' and '.join(names)} from {folder} in place of .venv's"
+    if module := module_with(folder):
+        return problem, f"type `module unload {module}`"
+    alone = len(list(filter(None, env["PYTHONPATH"].split(os.pathsep)))) == 1
+    unset = f"type `{UNSET_COMMAND.format('PYTHONPATH')}`"
+    return problem, unset if alone else f"take {folder} out of PYTHONPATH, or {unset}"
+
+
 @check(CHECKS, "ENV-VARS")
 def check_environment(machine: Machine) -> Check:
     """Is an environment variable set that is known to break things?"""
-    found = traps(machine.accelerator, os.environ)
+    found, others = traps(machine.accelerator, os.environ), foreign(os.environ)
+    if others:
+        found.insert(0, from_elsewhere(others, os.environ))
     if not found:
         return Check("pass", "no environment variable is in the way")
     problem, way_out = ("; ".join(parts) for parts in zip(*found, strict=True))
     remedy = f"If you did not mean that, {way_out}."
-    return Check("warn", f"{problem}.", remedy)
+    return Check("warn", f"{problem}.", remedy, {"foreign": list(others)} if others else {})
 
 
 @check(CHECKS, "SYS-SHM")

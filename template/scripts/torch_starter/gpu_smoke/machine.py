@@ -307,14 +307,23 @@ def python_fits(requires: str) -> bool:
 
 def advise(cause: str, **words: object) -> Advice:
     """What to say of a cause here: `words` are those of causes/ beside the usual ones."""
-    usual = {
+    return advice(cause, here(), **{**usual_words(), **words})
+
+
+def usual_words() -> dict[str, str]:
+    """What any cause may name."""
+    return {
         "again": AGAIN,
         "bootstrap": BOOTSTRAP,
+        "mps_fallback": MPS_FALLBACK,
+        "python": PYTHON,
+        "recreate": RECREATE,
+        "redistributable": REDISTRIBUTABLE,
         "repair": repair(),
         "report": REPORT,
+        "switch": SWITCH,
         "unset_visible": UNSET,
     }
-    return advice(cause, here(), **{**usual, **words})
 
 
 def in_venv() -> bool:

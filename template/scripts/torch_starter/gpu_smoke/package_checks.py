@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Iterator
+from pathlib import Path
 
 from .check import Check, CheckFunction, check
+from .elf import lacking, open_library
+from .environment_checks import COMPANIONS
 from .machine import (
     NAMES,
     SWITCH,
@@ -17,18 +19,16 @@ from .machine import (
     repair,
     version_file,
 )
+from .origins import folder_of_torch
+from .requirements import applies, canonical, extras_of, packages, requirements, satisfied
 
 CHECKS: dict[str, CheckFunction] = {}
-COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 # Of what a wheel was built for: its name, and the line of torch/version.py that says so of torch.
 KINDS = {"cu": "cuda", "rocm": "rocm", "xpu": "xpu"}
 TOOLKITS = {"cu": "cuda", "rocm": "hip", "xpu": "xpu"}
 # Up to this one, torchaudio's _extension/utils.py also compares CUDA's minor version; torchvision's
 # extension.py the major one, whose libraries torchcodec links.
 EXACT_AUDIO = [2, 11, 0]
-RELEASE = re.compile(r"\d+(?:\.\d+)*")
-REQUIREMENT = re.compile(r"([\w.-]+)\s*(?:\[[^]]*\])?\s*\(?([^;)]*)\)?\s*(;.*)?")
-CLAUSE = re.compile(r"\s*(===?|!=|<=|>=|<|>|~=)\s*(\d+(?:\.\d+)*)(\.\*)?[^,]*")
 
 
 def built_for(version: str) -> tuple[str, str]:
@@ -125,60 +125,6 @@ def check_toolkits(machine: Machine) -> Check | None:
     return Check("pass", f"built as torch is: {', '.join(alike)}") if alike else None
 
 
-# --- What packages require of each other, by their metadata
-
-
-def satisfied(version: str, clauses: str) -> bool:
-    """Whether a version is in a range such as >=2.11,<3; what is not understood is met."""
-    release = RELEASE.match(version)
-    parts = [found for one in clauses.split(",") if (found := CLAUSE.match(one))]
-    have = numbers(release[0]) if release else []
-    return not have or all(meets(have, one[1], one[2], bool(one[3])) for one in parts)
-
-
-def meets(have: list[int], operator: str, text: str, prefix: bool) -> bool:
-    """Whether a release is as one clause of a requirement has it."""
-    want = numbers(text)
-    length = max(len(have), len(want))
-    same = have[: len(want)] + [0] * (len(want) - len(have)) == want
-    have, padded = (one + [0] * (length - len(one)) for one in (have, want))
-    answers = {
-        "==": same if prefix else have == padded,
-        "===": have == padded,
-        "!=": not same if prefix else have != padded,
-        "<=": have <= padded,
-        ">=": have >= padded,
-        "<": have < padded,
-        ">": have > padded,
-        "~=": have >= padded and have[: len(want) - 1] == want[:-1],
-    }
-    return answers[operator]
-
-
-def packages() -> dict[str, tuple[str, str]]:
-    """The installed packages: of each its version and its metadata, but for the description."""
-    found: dict[str, tuple[str, str]] = {}
-    for distribution in importlib.metadata.distributions():
-        # As text, since to parse all of it takes ten times as long.
-        metadata = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
-        fields = dict(re.findall(r"^(Name|Version): *(\S+)", metadata, re.MULTILINE))
-        if len(fields) == 2:  # the first of a name is the one that is imported
-            found.setdefault(canonical(fields["Name"]), (fields["Version"], metadata))
-    return found
-
-
-def requirements(metadata: str) -> Iterator[tuple[str, str, str]]:
-    """The requirements of a package: a name, a range and a marker each."""
-    for text in re.findall(r"^Requires-Dist: *(.*)", metadata, re.MULTILINE):
-        if parts := REQUIREMENT.match(text):
-            yield canonical(parts[1]), parts[2].strip(), parts[3] or ""
-
-
-def canonical(name: str) -> str:
-    """A package's name as it is compared: NVIDIA_NCCL.cu13 -> nvidia-nccl-cu13."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 @check(CHECKS, "PKG-REQUIRES")
 def check_requirements(machine: Machine) -> Check | None:
     """Does torch have the libraries it requires, and does each package that requires a torch?"""
@@ -189,8 +135,7 @@ def check_requirements(machine: Machine) -> Check | None:
     named = {*misfits(machine), *(name for name in wanted if installed(name) != wanted[name])}
     for name, (_, metadata) in every.items():
         for other, clauses, marker in requirements(metadata) if name not in named else ():
-            # A marker is not worked out: it is about other systems, or an extra.
-            if other == "torch" and not marker and not satisfied(have, clauses):
+            if other == "torch" and applies(marker) and not satisfied(have, clauses):
                 found.append((name, f"torch{clauses}"))
     if found:
         name, needs = found[0]
@@ -204,15 +149,58 @@ def check_requirements(machine: Machine) -> Check | None:
 
 
 def check_libraries(every: dict[str, tuple[str, str]]) -> Check | None:
-    """Are NVIDIA's packages of the versions that torch's metadata, or CUDA's, asks for?"""
-    for source in ("torch", "cuda-toolkit"):
-        ranges: dict[str, list[str]] = {}
-        for name, clauses, _ in requirements(every.get(source, ("", ""))[1]):
-            if name.startswith(("nvidia-", "triton")) and name in every and clauses:
-                ranges.setdefault(name, []).append(clauses)
-        for name, several in ranges.items():
-            have = every[name][0]
-            if not any(satisfied(have, clauses) for clauses in several):  # one for each system
-                problem = f"{source} {every[source][0]} needs {name}{several[0]}, but {have} "
-                return Check("warn", f"{problem}is installed.", repair(), {"packages": [name]})
+    """Are the packages there that torch's metadata asks for, and of the versions it asks for?"""
+    for source, extras in needed_by_torch(every).items():
+        version, metadata = every[source]
+        for name, clauses, marker in requirements(metadata):
+            if not any(applies(marker, extra) for extra in extras):
+                continue
+            have = every.get(name, ("", ""))[0]
+            if have and satisfied(have, clauses):
+                continue
+            but = f"but {have} is installed" if have else "which is not installed"
+            problem = f"{source} {version} needs {name}{clauses}, {but}."
+            return Check("warn", problem, repair(), {"packages": [name]})
     return None
+
+
+def needed_by_torch(every: dict[str, tuple[str, str]]) -> dict[str, set[str]]:
+    """torch, and those packages of CUDA of which it asks for extras: with which ones."""
+    found = {"torch": {""}} if "torch" in every else {}
+    rows = requirements(every["torch"][1]) if found else ()
+    for name, _, marker in rows:
+        extras = extras_of(every["torch"][1], name)
+        if extras and name in every and applies(marker):
+            found.setdefault(name, set()).update(extras)
+    return found
+
+
+# torch's own, as mangled names begin, and those of its stable interface.
+TORCH_SYMBOLS = re.compile(rb"_Z(N|NK|T[ISV]N)(3c10|2at|5torch)|aoti_torch_")
+
+
+@check(CHECKS, "PKG-BUILT")
+def check_extensions(machine: Machine) -> Check | None:
+    """Was each package that is compiled against torch compiled for this one?"""
+    folder = Path(folder_of_torch(), "lib")
+    libraries = [open_library(path) for path in sorted(folder.glob("lib*.so"))]
+    there = [one for one in libraries if one]
+    if not there or not torch_is_right(machine):
+        return None
+    named, good = misfits(machine), []
+    for distribution in importlib.metadata.distributions():
+        name = canonical(str(distribution.metadata["Name"]))
+        needs = distribution.requires or []
+        if name == "torch" or name in named or not any(re.match(r"torch\b", one) for one in needs):
+            continue
+        files = [str(one.locate()) for one in distribution.files or [] if one.suffix == ".so"]
+        if symbol := lacking(map(Path, files), TORCH_SYMBOLS, there):
+            problem = f"{name} {distribution.version} was built for another torch than "
+            problem += f"{machine.torch['__version__']}: its code calls {symbol}, which that lacks."
+            remedy = f"Take a {name} that was built for it, or build it again: "
+            remedy += "`pip install --no-build-isolation --no-binary :all: --force-reinstall "
+            remedy += f"--no-deps {name}=={distribution.version}`."
+            remedy = right_one(name, machine) if name in COMPANIONS else remedy
+            return Check("warn", problem, remedy, {"packages": [name], "symbol": symbol})
+        good += [name] if files else []
+    return Check("pass", f"built for this torch: {', '.join(good)}") if good else None

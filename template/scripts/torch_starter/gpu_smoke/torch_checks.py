@@ -8,7 +8,6 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import importlib.util
-import os
 import re
 import sys
 from mmap import ACCESS_READ, mmap
@@ -27,7 +26,8 @@ from .check import (
     one_line,
     relative_error,
 )
-from .machine import ONE_OPENMP, WINDOWS, installed, repair
+from .machine import ONE_OPENMP, installed, repair
+from .origins import how_to_remove, is_own
 
 CHECKS: dict[str, CheckFunction] = {}
 
@@ -140,18 +140,13 @@ OPENMP = re.compile(r"(lib(gomp|omp|iomp5|omp140)|vcomp)[^/]*\.(so|dll|dylib)", 
 @check(CHECKS, "LIB-MAPS")
 def check_loaded_libraries(job: Job) -> Check:
     """Do all of NVIDIA's libraries in this process come from the environment?"""
-    site = Path(os.path.realpath(job.torch.__file__)).parents[1]
-    own = (site, os.path.realpath(sys.prefix))
     loaded = [path for path in loaded_libraries() if NVIDIA.match(Path(path).name)]
-    foreign = [path for path in loaded if not any(Path(path).is_relative_to(one) for one in own)]
+    foreign = [path for path in loaded if not is_own(path)]
     if not foreign:
         what = f"{len(loaded)} libraries of NVIDIA, all of this environment"
         return Check("pass", what if loaded else "no library of NVIDIA is loaded")
     problem = f"{foreign[0]} is loaded, which is not of this environment."
-    remedy = "Take its folder out of LD_LIBRARY_PATH and /etc/ld.so.conf.d, or remove it."
-    if WINDOWS:
-        remedy = "Take its folder out of PATH, or remove it."
-    return Check("warn", problem, remedy, {"libraries": foreign})
+    return Check("warn", problem, how_to_remove(foreign[0]), {"libraries": foreign})
 
 
 @check(CHECKS, "LIB-OMP")

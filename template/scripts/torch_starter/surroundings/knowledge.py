@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
@@ -70,6 +71,19 @@ def code(family: str, number: int) -> Code:
     return Code(name, words, cause)
 
 
+def named(family: str, name: str) -> tuple[int, Code]:
+    """The number and the meaning of what a maker, or its words, call a code.
+
+    Raises:
+        KeyError: The family has none of that name.
+    """
+    for number in table("codes.ini")[family]:
+        found = code(family, int(number))
+        if name in (found.name, found.words):
+            return int(number), found
+    raise KeyError(name)
+
+
 class Match(NamedTuple):
     """A cause whose words were found in a text, and what its pattern names in there."""
 
@@ -85,8 +99,14 @@ def find_cause(said: str, family: str = "") -> Match | None:
         family: Only causes with that `of` are looked at, and those without one.
     """
     causes = table("causes")
+    fit = (one for one in find_causes(said) if causes[one.cause].get("of", "") in ("", family))
+    return next(fit, None)
+
+
+def find_causes(said: str) -> Iterator[Match]:
+    """All of them, whatever their family is."""
+    causes = table("causes")
     for name in causes.sections():
-        pattern, of = causes[name].get("match", ""), causes[name].get("of", "")
-        if pattern and of in ("", family) and (parts := re.search(pattern, said)):
-            return Match(name, parts.groupdict(""))
-    return None
+        pattern = causes[name].get("match", "")
+        if pattern and (parts := re.search(pattern, said)):
+            yield Match(name, parts.groupdict(""))

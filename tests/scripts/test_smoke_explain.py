@@ -1,0 +1,153 @@
+"""--explain: an entry is found by its id, by a code, and by the message that people search for."""
+
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from scripts.smoke_helpers import Project, load_package
+
+catalogue = load_package("catalogue")
+WELL_KNOWN = [  # what people paste, as it stands in public reports
+    ("CUDA error: no kernel image is available for execution on the device", "DRV-ARCH"),
+    ("undefined symbol: ncclCommWindowRegister", "TORCH-IMPORT"),
+    ("NVIDIA GeForce RTX 5090 with CUDA capability sm_120 is not compatible with the current "
+     "PyTorch installation.", "DRV-ARCH"),
+    ("RuntimeError: DataLoader worker (pid 4711) is killed by signal: Bus error. It is possible "
+     "that dataloader's workers are out of shared memory.", "SYS-SHM"),
+    ("worker (pid 12) is killed by signal", "DATA-WORKERS"),
+    ('OSError: [WinError 126] The specified module could not be found. Error loading "C:\\x\\'
+     'torch\\lib\\fbgemm.dll" or one of its dependencies.', "TORCH-DLL"),
+    ("CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH", "LIB-MAPS"),
+    ("RuntimeError: cuDNN error: CUDNN_STATUS_SUBLIBRARY_VERSION_MISMATCH", "ENV-VARS"),
+    ("Failed to initialize NVML: Driver/library version mismatch\nNVML library version: 560.35",
+     "DRV-MISMATCH"),
+    ("OMP: Error #15: Initializing libiomp5md.dll, but found libomp.dylib already initialized.",
+     "LIB-OMP"),
+    ("OutOfMemoryError: CUDA out of memory. Tried to allocate 20.00 MiB. GPU 0 has", "DEV-MEM"),
+    ("The NVIDIA driver on your system is too old (found version 11040).", "DRV-OLD"),
+    ("torch\u2019s module \u2018torch\u2019 has no attribute", "PY-SHADOW"),
+    ("Error 803: system has unsupported display driver", "CUDA-MISMATCH"),
+    ("803", "CUDA-MISMATCH"),
+    ("error 803", "CUDA-MISMATCH"),
+    ("cuda_error_compat_not_supported_on_device", "CUDA-COMPAT"),
+    ("cuda-compat", "CUDA-COMPAT"),
+    ("driver too old", "DRV-OLD"),
+]  # fmt: skip
+
+
+def titles(found: Iterable[object]) -> list[str]:
+    return [getattr(one, "title") for one in found]  # noqa: B009 - the scripts have no types here
+
+
+@pytest.mark.parametrize(("said", "name"), WELL_KNOWN)
+def test_what_people_paste_finds_its_id(said: str, name: str) -> None:
+    assert name in titles(catalogue.search(said))
+
+
+@pytest.mark.parametrize("name", catalogue.ids())
+def test_each_symptom_of_an_id_finds_it(name: str) -> None:
+    entry = catalogue.entry(name)
+    for symptom in entry.symptoms:
+        pasted = f"RuntimeError: {symptom.replace('...', 'x 1 y')}\nand more"
+        halves = [half for half in symptom.split("...") if len(half) > 7]
+        for said in (symptom, pasted, symptom.upper(), *halves):
+            assert name in titles(catalogue.search(said)), said
+    assert catalogue.search(name) == catalogue.search(name.lower()) == [entry]
+
+
+def test_the_number_the_name_and_the_words_of_every_code_find_it() -> None:
+    causes = catalogue.table("causes")
+    for family, number, (name, said, cause) in catalogue.codes():
+        for text in (number, name, f"{name}: it failed", said):
+            found = catalogue.search(text) if text else []
+            shown = " ".join(" ".join(one.symptoms) for one in found)
+            assert not text or name in shown or said in shown, (family, text)
+            if text and cause:
+                assert causes[cause].get("id", cause) in titles(found), (family, text)
+
+
+def explain(project: Project, text: str) -> tuple[int, str, str]:
+    """What `--explain` comes to."""
+    command = project.command("--explain", text)
+    done = subprocess.run(command, env=project.env, capture_output=True, check=False)
+    return done.returncode, done.stdout.decode("ascii"), done.stderr.decode("ascii")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path / "project")
+
+
+def test_a_message_that_a_cause_s_pattern_finds_is_told_with_its_words(project: Project) -> None:
+    rows = """[a-new-one]
+id = TORCH-IMPORT
+says = {symbol} of {nobody} is missing.
+do.windows+root = Look at {symbol:>9}.
+do = Mend {symbol}.
+like = others
+match = symbol: (?P<symbol>nccl\\w+)
+
+[others]
+do.docker = Make another image.
+do = Ask somebody.
+"""
+    causes = project.root / "scripts" / "torch_starter" / "surroundings" / "causes"
+    (causes / "new.ini").write_text(rows, encoding="utf-8")
+    code, text, _ = explain(project, "a.so: undefined symbol: ncclCommX, version 2")
+    assert code == 0
+    assert text.startswith(
+        "TORCH-IMPORT\n"
+        "cause:    ncclCommX of NOBODY is missing.\n"
+        "remedy:   Mend ncclCommX.\n"
+        "          windows+root: Look at ncclCommX.\n"
+        "          more places: `--explain others`\n"
+    )
+    code, text, _ = explain(project, "others")
+    assert (code, text.splitlines()[0]) == (0, "others")
+    assert {"Make another image.", "Ask somebody."} <= {
+        line.split(": ")[-1].strip() for line in text.splitlines()
+    }
+
+
+def test_an_id_is_explained_here_and_elsewhere(project: Project) -> None:
+    code, text, _ = explain(project, "DATA-WORKERS")
+    assert code == 0
+    head, *rest = text.splitlines()
+    assert head == "DATA-WORKERS"
+    assert "symptom:  unable to allocate shared memory(shm)" in rest
+    assert "cause:    DataLoader workers do not work; torch says SAID." in rest
+    [remedy] = [row for row in rest if row.startswith("remedy: ")]
+    others = [row.strip() for row in rest if row.startswith("     ")]
+    assert "elsewhere: Use `num_workers=0`." in others
+    # What is to be done here is said once, and what is to be done elsewhere is something else.
+    assert remedy[10:] not in [row.partition(": ")[2] for row in others]
+
+
+def test_much_that_goes_with_a_message_is_a_line_each(project: Project) -> None:
+    code, text, _ = explain(project, "error")
+    lines = text.splitlines()
+    assert code == 0
+    assert lines[0] == (f"{len(lines) - 1} go with that; name one of them, or more of the message:")
+    assert len(lines) > 10
+
+
+def test_a_code_that_has_several_causes_is_told(project: Project) -> None:
+    code, text, _ = explain(project, "CUDA_ERROR_NO_DEVICE")
+    assert (code, text.splitlines()[1:]) == (
+        0,
+        [
+            "symptom:  CUDA_ERROR_NO_DEVICE (cuda 100): no CUDA-capable device is detected",
+            "cause:    It has more than one: the smoke test finds out which.",
+        ],
+    )
+
+
+@pytest.mark.parametrize("said", ["", "  ", "xyzzy", "CUDA-PI", "\u4f60 (", "[0-9"])
+def test_what_nobody_knows_is_said_to_be_unknown(project: Project, said: str) -> None:
+    code, text, trouble = explain(project, said)
+    assert (code, text) == (2, "")
+    what, remedy = trouble.splitlines()
+    assert what == f"Nothing is known here of {said!a}."
+    assert remedy.startswith("-> Try fewer of its words, or run the smoke test")

@@ -1,0 +1,248 @@
+"""What `--report` writes: all that a maintainer needs, and nothing of who wrote it."""
+
+import re
+import socket
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from markdown_it import MarkdownIt
+
+from scripts.smoke_helpers import Project, load_package, needs_namespaces
+from scripts.worlds import world
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A CPU project; the Python of these tests has no torch."""
+    return Project(tmp_path / "project")
+
+
+SECRETS = {
+    "PIP_INDEX_URL": "https://{0}:pip-secret-1@pip.example/simple",
+    "PIP_EXTRA_INDEX_URL": "https://__token__:pip/secret@2@pip.example/simple https://x.example/s",
+    "UV_INDEX": "corp=https://bot:uv-secret-3@uv.example/simple?api_key=uv-secret-4",
+    "UV_INDEX_CORP_PASSWORD": "uv-secret-5",
+    "POETRY_HTTP_BASIC_CORP_USERNAME": "poetry-secret-6",
+    "HTTPS_PROXY": "{0}:proxy-secret-7@proxy.example:8080",
+    "HF_TOKEN": "hf_secret-8-abcdefgh",
+    "CONDA_CHANNELS": "https://conda.example/t/ghp_secret9abcdefghijkl/c",
+}
+# Hosts, addresses and serial numbers that belong to nobody else, each with what is shown of it.
+INSIDE = {
+    "MASTER_ADDR": ("secret-node-1.corp.example.com", "<host>"),
+    "NO_PROXY": ("localhost,.secret-2.example.com,10.11.12.13", "localhost,<host>,<host>"),
+    "ALL_PROXY": ("socks5://secret-3.example:1080", "socks5://<host>:1080"),
+    "UV_INDEX_URL": ("https://secret-4.corp/simple", "https://<host>/simple"),
+    "PIP_FIND_LINKS": ("http://secret-5:8081/wheels", "http://<host>:8081/wheels"),
+    "PIP_CERT": ("https://192.168.7.6/ca.pem", "https://<host>/ca.pem"),
+    "CUDA_VISIBLE_DEVICES": (
+        "MIG-5c89852c-d268-5c09-8ad5-8e9b2e0a9b9b",
+        "MIG-5c89<hidden>",
+    ),
+    "NVIDIA_VISIBLE_DEVICES": ("GPU-1f2e3d4c-aaaa-bbbb-cccc-0123456789ab", "GPU-1f2e<hidden>"),
+}
+# Variables that are none of a maintainer's business, though they begin like those that are.
+NOT_SHOWN = (
+    *(
+        "SLURM_SUBMIT_HOST",
+        "SLURM_JOB_USER",
+        "SLURM_JOB_NODELIST",
+        "SLURM_JOB_ACCOUNT",
+        "PBS_JOBID",
+    ),
+    *(
+        "LSB_HOSTS",
+        "KUBERNETES_SERVICE_HOST",
+        "AWS_ACCESS_KEY_ID",
+        "SSH_CONNECTION",
+        "GITHUB_ACTOR",
+    ),
+)
+HARMLESS = {
+    "SLURM_JOB_GPUS": "0,1",
+    "SLURM_GPUS_ON_NODE": "2",
+    "ROS_DISTRO": "jazzy",
+    "LOADEDMODULES": "cuda/12.4:gcc/13",
+    "APPTAINER_BIND": "/data:/data",
+    "TRITON_CACHE_DIR": "/scratch/triton",
+    "NCCL_SOCKET_IFNAME": "ib0",
+    "USE_LIBUV": "0",
+    "UV_DEFAULT_INDEX": "https://uv.example:8443/simple",
+    "UV_KEYRING_PROVIDER": "subprocess",
+}
+
+
+def report_of(project: Project, *arguments: str, **env: str) -> str:
+    """The bug report of a run."""
+    file = project.root / "report.md"
+    project.run("--report", str(file), *arguments, **env)
+    return file.read_text(encoding="utf-8")
+
+
+@pytest.mark.few(2)
+@pytest.mark.parametrize(
+    "user", ["alice", "Zo\u00eb van Dam", "a", "torch", "j.d+(x)[0]\\w", "root"]
+)
+def test_a_bug_report_does_not_say_whose_it_is(tmp_path: Path, user: str) -> None:
+    home = tmp_path / "homes" / user
+    project = Project(home / "work" / user / "project")
+    host = socket.gethostname()
+    say = f"cannot open {home}/x/y.so for {user}@{host} nor /scratch/{user}/z of "
+    say += SECRETS["HF_TOKEN"]
+    project.add_stub_torch(f"raise ImportError({say!r})")
+    in_url = quote(user)
+    origin = f'{{"url": "git+https://{in_url}:git-secret-0@git.example/x@v1"}}'
+    info = next((project.root / "site").glob("torch-*.dist-info"))
+    (info / "direct_url.json").write_text(origin, encoding="utf-8")
+    (project.root / ".copier-answers.yml").write_text(
+        f"_src_path: https://{in_url}:git-secret-a@git.example/starter\nuser_email: me@x.example\n"
+    )
+    env = {name: value.format(in_url) for name, value in SECRETS.items()} | HARMLESS
+    env |= {"HOME": str(home), "USER": user, "LOGNAME": user, "VIRTUAL_ENV": f"{home}/.venv"}
+    text = report_of(project, **env)
+    assert str(home) not in text
+    assert "secret" not in text.replace("secret, ", "")
+    assert "me@x.example" not in text
+    assert host not in text or len(host) < 3 or host == "localhost"
+    assert "VIRTUAL_ENV=~/.venv" in text
+    assert "~/work/" in text
+    for name, value in HARMLESS.items():
+        assert f"{name}={value}" in text
+    assert "uv.example/simple?api_key=<hidden>" in text
+    if user != "root":  # who is nobody
+        for place in (f"/scratch/{user}/", f"~/work/{user}/", f"{user}@"):
+            assert place not in text
+        assert "cannot open ~/x/y.so for <user>@<host> nor /scratch/<user>/z of <hidden>" in text
+    if len(user) > 4 and user != "torch":
+        assert user not in text
+    # And it is still a report.
+    assert text.startswith("# Smoke test: FAIL  torch 2.13.0+cpu, asked for CPU: TORCH-IMPORT\n")
+    assert "not run, since TORCH-IMPORT failed" in text
+    assert "torch==2.13.0+cpu (git+https://<hidden>@git.example/x@v1)" in text
+    assert "site/torch/" not in text or user != "torch"
+
+
+def test_a_bug_report_has_all_there_is(project: Project) -> None:
+    code = "def get_pretty_env_info(): return 'what torch says of itself'"
+    project.add_stub_torch("from .version import __version__\n")
+    utils = project.root / "site" / "torch" / "utils"
+    utils.mkdir()
+    (utils / "collect_env.py").write_text(code, encoding="utf-8")
+    tools = project.root / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text("#!/bin/sh\necho 'what ``` the driver says'; exit 9\n")
+    (tools / "nvidia-smi").chmod(0o755)
+    path = f"{tools}:{project.env['PATH']}"
+    text = report_of(project, "--device", "auto", PATH=path)
+    tokens = MarkdownIt().parse(text)
+    assert tokens[1].content.startswith("Smoke test: FAIL")
+    blocks = [one.content for one in tokens if one.type == "fence"]
+    assert len(blocks) == 10
+    assert [part.split("</summary>")[0] for part in text.split("<summary>")[1:]] == [
+        "Checks, with data",
+        "System and Python",
+        "Project",
+        "Packages",
+        "Variables",
+        "Devices and drivers",
+        "Mounts, limits and rights",
+        "Linker",
+        "torch.utils.collect_env, loaded libraries and nvidia-smi",
+    ]
+    of_torch, libraries, of_driver = blocks[-1].split("\n\n")
+    assert of_torch == "what torch says of itself"
+    assert re.search(r"^\S+: (\S+ )*libc\.so\.6", libraries, re.MULTILINE)
+    assert of_driver == "what ``` the driver says\n"
+    assert "wheels: {" in blocks[3]
+    assert "pytest==" in blocks[4]
+    assert "there are: .venv" in blocks[3]
+    assert f"PATH={tools}:" in blocks[5]
+    assert '"card": ' in blocks[6]
+
+
+def test_a_bug_report_names_no_machine_of_an_organisation_and_no_serial_number(
+    project: Project,
+) -> None:
+    env = {name: value for name, (value, _) in INSIDE.items()}
+    hidden = {name: f"secret-{name}" for name in NOT_SHOWN}
+    text = report_of(project, "--only", "PY-VERSION", **env, **hidden)
+    for name, (_, shown) in INSIDE.items():
+        assert f"\n{name}={shown}\n" in text
+    assert "secret" not in text
+    for value in ("10.11.12.13", "192.168.7.6", "d268-5c09", "aaaa-bbbb"):
+        assert value not in text
+    assert not any(f"\n{name}=" in text for name in NOT_SHOWN)
+
+
+def test_the_redactor_keeps_what_only_looks_like_a_host() -> None:
+    redact = load_package("redaction").Redactor({"HOSTNAME": "n1.cluster.example.edu"})
+    kept = "https://download.pytorch.org/whl nvidia-curand-cu12==10.3.5.147 http://localhost:1/x "
+    kept += "file:///opt/x https://github.com/org/x GPU-5a0d8ce01 GPU-1 torch://"
+    assert redact(kept) == kept
+    assert redact("login-2.cluster.example.edu:22 and n1") == "<host>:22 and n1"
+    assert redact("bob@n1, http://repo.local/x, http://bob@gitlab/x") == (
+        "bob@<host>, http://<host>/x, http://<hidden>@<host>/x"
+    )
+
+
+def test_a_bug_report_has_what_decides_on_linux_whether_a_gpu_can_be_used(
+    tmp_path: Path,
+) -> None:
+    needs_namespaces()
+    project = Project(tmp_path / "project", "cu130")
+    project.add_stub_torch("import ctypes, _ctypes\nfrom .version import __version__\n")
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    # A /proc that has more than that of this machine, in which nothing can be made.
+    proc = """
+        mkdir /mnt/proc.d; mount --rbind /proc /mnt/proc.d; mount -t tmpfs tmpfs /mnt/proc
+        for one in /proc/*; do ln -s /proc.d/${one#/proc/} /mnt$one; done
+        rm -f /mnt/proc/modules /mnt/proc/driver
+        echo 'nvidia_uvm 1 4 - Live 0x0' >/mnt/proc/modules
+        echo 'ext4 1 1 - Live 0x0' >>/mnt/proc/modules
+        mkdir -p /mnt/proc/driver/nvidia
+        echo 'NVRM version: NVIDIA UNIX Open Kernel Module' >/mnt/proc/driver/nvidia/version
+        ulimit -n 777; ulimit -v 99999999
+    """
+    machine = world("nvidia0", "nvidiactl", card=True)
+    machine = machine.replace("exec chroot", f"{proc}\nexec chroot")
+    project.before = f"mount -t tmpfs -o noexec tmpfs {temporary}\n{machine}"
+    text = report_of(project, "--only", "PY-VERSION", TMPDIR=str(temporary), SLURM_JOB_ID="7")
+    for row in (
+        r"-rw-r--r-- 0:0 /dev/nvidia0 \d+:\d+",
+        "module nvidia_uvm ?, used 4 times",
+        "NVRM version: NVIDIA UNIX Open Kernel Module",
+        rf"{temporary} is on tmpfs \(rw,noexec,relatime\S*\)",
+        "/dev/shm is on \\w+ ",
+        "0: 0x10de , no driver",
+        "limit NOFILE: 777, at most 777",
+        "limit AS: 102399998976, at most",
+        r"user 0, groups \[0.*\]: \['root'",
+        "Seccomp: \\d",
+        r"/etc/ld.so.conf: include ",
+        r"\n/\S+: (\S+ )*libc.so.6",
+    ):
+        assert re.search(row, text), row
+    assert "ext4 1" not in text
+    assert "place: job.slurm, by SLURM_JOB_ID" in text
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import time; time.sleep(99)", "It did not answer within 2 s."),
+        ("import os; os.abort()", "It crashed (Aborted)."),
+        ("raise ImportError('libx.so')", "torch.utils.collect_env ended in ImportError: libx.so."),
+    ],
+)
+def test_a_bug_report_gets_done_whatever_torch_does(project: Project, code: str, said: str) -> None:
+    project.add_stub_torch(code)
+    assert said in report_of(project, "--only", "PY-VERSION", "--timeout", "2")
+
+
+def test_a_bug_report_without_torch_or_account_gets_done(project: Project) -> None:
+    text = report_of(project, HOME="", USER="")
+    assert "ModuleNotFoundError: No module named 'torch'" in text
+    assert "TORCH-FOUND" in text.splitlines()[0]
