@@ -193,9 +193,10 @@ def excluded(setting: Setting, packages: Mapping[str, str]) -> str:
     """The line of a file of constraints that excludes one of these exact versions; "" for none."""
     if "constraint" not in setting.name.lower() or "build" in setting.name.lower():
         return ""
-    whole = setting.value.strip("[]\"',")
-    names = [whole] if (ROOT / whole).is_file() else re.split(r"[\s,]+(?![<>=!~])", setting.value)
-    for word in (name.strip("[]\"',") for name in names):
+    names = re.findall(r"[\"']([^\"']+)[\"']", setting.value) or setting.value.split()
+    if (ROOT / setting.value).is_file():  # though there is a blank in its name
+        names = [setting.value]
+    for word in names:
         lines = [word] if re.search(r"[<>=!~]=?", word) else constraints_in(word)
         if line := excluding(lines, packages):
             return line
