@@ -28,7 +28,7 @@ UNREACHABLE = re.compile(
 UNSEEN = re.compile(
     r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError|"
     r"No matching distribution found|conflicting dependencies|No solution found|"
-    r"Can not use any platform|Backend '.+' is not available|Cannot import '|"
+    r"When restricting platform|Could not open requirements file|No module named 'hatchling|"
     r"version solving failed|requested \(constraint\)|ResolutionImpossible|require-hashes mode"
 )
 # What Poetry says of a page of PyPI's JSON interface that is not there.
