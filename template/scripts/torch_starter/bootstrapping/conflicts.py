@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .places import ROOT, WINDOWS, StopError, read
+from .places import ROOT, WINDOWS, StopError
 from .project import Project, normal
 from .system import satisfies
 
@@ -22,8 +22,7 @@ NAME = re.compile(r"^name\s*=\s*[\"']([^\"']+)", re.MULTILINE)
 
 def torch_asked_for(text: str, packages: Mapping[str, str]) -> tuple[str, str, str] | None:
     """Of what a resolver says: a dependency, and the package of the build and version it wants."""
-    own = NAME.search(read(ROOT / "pyproject.toml"))
-    nobody = {"project", "versions", normal(own[1]) if own else ""}
+    nobody = {"project", "versions", normal(name_in(ROOT))}
     found = []
     for name, package, wanted in ASKS.findall(re.sub(r"\s+", " ", text)):
         clause = wanted.strip("(),.")
