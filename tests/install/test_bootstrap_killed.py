@@ -85,9 +85,9 @@ class Kills:
         output, _ = process.communicate()
         return process.returncode, output
 
-    def usual_seconds(self, runs: int) -> float:
+    def usual_seconds(self) -> float:
         """How long it takes from nothing when it is not killed; the first run fills the caches."""
-        for _ in range(runs):
+        for _ in range(2):
             remove_what_it_makes(self.project)
             started = time.monotonic()
             code, output = self.run()
@@ -96,7 +96,7 @@ class Kills:
 
     def __call__(self, times: int) -> Iterator[str]:
         """Kill it this often; the output of each next run, which must end well."""
-        seconds = self.usual_seconds(2 if times > 4 else 1)
+        seconds = self.usual_seconds() if times > 4 else 3.0  # for a few a guess will do
         chance = random.Random(SEED)
         for _ in range(times):
             remove_what_it_makes(self.project)

@@ -60,7 +60,7 @@ def marked() -> Iterator[Any]:
         assert isinstance(build, Build)
         assert isinstance(here, Build)
         newest = series == "latest" and build.torch == here.torch
-        newest = newest and (manager == "uv" or name in ("cpu", "cu130"))  # uv is the fastest
+        newest = newest and (manager == "uv" or name == "cu130")  # uv is the fastest
         yield pytest.param(manager, name, series, marks=() if newest else pytest.mark.slow)
 
 

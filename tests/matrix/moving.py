@@ -22,7 +22,6 @@ from torch_template.menus import (
 )
 from torch_template.resolving import find_build
 
-POLICIES = ["as shipped", "without cpu", "with retirements"]
 FIELDS = {
     "python_version": "python",
     "compute_platform": "compute_platform",

@@ -15,7 +15,7 @@ from torch_template.resolving import alternatives
 @pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("policy", "every"),  # of the projects one in so many
-    [("as shipped", 13), ("without cpu", 1), ("as shipped", 5), ("with retirements", 7)],
+    [("as shipped", 13), ("without cpu", 1), ("as shipped", 11), ("with retirements", 17)],
 )
 def test_every_printed_move_is_accepted_and_goes_where_it_says(policy: str, every: int) -> None:
     matrix = with_policy(policy)

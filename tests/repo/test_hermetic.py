@@ -25,7 +25,7 @@ tests/install/test_loopback_index.py::test_uv_installs_from_it
 tests/install/test_loopback_index.py::test_poetry_installs_from_it
 tests/install/test_loopback_index.py::test_pip_installs_from_it
 tests/scripts/test_bootstrap_state.py::test_uv_makes_a_lock_and_a_venv_once
-tests/scripts/test_bootstrap_install.py::test_a_failed_installation_is_explained_and_can_go_on
+tests/scripts/test_bootstrap_install.py::test_pip_installs_the_pinned_build_and_then_has_nothing_to_do
 tests/scripts/test_smoke_broken.py::test_noise_on_stdout_is_no_matter
 tests/update/test_projects.py::test_a_series_gets_its_newest_patch
 """

@@ -25,6 +25,7 @@ from scripts.bootstrap_helpers import (
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
 
 
+@pytest.mark.slow  # tests/repo/test_hermetic.py has it in README.md's test command
 @pytest.mark.network
 def test_pip_installs_the_pinned_build_and_then_has_nothing_to_do(pip_demo: Demo) -> None:
     done = pip_demo.run()

@@ -71,6 +71,7 @@ def test_a_companion_of_another_cuda_keeps_torch_until_the_command_is_run(
     assert versions(project)["torch"] == "2.15.0"
 
 
+@pytest.mark.slow
 def test_a_project_that_was_told_to_stay_for_torchaudio_may_move(
     history: Path, tmp_path: Path
 ) -> None:

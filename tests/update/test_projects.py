@@ -67,6 +67,7 @@ def test_an_untouched_project_becomes_what_a_fresh_one_is(
     assert build(project).data["compute_platform"] == compute_platform
 
 
+@pytest.mark.slow
 def test_the_machinery_moves_into_its_folder_and_leaves_what_is_the_owner_s(
     repository: Path, tmp_path: Path
 ) -> None:
