@@ -87,6 +87,20 @@ def test_a_system_without_wheels_is_told_what_works_there(
     assert "{" not in stopped.value.todo
 
 
+def test_a_python_that_rosetta_translates_is_told_apart_from_an_intel_mac(
+    demo: Demo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del demo.builds["builds"]["cpu"]["platforms"]["macos-x86_64"]
+    demo.write_builds()
+    monkeypatch.setattr(module("project"), "BUILDS", demo.root / "scripts/torch_builds.json")
+    project, fit = module("project").load_project(), module("fit")
+    monkeypatch.setattr(fit, "is_translated", lambda: True)
+    todo = fit.elsewhere(project, "macos-x86_64")
+    assert "Rosetta" in todo
+    assert "BOOTSTRAP_PYTHON=/opt/homebrew/bin/python3 sh bootstrap.sh" in todo
+    assert "Rosetta" not in fit.elsewhere(project, "linux-ppc64le")
+
+
 @pytest.mark.parametrize(
     ("text", "package"),
     [

@@ -204,9 +204,32 @@ def test_an_active_environment_and_a_conda_python_are_told(
     assert "note: the active" not in own.stdout
 
     (active / "conda-meta").mkdir(parents=True)
-    python = SimpleNamespace(executable="/conda/bin/python", base_prefix=str(active))
+    python = SimpleNamespace(
+        executable="/conda/bin/python", base_prefix=str(active), platform="linux-x86_64"
+    )
     module("system").warn_of_surroundings(python)
     assert "warning: /conda/bin/python is conda's" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("platform", "processor", "told"),
+    [
+        ("windows-amd64", "ARMv8 (64-bit) Family 8 Model 1 Revision 201, Qualcomm", True),
+        ("windows-amd64", "Intel64 Family 6 Model 154 Stepping 3, GenuineIntel", False),
+        ("linux-aarch64", "", False),
+    ],
+)
+def test_a_python_that_windows_on_arm_translates_is_told(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    platform: str,
+    processor: str,
+    told: bool,
+) -> None:
+    monkeypatch.setenv("PROCESSOR_IDENTIFIER", processor)
+    python = SimpleNamespace(executable="python", base_prefix="/nowhere", platform=platform)
+    module("system").warn_of_surroundings(python)
+    assert ("for x64 is translated here" in capsys.readouterr().out) is told
 
 
 def test_quiet_leaves_errors_warnings_and_the_verdict(demo: Demo) -> None:

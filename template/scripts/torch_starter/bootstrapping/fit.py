@@ -113,7 +113,7 @@ def is_translated() -> bool:
 
 
 def no_wheel(project: Project, platform: str, text: str, title: str) -> tuple[str, str] | None:
-    """What to say where a manager finds no wheel of a package that fits; None if it has."""
+    """What to say where no wheel of a package fits; None if the manager has not said so."""
     found, row = NO_WHEEL.search(text), project.build["platforms"].get(platform) or {}
     pins = [f"{name}=={version}" for name, version in row.get("packages", {}).items()]
     asked = set(re.findall(r"requested \(constraint\) (\S+)", text))
@@ -127,5 +127,7 @@ def no_wheel(project: Project, platform: str, text: str, title: str) -> tuple[st
         return what, f"{todo}\nThen run this again."
     if too_old(have, row["glibc"] or ""):
         return what, f"It needs glibc {row['glibc']}.\n{newer_glibc(project, platform)}"
-    todo = "Something in this Python says that it cannot run them (a module `_manylinux`, say):\n"
-    return what, f"{todo}  {TYPED} --recreate --python PATH_OF_ANOTHER"
+    todo = (
+        "A setting forbids it, or this Python does (a module `_manylinux`); then another one helps:"
+    )
+    return what, f"{todo}\n  {TYPED} --recreate --python PATH_OF_ANOTHER"

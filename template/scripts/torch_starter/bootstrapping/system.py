@@ -250,6 +250,9 @@ def warn_of_surroundings(python: Python | None) -> None:
     active = os.environ.get("VIRTUAL_ENV", "")
     if active and Path(active).resolve() != VENV.resolve():
         say(f"  note: the active environment {active} is left alone, .venv is used")
+    processor = os.environ.get("PROCESSOR_IDENTIFIER", "")
+    if python and python.platform == "windows-amd64" and processor.startswith("ARM"):
+        say("  note: this Python for x64 is translated here; in WSL, torch for Arm is faster")
     if python and Path(python.base_prefix, "conda-meta").is_dir():
         print(f"  warning: {python.executable} is conda's, whose libraries can get in torch's way")
         print("  If torch does not load, name another: --python PATH --recreate", flush=True)
