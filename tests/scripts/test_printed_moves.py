@@ -47,7 +47,7 @@ def bootstrap_says(system: str, names: list[str]) -> Iterator[str]:
     yield advise(project, system, trouble, "locking failed", project.manager)[1]
     if system not in project.build["platforms"]:
         with pytest.raises(places.StopError) as stopped:
-            module("project").check_system(project, system)
+            module("fit").check_fit(project, system)
         yield stopped.value.todo
     for name in project.builds:
         mixed = project._replace(manager="poetry", machine_build=name)

@@ -10,8 +10,7 @@ from .places import TOOLS, WINDOWS
 # The connection was cut, and the managers have not got over it. What was whole they have kept.
 CUT = re.compile(
     r"IncompleteRead|incomplete-download|not enough bytes were received|ChunkedEncodingError|"
-    r"error reading a body|error decoding response body|before message length reached|"
-    r"[Cc]onnection broken|peer closed connection|Connection reset by peer|broken pipe",
+    r"error reading a body|error decoding response body|before message length reached"
 )
 # What came is not what was sent; pip and Poetry may have kept it, and would take it again.
 SPOILT = re.compile(
