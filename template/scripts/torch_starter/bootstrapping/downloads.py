@@ -47,7 +47,8 @@ def spoilt(lines: Iterable[str]) -> str:
 
 def named(lines: Iterable[str]) -> str:
     """The file that is meant, if it is named."""
-    said = "\n".join(line for line in lines if SPOILT.search(line) or MISMATCH.search(line))
+    telling = re.compile(f"{SPOILT.pattern}|{MISMATCH.pattern}|Failed to extract", re.IGNORECASE)
+    said = "\n".join(line for line in lines if telling.search(line))
     found = FILE.search(said) or re.search(r"(?<=`)[\w.-]+==[^`\s]+", said)
     return found[0].replace("%2B", "+") if found else "A file"
 
