@@ -33,9 +33,16 @@ remedy() {
     *\ fedora\ * | *\ rhel\ *) line='sudo dnf install python3' ;;
     *\ arch\ *) line='sudo pacman -S python' ;;
     *\ suse\ *) line='sudo zypper install python3' ;;
-    *\ alpine\ *) line='sudo apk add python3' ;;
+    *\ alpine\ *)
+        echo 'PyTorch has no wheels for Alpine: take a system with glibc, such as python:3.12-slim.'
+        return
+        ;;
+    *\ nixos\ *) line='nix-shell -p python3' ;;
     *) line='' ;;
     esac
+    if [ -w / ]; then # root often has no sudo
+        line=${line#sudo }
+    fi
     if [ -n "$line" ]; then
         echo "Type: $line"
     fi

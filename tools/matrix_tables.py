@@ -320,6 +320,15 @@ def rest(matrix: Matrix) -> Table:
     ]
     rows += [
         (
+            f"glibc {row.needs}" + (f" (`{row.compute_platform}`)" if row.compute_platform else ""),
+            between(row.since, row.until),
+            "".join(row.platforms),
+            *sourced(row.confidence, row.sources),
+        )
+        for row in matrix.glibc
+    ]
+    rows += [
+        (
             f"{path.letters} letters of a path behind `site-packages`, of Windows' 259",
             path.torch,
             "W",

@@ -35,6 +35,7 @@ class Wheels:
     minimum_driver: str | None
     gpu_architectures: list[str]
     ptx: str | None
+    glibc: str | None = None  # the oldest that Linux may have
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from .matrix.facts import (
     COMPANIONS,
     PLATFORMS,
     PYPI,
+    all_series,
     driver_of,
+    glibc_of,
     is_unsuffixed,
     is_usable,
     nvidia_pins,
@@ -95,6 +97,19 @@ def same_release(matrix: Matrix, build: Build) -> list[Build]:
         and is_usable(matrix, build.torch, name, asked.python)
     )
     return [other for other in others if other.versions.keys() == build.versions.keys()]
+
+
+def older_glibc(matrix: Matrix, build: Build) -> dict[str, str]:
+    """By platform, the newest series that does with an older glibc than the build's does."""
+    found: dict[str, str] = {}
+    for name in all_series(matrix):
+        other = kept_build(matrix, replace(build.asked, torch=name))
+        wheels = other.wheels if other and other.versions.keys() == build.versions.keys() else {}
+        for platform in wheels:
+            row = build.wheels.get(platform)
+            if row and row.glibc and not wheels[platform].glibc:
+                found.setdefault(platform, name)
+    return found
 
 
 def same_pythons(matrix: Matrix, build: Build) -> list[str]:
@@ -206,4 +221,5 @@ def _wheels(
         minimum_driver=(driver.windows if platform == "W" else driver.linux) if driver else None,
         gpu_architectures=list(architectures.sm) if architectures else [],
         ptx=architectures.ptx if architectures else None,
+        glibc=glibc_of(matrix, torch, build, platform),
     )

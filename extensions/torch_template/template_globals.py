@@ -55,7 +55,7 @@ from .menus import (
     why_not,
 )
 from .reasons import why_no_build
-from .resolving import alternatives, kept_build, same_pythons, same_release
+from .resolving import alternatives, kept_build, older_glibc, same_pythons, same_release
 from .torch_builds import torch_builds
 
 
@@ -290,6 +290,7 @@ class TemplateGlobals:
             same_release(self._matrix, build),
             alternatives(self._matrix, build.asked),
             same_pythons(self._matrix, build),
+            older_glibc(self._matrix, build),
             context["pytorch_index_url"],
         )
 

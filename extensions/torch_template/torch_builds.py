@@ -17,6 +17,7 @@ def torch_builds(
     same_release: Sequence[Build],
     alternatives: Sequence[Build],
     pythons: Sequence[str],
+    older_glibc: Mapping[str, str],
     base: str,
 ) -> str:
     """The text of scripts/torch_builds.json, the data file of the plain scripts.
@@ -24,6 +25,7 @@ def torch_builds(
     `builds` has the project's own build, and those of its release that one machine can have instead
     of it. `alternatives` has, by platform, what the project would get beyond these if it moved, and
     `moves` has what it must answer for that beside the compute platform.
+    `older_glibc` has, by platform, the series of torch for systems with an older glibc.
     `pythons` are the minors for which it would get the same release as now. What is the same on all
     platforms of a build is said once, and nothing is said of what there is not.
     """
@@ -44,6 +46,7 @@ def torch_builds(
         "compute_platform": build.asked.compute_platform,
         "release": build.torch,
         "windows_path": rooms[0] if rooms else None,
+        "older_glibc": dict(older_glibc),
         "in_every_build": common,
         "builds": {
             name: _build(other, build if other is build else reach.get(name), common, base)

@@ -56,6 +56,7 @@ class LoopbackIndex:
         self._logins: dict[str, str] = {}
         self._failures: dict[str, int] = {}
         self._mishap: Callable[[], str] = str
+        self._spoil: Callable[[str, Reply], Reply] = lambda _, reply: reply
         self._pages: dict[tuple[str, str, bool], Reply] = {}
         self._plain = False
         self._root: tuple[str, ...] = ()
@@ -165,13 +166,41 @@ class LoopbackIndex:
         finally:
             self._mishap = str
 
+    @contextmanager
+    def spoiling(self, wheel: str, how: str, times: int) -> Iterator[None]:
+        """Send the wheels of a name spoilt the first times, as a proxy does.
+
+        `half`: zeros for its second half; `page`: a page in its place; `cut`: hang up in between.
+        """
+        start = len(self.requests)
+
+        def spoil(path: str, reply: Reply) -> Reply:
+            sent = [one for one in self.requests[start:] if one.path == path]
+            often = sum(one.method == "GET" for one in sent)
+            if not reply.file or wheel not in path or often >= times:
+                return reply
+            if how == "cut":
+                return replace(reply, cut=True)
+            with reply.file.open() as file:
+                content = file.read(reply.file.size // 2)
+            spoilt = content + bytes(reply.file.size - len(content))
+            body = spoilt if how == "half" else b"<p>Log in</p>"
+            keep = (("Cache-Control", "max-age=3600"),)  # which pip does
+            return replace(reply, file=None, body=body, headers=keep)
+
+        self._spoil = spoil
+        try:
+            yield
+        finally:
+            self._spoil = lambda _, reply: reply
+
     # --- answers
 
     def answer(self, host: str, path: str, accept: str, authorization: str) -> Reply:
         """Answer one request, or let it go wrong."""
         match self._mishap():
             case "":
-                return self.reply(host, path, accept, authorization)
+                return self._spoil(path, self.reply(host, path, accept, authorization))
             case "garbage":
                 return Reply(200, b"\x00\xff<a href='log in' & \xc3(" * 40, HTML)
             case "cut":

@@ -228,5 +228,5 @@ def test_a_damaged_file_in_poetry_s_cache_does_not_stay_in_the_way(
     done = bootstrap(tools, project, **caches)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Poetry's cache has a damaged file: again, with an empty cache" in done.stdout
-    assert not (project / ".tools" / "poetry-cache").exists()
+    assert "a download is spoilt: once more, with an empty cache" in done.stdout
+    assert not (project / ".tools" / "cache").exists()

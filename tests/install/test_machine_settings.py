@@ -61,6 +61,14 @@ def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
             "UV_EXCLUDE_NEWER = 2001-01-01T00:00:00Z (in the environment)",
         ),
         ("uv", "no-index = true\n", {}, "no-index = true (in {file})"),
+        ("uv", "", {"UV_NO_BINARY_PACKAGE": "torch"}, "UV_NO_BINARY_PACKAGE = torch (in the env"),
+        (
+            "pip",
+            "[install]\nrequirement = /nowhere/more.txt\n",
+            {},
+            "requirement = /nowhere/more.txt (in {file})",
+        ),
+        ("pip", "", {"PIP_IMPLEMENTATION": "pp"}, "PIP_IMPLEMENTATION = pp (in the environment)"),
     ],
 )
 def test_a_setting_that_may_be_the_reason_is_named_with_its_place(
@@ -77,6 +85,33 @@ def test_a_setting_that_may_be_the_reason_is_named_with_its_place(
     assert "These settings of this machine can be the reason:" in said
     assert named.format(file=file) in said
     assert "secret" not in said.partition("bootstrap: ")[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ("{folder}/fine.txt {folder}/limits.txt", "torch<=2.4"),
+        ("{folder}/names.txt", "torch<=2.4"),  # which is in the file that it names
+        ("file://{folder}/limits.txt", "torch<=2.4"),
+        ("{folder}/build.txt", "torch==2.14.1+cu130"),
+        ("{folder}/series.txt", "torch~=2.4.0"),
+    ],
+)
+def test_constraints_of_pip_are_read_wherever_they_stand(
+    tools: Tools, tmp_path: Path, value: str, line: str
+) -> None:
+    texts = {"limits": "torch<=2.4", "fine": "numpy>=1", "names": "# all\n-c limits.txt"}
+    texts |= {"build": "torch==2.14.1+cu130", "series": "torch~=2.4.0"}
+    for name, text in texts.items():
+        (tmp_path / f"{name}.txt").write_text(f"{text}\n", encoding="utf-8")
+    project = started(tools, tmp_path, "pip")
+    value = value.format(folder=tmp_path)
+    with pytest.raises(ToolFailedError) as stopped:
+        tools.bootstrap(project, PIP_CONSTRAINT=value)
+    said = str(stopped.value)
+    assert f"forbids what the project asks for: {line}, by PIP_CONSTRAINT = {value} (in the" in said
+    assert "\n  unset PIP_CONSTRAINT\n" in said
 
 
 @pytest.mark.slow

@@ -379,7 +379,7 @@ def test_the_data_file_of_an_earlier_version_says_the_same(tmp_path: Path) -> No
         for folder in (first, second):
             folder.mkdir(parents=True)
         before = read_builds(written(first, name, {"platforms": platforms_of(old)}))
-        data = json.loads(torch_builds(old, [], [], [], "https://mirror.example/whl"))
+        data = json.loads(torch_builds(old, [], [], [], {}, "https://mirror.example/whl"))
         now = read_builds(written(second, name, data["builds"][name], data.get("in_every_build")))
         assert before
         assert before == now

@@ -40,7 +40,9 @@ scripts/torch_starter/README.md scripts/torch_starter/bootstrap.py scripts/torch
 scripts/torch_starter/template_publish.py scripts/torch_starter/template_update.py
 scripts/torch_starter/bootstrapping/__init__.py
 scripts/torch_starter/bootstrapping/choice.py scripts/torch_starter/bootstrapping/command.py
-scripts/torch_starter/bootstrapping/contents.py
+scripts/torch_starter/bootstrapping/conflicts.py scripts/torch_starter/bootstrapping/contents.py
+scripts/torch_starter/bootstrapping/downloads.py scripts/torch_starter/bootstrapping/fit.py
+scripts/torch_starter/bootstrapping/system_errors.py
 scripts/torch_starter/bootstrapping/environment.py scripts/torch_starter/bootstrapping/failures.py
 scripts/torch_starter/bootstrapping/fallback.py scripts/torch_starter/bootstrapping/index.py
 scripts/torch_starter/bootstrapping/installation.py scripts/torch_starter/bootstrapping/locking.py

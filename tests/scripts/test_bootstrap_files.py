@@ -103,7 +103,7 @@ def test_a_project_that_may_not_be_written_is_said(demo: Demo) -> None:
     assert done.returncode == 4, done.stdout + done.stderr
     what, first, then = done.stderr.splitlines()
     tools = demo.root / ".tools"
-    assert what == f"bootstrap: {tools} cannot be read or written: Permission denied."
+    assert what == f"bootstrap: {tools} cannot be read, written or started: Permission denied."
     assert first.startswith("See who may, and who you are: ls -ld ")
     assert then == "Then run this again."
     assert not tools.exists()

@@ -66,6 +66,7 @@ def test_a_python_without_wheels_is_refused_and_passed_over(
     done = demo.run("--dry-run", PATH=path, BOOTSTRAP_PYTHON=str(starts))
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"\n  Python {MINOR}." in done.stdout
+    assert f"{reason[:-1]}: passed over, PyTorch has no wheels for it\n" in done.stdout
 
 
 def test_apple_s_stub_is_not_run_without_the_command_line_tools(demo: Demo, tmp_path: Path) -> None:
@@ -145,7 +146,7 @@ def test_a_read_only_disk_is_told(demo: Demo) -> None:
     )
     assert done.returncode == 4
     assert "Read-only file system" in done.stderr
-    assert "Its disk is read-only: copy the project to another" in done.stderr
+    assert "\nCopy the project to another disk.\n" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -155,7 +156,8 @@ def test_a_read_only_disk_is_told(demo: Demo) -> None:
         ("ID=ubuntu\nID_LIKE=debian\n", "sudo apt install python3 python3-venv"),
         ('ID="rocky"\nID_LIKE="rhel centos fedora"\n', "sudo dnf install python3"),
         ("ID=arch\n", "sudo pacman -S python"),
-        ("ID=alpine\n", "sudo apk add python3"),
+        ("ID=alpine\n", ""),
+        ("ID=nixos\n", "nix-shell -p python3"),
         ('ID="opensuse-leap"\nID_LIKE="suse opensuse"\n', "sudo zypper install python3"),
         ("ID=own\n", ""),
     ],
@@ -166,18 +168,24 @@ def test_without_a_python_the_shim_names_the_system_s_own_line(
     needs_namespaces()
     (tmp_path / "os-release").write_text(os_release, encoding="utf-8")
     empty = path_of(tmp_path / "empty", {"uname": Path(shutil.which("uname") or "")})
-    script = f"mount --bind '{tmp_path}/os-release' /etc/os-release && PATH='{empty}' exec /bin/sh"
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", f'{script} "$0"', str(demo.root / "bootstrap.sh")],
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
-    assert done.returncode == 3
-    assert (f"\nType: {line}\n" in done.stderr) == bool(line)
-    assert done.stderr.endswith(
-        "Or install uv, or set BOOTSTRAP_PYTHON to the path of a Python. Then run this again.\n"
-    )
+    mount = f"mount --bind '{tmp_path}/os-release' /etc/os-release"
+    for user, more in (("root", ""), ("one who may not write /", "mount -o remount,bind,ro / &&")):
+        script = f"{mount} && {more} PATH='{empty}' exec /bin/sh"
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", f'{script} "$0"', str(demo.root / "bootstrap.sh")],
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+        )
+        assert done.returncode == 3
+        if "alpine" in os_release:
+            assert "\nPyTorch has no wheels for Alpine: " in done.stderr
+            continue
+        typed = line.removeprefix("sudo ") if user == "root" else line
+        assert (f"\nType: {typed}\n" in done.stderr) == bool(line)
+        assert done.stderr.endswith(
+            "Or install uv, or set BOOTSTRAP_PYTHON to the path of a Python. Then run this again.\n"
+        )
 
 
 def test_git_for_windows_and_a_zip_do_no_harm_to_the_scripts(demo: Demo, tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_what_cannot_be_removed_of_a_new_one_is_named_whole(demo: Demo) -> None:
     file = locked(venv / "lib")
     done = run_bound(demo, "--no-smoke")
     assert done.returncode == 4, done.stdout + done.stderr
-    what = f"bootstrap: {file} cannot be read or written: Permission denied.\n"
+    what = f"bootstrap: {file} cannot be read, written or started: Permission denied.\n"
     assert done.stderr.startswith(what)
     assert (venv / ".before/mark").exists()
     file.parent.chmod(0o755)

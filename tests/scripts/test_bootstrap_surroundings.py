@@ -27,6 +27,7 @@ OS_RELEASES = {
     "rocky": "ID=\"rocky\"\nID_LIKE='rhel centos fedora'\n",
     "tumbleweed": 'ID="opensuse-tumbleweed"\nID_LIKE="opensuse suse"\n',
     "manjaro": "ID=manjaro\nID_LIKE=arch\nBUILD_ID=rolling\n",
+    "nixos": 'ID=nixos\nID_LIKE=""\n',
     "unknown": "NAME=Own\nID=own\n",
     "empty": "",
 }
@@ -45,13 +46,17 @@ OS_RELEASES = {
         ("rocky", "sudo dnf install python3.12", "--python /path/to/python3.12"),
         ("tumbleweed", "sudo zypper install python312", "--python /path/to/python3.12"),
         ("manjaro", "sudo pacman -S uv", "--python /path/to/python3.12"),
+        ("nixos", "nix-shell -p python312", "--python /path/to/python3.12"),
         ("unknown", "Install uv", "Install uv"),
         ("empty", "Install uv", "Install uv"),
         ("macos", "brew install python@3.12", "Install uv"),
         ("windows", "winget install Python.Python.3.12", "Install uv"),
     ],
 )
-def test_each_system_is_told_its_own_line(name: str, python: str, ensurepip: str) -> None:
+def test_each_system_is_told_its_own_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, python: str, ensurepip: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     systems = module("system")
     distribution = importlib.import_module("surroundings.system").distribution
     system = distribution(OS_RELEASES[name]) if name in OS_RELEASES else {name}
@@ -59,6 +64,10 @@ def test_each_system_is_told_its_own_line(name: str, python: str, ensurepip: str
     assert python in lines[0]
     assert lines[0].endswith(python) or "uv" in lines[0]
     assert ensurepip in systems.install_ensurepip("3.12", system)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)  # who often has no sudo, as in a container
+    assert python.removeprefix("sudo ") in systems.install_python("3.12", system)
+    assert "sudo" not in systems.install_python("3.12", system)
+    assert "sudo" not in systems.install_ensurepip("3.12", system)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +204,32 @@ def test_an_active_environment_and_a_conda_python_are_told(
     assert "note: the active" not in own.stdout
 
     (active / "conda-meta").mkdir(parents=True)
-    python = SimpleNamespace(executable="/conda/bin/python", base_prefix=str(active))
+    python = SimpleNamespace(
+        executable="/conda/bin/python", base_prefix=str(active), platform="linux-x86_64"
+    )
     module("system").warn_of_surroundings(python)
     assert "warning: /conda/bin/python is conda's" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("platform", "processor", "told"),
+    [
+        ("windows-amd64", "ARMv8 (64-bit) Family 8 Model 1 Revision 201, Qualcomm", True),
+        ("windows-amd64", "Intel64 Family 6 Model 154 Stepping 3, GenuineIntel", False),
+        ("linux-aarch64", "", False),
+    ],
+)
+def test_a_python_that_windows_on_arm_translates_is_told(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    platform: str,
+    processor: str,
+    told: bool,
+) -> None:
+    monkeypatch.setenv("PROCESSOR_IDENTIFIER", processor)
+    python = SimpleNamespace(executable="python", base_prefix="/nowhere", platform=platform)
+    module("system").warn_of_surroundings(python)
+    assert ("for x64 is translated here" in capsys.readouterr().out) is told
 
 
 def test_quiet_leaves_errors_warnings_and_the_verdict(demo: Demo) -> None:

@@ -11,7 +11,7 @@ import pytest
 from matrix.moving import follow, projects, refusals, with_policy
 from scripts.bootstrap_helpers import module
 from scripts.smoke_helpers import load_package
-from torch_template.resolving import alternatives, same_pythons, same_release
+from torch_template.resolving import alternatives, older_glibc, same_pythons, same_release
 from torch_template.torch_builds import torch_builds
 
 BASE = "https://download.pytorch.org/whl"
@@ -45,9 +45,10 @@ def bootstrap_says(system: str, names: list[str]) -> Iterator[str]:
     trouble = module("index").Trouble("the index cannot be reached")
     advise = module("failures").index_advice
     yield advise(project, system, trouble, "locking failed", project.manager)[1]
+    yield module("fit").newer_glibc(project, system)
     if system not in project.build["platforms"]:
         with pytest.raises(places.StopError) as stopped:
-            module("project").check_system(project, system)
+            module("fit").check_fit(project, system)
         yield stopped.value.todo
     for name in project.builds:
         mixed = project._replace(manager="poetry", machine_build=name)
@@ -75,7 +76,10 @@ def test_every_move_that_a_script_prints_is_accepted(
     for build in projects(matrix, EVERY[policy]):
         others = alternatives(matrix, build.asked)
         same, pythons = same_release(matrix, build), same_pythons(matrix, build)
-        file.write_text(torch_builds(build, same, others, pythons, BASE), encoding="utf-8")
+        file.write_text(
+            torch_builds(build, same, others, pythons, older_glibc(matrix, build), BASE),
+            encoding="utf-8",
+        )
         names = [*matrix.compute_platforms, "cu999"]
         texts: list[str] = []
         for system, (kernel, processor) in SYSTEMS.items():
@@ -97,7 +101,7 @@ def test_without_a_move_none_is_printed(tmp_path: Path, monkeypatch: pytest.Monk
     build = next(one for one in projects(matrix) if one.asked.compute_platform == "cu130")
     file = tmp_path / "torch_builds.json"
     others = alternatives(matrix, build.asked)
-    text = torch_builds(build, same_release(matrix, build), others, (), BASE)
+    text = torch_builds(build, same_release(matrix, build), others, (), {}, BASE)
     file.write_text(text, encoding="utf-8")
     monkeypatch.setattr(module("project"), "BUILDS", file)
     project = module("project").load_project()

@@ -76,6 +76,18 @@ def is_usable(matrix: Matrix, torch: str, compute_platform: str, python: str) ->
     return bool({"L", "W"} & set(wheel_platforms(matrix, torch, compute_platform, python)))
 
 
+def glibc_of(matrix: Matrix, torch: str, compute_platform: str, platform: str) -> str | None:
+    """The oldest glibc for which there is this wheel of torch; None if that is no question."""
+    return next(
+        (
+            row.needs
+            for row in matrix.glibc
+            if row.holds(torch, platform) and row.compute_platform in (None, compute_platform)
+        ),
+        None,
+    )
+
+
 def is_unsuffixed(matrix: Matrix, package: str, torch: str, platform: str) -> bool:
     """Whether the PyTorch index has this wheel without `+<compute platform>`."""
     rows = (row for row in matrix.unsuffixed if row.package == package)

@@ -97,6 +97,13 @@ class Architectures(_Span):
     ptx: str | None = None
 
 
+class Glibc(_Span):
+    """The oldest glibc of Linux for which wheels are; `for`: of one compute platform alone."""
+
+    needs: VersionStr
+    compute_platform: str | None = Field(alias="for", default=None)
+
+
 class Numpy1(_Sourced):
     torch: VersionStr
     platforms: Platforms
@@ -260,6 +267,7 @@ class Matrix(_Strict):
     index_only: list[IndexOnly]
     numpy_1: list[Numpy1]
     windows_paths: Annotated[list[WindowsPath], Field(min_length=1)]
+    glibc: list[Glibc]
     cuda_toolkits: Toolkits
     gpu_generations: Generations
     gpu_architectures: dict[str, list[Architectures]]
@@ -290,6 +298,8 @@ class Matrix(_Strict):
             if known.instead:
                 _known([known.instead], self.compute_platforms, f"{name}: instead")
         _known(self.gpu_architectures, self.compute_platforms, "gpu_architectures: platform")
+        only = [row.compute_platform for row in self.glibc if row.compute_platform]
+        _known(only, self.compute_platforms, "glibc: platform")
         return self
 
     @model_validator(mode="after")
@@ -329,6 +339,7 @@ class Matrix(_Strict):
             "index_only": self.index_only,
             "numpy_1": self.numpy_1,
             "windows_paths": self.windows_paths,
+            "glibc": self.glibc,
         }
         for what, entries in listed.items():
             yield from ((what, entry) for entry in entries)

@@ -9,13 +9,17 @@
     locking        the lock file: whether it does, and how it is made
     runner         runs the children, one bootstrap at a time
     failures       what a failure of a child means, and what to do about it
+    conflicts      dependencies that ask for another torch, or for another index of it
     choice         --compute-platform: which build .venv gets, and why
+    fit            whether the wheels fit this machine
     index          whether the index of a build answers
     settings       settings of this machine that decide what a manager may install
     requirements   what is installed beside torch, as lines of a requirements file
     wheelhouse     no network: what the managers are told and lack, how to fill a wheelhouse
     project        what scripts/torch_builds.json asks for
     system         what to type here, what a Python says about itself, what can get in the way
+    downloads      downloads that arrive spoilt
+    system_errors  what an error number of the system means
     places         places of this project, and what a run says
 
 Each uses only those below it, and only the standard library of Python 3.10.

@@ -13,8 +13,9 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from .fit import check_fit
 from .places import MACHINERY, StopError, say
-from .project import FALLBACK, Project, check_system
+from .project import FALLBACK, Project
 from .requirements import one_index
 
 OPTION = "--compute-platform"
@@ -28,7 +29,7 @@ def choose(project: Project, wanted: str | None, platform: str) -> Project:
     if name not in project.builds:
         raise refusal(project, name, platform)
     if project.manager == "uv":  # whose lock file is for the systems of the project's own build
-        check_system(project, platform)
+        check_fit(project, platform)
     other = project.builds[name]["platforms"].get(platform)
     if not other:
         here = ", ".join(n for n, build in project.builds.items() if platform in build["platforms"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import io
 import json
 import os
@@ -17,8 +16,9 @@ from typing import Any
 from .choice import choose
 from .contents import read_stamp
 from .environment import named_python, set_up, up_to_date
-from .failures import SPACE, IndexStopError
+from .failures import IndexStopError
 from .fallback import fall_back, trouble_ahead
+from .fit import check_fit
 from .machine_build import constraints
 from .places import (
     ROOT,
@@ -35,7 +35,7 @@ from .places import (
     say,
     venv_python,
 )
-from .project import FALLBACK, Project, check_pyproject, check_system, load_project
+from .project import FALLBACK, Project, check_place, check_pyproject, load_project
 from .runner import Runner, end_children_with_this_process, guarded
 from .system import (
     Python,
@@ -44,6 +44,7 @@ from .system import (
     prepare_for_place,
     shell_in_use,
 )
+from .system_errors import check_mount, refused
 from .wheelhouse import named_wheelhouse
 
 
@@ -170,7 +171,9 @@ def bootstrap(options: argparse.Namespace) -> None:
     alone = f" (for this machine alone; the project's own is {own['label']})"
     news = f"PyTorch {build['release']}, {build['label']}, by {project.manager}"
     say(news + (alone if project.machine_build else ""))
-    check_system(project, running.platform)
+    check_fit(project, running.platform)
+    check_place()
+    check_mount()
     named = named_python(runner, options.python) if options.python else None
     if not up_to_date(runner, named) and (trouble := trouble_ahead(runner)):
         fall_back(runner, trouble)
@@ -196,22 +199,6 @@ def fill(runner: Runner, running: Python, named: Python | None) -> None:
     """Make .venv what it should be, while no other run does."""
     with guarded(runner):  # look again: another run may just have ended
         set_up(runner, running, named)
-
-
-def refused(error: OSError) -> tuple[str, str]:
-    """What to say where the system does not let this read or write a file."""
-    place = error.filename2 or error.filename
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", None)):
-        return f"The disk is full: {error}.", SPACE
-    if not place:
-        return f"{error}.", "Run this again."
-    what = f"{place} cannot be read or written: {error.strerror}."
-    if error.errno == errno.EROFS:
-        return what, "Its disk is read-only: copy the project to another, and run this there."
-    if WINDOWS:
-        return what, "Close what uses it, see that it may be written, then run this again."
-    who = f"See who may, and who you are: {display(['ls', '-ld', str(place)])}; id"
-    return what, f"{who}\nThen run this again."
 
 
 def main(description: str) -> int:

@@ -47,6 +47,11 @@ from .system import (
 )
 from .wheelhouse import no_index
 
+ODD = {  # what to name in the place of a Python that no wheel is for
+    "is a 32-bit Python": "Name a 64-bit one, or leave it out.",
+    "is a free-threaded Python": "Name the usual one, whose name has no t at its end.",
+    "is not CPython": "Name CPython, from python.org or your system, or leave it out.",
+}
 SHARES = re.compile(r"^include-system-site-packages *= *true", re.IGNORECASE | re.MULTILINE)
 
 
@@ -131,8 +136,12 @@ def find_python(runner: Runner, running: Python, uv: list[str]) -> Python | None
     if uv:
         wanted = runner.project.requires_python
         commands.append([runner.ask([*uv, "python", "find", "--no-project", wanted]) or ""])
-    found = (python for python in map(runner.probe, commands) if python)
-    return next((python for python in found if not runner.project.misfit(python)), None)
+    for python in (running, *filter(None, map(runner.probe, commands))):
+        if not (misfit := runner.project.misfit(python)):
+            return python
+        if satisfies(python.version, runner.project.requires_python):
+            say(f"  {python.executable} {misfit}: passed over, PyTorch has no wheels for it")
+    return None
 
 
 def named_python(runner: Runner, name: str) -> Python:
@@ -141,7 +150,7 @@ def named_python(runner: Runner, name: str) -> Python:
     python = runner.probe([str(path.absolute()) if path.exists() else runner.which(name)])
     misfit = runner.project.misfit(python) if python else "does not run"
     if not python or misfit:
-        todo = "Give the path of another one, or leave it out."
+        todo = ODD.get(misfit, "Give the path of another one, or leave it out.")
         raise StopError(3, f"--python {name} {misfit}.", todo)
     return python
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Mapping
 from typing import NamedTuple
 
 from .choice import why_no_fallback
+from .conflicts import conflict
+from .downloads import spoilt, spoilt_advice
+from .fit import NO_WHEEL, no_wheel
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
-from .places import LOG, ROOT, TYPED, VENV, WINDOWS, StopError
+from .places import LOG, ROOT, TYPED, WINDOWS, StopError
 from .project import FALLBACK, Project
 from .settings import settings_advice
 from .system import get_python
+from .system_errors import refusal_in
 
 # What the managers say of an index that does not answer, or with something else than its pages.
 UNREACHABLE = re.compile(
@@ -25,13 +28,11 @@ UNREACHABLE = re.compile(
 UNSEEN = re.compile(
     r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError|"
     r"No matching distribution found|conflicting dependencies|No solution found|"
+    r"When restricting platform|Could not open requirements file|No module named 'hatchling|"
     r"version solving failed|requested \(constraint\)|ResolutionImpossible|require-hashes mode"
 )
 # What Poetry says of a page of PyPI's JSON interface that is not there.
 NO_JSON = re.compile(r"^\s*Package (\S+ \(\S+\)|\[\S+\]) not found\.?$", re.MULTILINE)
-DISK_FULL = re.compile(r"No space left on device|os error 28\b|not enough space on the disk")
-ROOM = 10_000_000  # bytes: with less even an empty .venv cannot be made
-SPACE = "Free some space, or move the project to another disk, then run this again."
 CHECK = "Check the network and the proxy, certificate and index settings, then run this again."
 AGAIN = "Mend what is said above, then run this again."
 TRUST = {  # where each manager looks for certificates
@@ -84,26 +85,33 @@ def failure(
     if failed.status < 0:
         what = f"This was killed by signal {-failed.status}: {title}."
         todo = "If memory was short, close other programs, then run this again."
-    elif DISK_FULL.search(text) or shutil.disk_usage(VENV if VENV.is_dir() else ROOT).free < ROOM:
-        what, todo = f"The disk is full: {title} failed.", SPACE
+    elif of_system := refusal_in(text, title):
+        what, todo = of_system
     elif UNTRUSTED.search(text):
         what, todo = certificate_advice(title, tool)
         found = index_trouble(project.build, platform, tool, env) if asks_index else None
         trouble = found if found and UNTRUSTED.search(found.what) else None
     elif known:
         what, todo = known
+    elif asks_index and spoilt(failed.tail):
+        what, todo = spoilt_advice(failed.tail, title, tool, project.lock.name)
+    elif clash := conflict(project, platform, text, title, env):
+        what, todo = beside_settings(*clash, project, platform, env, tool, certain=True)
     elif asks_index and tool == "poetry" and NO_JSON.search(text):
         what, todo = no_json_advice(title)
-    elif asks_index and (UNREACHABLE.search(text) or UNSEEN.search(text)):
+    elif asks_index and any(one.search(text) for one in (UNREACHABLE, UNSEEN, NO_WHEEL)):
         if tool == "poetry" and UNSEEN.search(text):
             todo += " Poetry says the same where PyPI did not answer: if the version exists, check "
             todo += "the network."
         trouble = index_at_fault(project, platform, env, tool, text)
-        if trouble or UNREACHABLE.search(text):
+        if not trouble and (unfit := no_wheel(project, platform, text, title)):
+            what, todo = unfit
+        elif trouble or UNREACHABLE.search(text):
             what, todo = index_advice(project, platform, trouble, f"{title} failed", tool, text)
         if "Traceback" in text:  # of the manager: pip cannot read a page, say
             shown = [line for line in failed.tail if GIST.match(line)][-5:]
-        what, todo = beside_settings(what, todo, project, platform, env, tool, bool(trouble))
+        if not trouble:
+            what, todo = beside_settings(what, todo, project, platform, env, tool)
     print("\n".join(f"    {line}" for line in shown), flush=True)
     todo = f"{todo}\nThe whole output is in {LOG}."
     return IndexStopError(trouble, what, todo) if trouble else StopError(failed.code, what, todo)
@@ -161,15 +169,17 @@ def beside_settings(
     platform: str,
     env: Mapping[str, str],
     tool: str,
-    explained: bool,
+    certain: bool = False,
 ) -> tuple[str, str]:
-    """What to say, with the settings of this machine that can be the reason as well."""
+    """What to say, with the settings of this machine that can be the reason as well.
+
+    `certain`: only if one of them is the reason for sure.
+    """
     packages = project.build["platforms"].get(platform, {}).get("packages", {})
-    found = None if explained else settings_advice(tool, env, packages)
-    if not found:
-        return what, todo
-    certain, advice = found
-    return (f"{certain}.", advice) if certain else (what, f"{todo}\n{advice}")
+    why, advice = settings_advice(tool, env, packages) or ("", "")
+    if why:
+        return f"{why}.", advice
+    return (what, f"{todo}\n{advice}") if advice and not certain else (what, todo)
 
 
 def no_json_advice(title: str) -> tuple[str, str]:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 from .locking import bring_lock, check_lock, lock_packages, why_no_lock
 from .machine_build import install_machine_build
-from .places import LOG, ROOT, TOOLS, VENV, StopError, read, say, venv_python
+from .places import ROOT, TOOLS, VENV, read, say, venv_python
 from .runner import Runner
 from .wheelhouse import no_index, pins
 
@@ -28,32 +27,13 @@ def install(runner: Runner, manager: list[str]) -> None:
     elif project.manager == "uv":
         runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
     elif project.manager == "poetry":
-        sync_with_poetry(runner, title, [*manager, "sync", "--no-interaction"])
+        runner.run(title, [*manager, "sync", "--no-interaction"], venv=True)
     else:
         pins = str(lock.relative_to(ROOT))
         runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
     if lock.exists() and lock.read_bytes() != before:
         news = "was out of date and has been made again" if before else "is new"
         say(f"  {lock.name} {news}: commit it")
-
-
-def sync_with_poetry(runner: Runner, title: str, command: list[str]) -> None:
-    """Install what poetry.lock says, if need be past Poetry's cache.
-
-    There a damaged download, or a login page in its place, stays until somebody removes it by hand.
-    """
-    try:
-        runner.run(title, command, venv=True)
-    except StopError:
-        if "not found in known hashes" not in LOG.read_text(encoding="utf-8", errors="replace"):
-            raise
-        cache = TOOLS / "poetry-cache"
-        runner.env["POETRY_CACHE_DIR"] = str(cache)
-        say("  Poetry's cache has a damaged file: again, with an empty cache")
-        try:
-            runner.run(title, command, venv=True)
-        finally:
-            shutil.rmtree(cache, ignore_errors=True)
 
 
 # --- Without a network: from a folder of wheels, or from what a manager has kept

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 from .places import (
     BUILDS,
     ROOT,
-    TYPED,
     WINDOWS,
     StopError,
     copier_update,
@@ -36,6 +35,7 @@ NO_WHEELS: dict[str, Any] = {
     "minimum_driver": None,
     "gpu_architectures": [],
     "ptx": None,
+    "glibc": None,
 }
 WHEELS = {"packages", "accelerator", *NO_WHEELS}  # all that is read of it here
 
@@ -51,6 +51,7 @@ class Project(NamedTuple):
     alternatives: dict[str, Any]
     moves: Mapping[str, str] = {}  # by compute platform, what else Copier must be told
     answers_file: str = ""  # of Copier, where it has a name of its own
+    older_glibc: Mapping[str, str] = {}  # by platform, the torch for systems with one
     pythons: tuple[str, ...] = ()  # for which the template would give it the same torch
     machine_build: str = ""  # what .venv is for, where it is not the project's own build
     fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
@@ -127,6 +128,7 @@ def load_project() -> Project:
             others,
             moves=dict(data.get("moves", {})),
             answers_file=data.get("answers_file", ""),
+            older_glibc=dict(data.get("older_glibc", {})),
             pythons=tuple(data.get("pythons", ())),
         )
         for other, build in builds.items():
@@ -186,8 +188,8 @@ def alternatives(data: dict[str, Any], builds: dict[str, Any]) -> dict[str, Any]
     return found
 
 
-def check_system(project: Project, platform: str) -> None:
-    """Stop where this project can have no .venv."""
+def check_place() -> None:
+    """Stop where no folder can be a .venv."""
     if not WINDOWS and ":" in str(ROOT):
         raise StopError(
             4, f"No .venv can be in {ROOT}: the path has a colon.", "Rename the folder."
@@ -195,20 +197,6 @@ def check_system(project: Project, platform: str) -> None:
     if not WINDOWS and not str(ROOT).isascii() and locale_encoding() != "UTF-8":
         what = f"No .venv works in {ROOT} with this locale: Python reads no UTF-8 in it."
         raise StopError(4, what, "Type: export LC_ALL=C.UTF-8\nThen run this again.")
-    if platform in project.build["platforms"]:
-        return
-    have = ", ".join(project.build["platforms"])
-    others = [k for k, other in project.alternatives.items() if platform in other["platforms"]]
-    todo = "No other compute platform of this project has them: use another machine."
-    if others:
-        best = next((name for name in ("cpu", "pypi") if name in others), others[0])
-        todo = f"Here work {', '.join(others)}: {project.move(best)}"
-    alone = [k for k, build in project.builds.items() if platform in build["platforms"]]
-    if alone and project.manager != "uv":  # whose lock file has nothing for this system
-        name = "cpu" if "cpu" in alone else alone[0]
-        todo += f"\nOr, for this machine alone: {TYPED} --compute-platform {name}"
-    label = project.build["label"]
-    raise StopError(2, f"{label} has PyTorch wheels for {have}, not for {platform}.", todo)
 
 
 def normal(name: str) -> str:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
+from .downloads import CACHE, CLEAN, EMPTY, spoilt
 from .failures import NOISE, UV_PYTHONS, Failed, failure, no_download
 from .places import (
     GUARD,
@@ -28,6 +29,7 @@ from .places import (
     WINDOWS,
     StopError,
     display,
+    say,
     step,
     venv_python,
 )
@@ -43,7 +45,8 @@ REDIRECTIONS = (
     "UV_WORKING_DIRECTORY "
     "UV_NO_DEV UV_NO_GROUP UV_NO_DEFAULT_GROUPS UV_NO_EDITABLE UV_NO_INSTALL_PROJECT "
     "UV_NO_INSTALL_WORKSPACE UV_NO_INSTALL_LOCAL UV_ONLY_INSTALL_PROJECT UV_ONLY_INSTALL_WORKSPACE "
-    "UV_ONLY_INSTALL_LOCAL UV_EXCLUDE UV_FROZEN UV_NO_SOURCES UV_NO_SOURCES_PACKAGE UV_VENV_CLEAR"
+    "UV_ONLY_INSTALL_LOCAL UV_EXCLUDE UV_FROZEN UV_LOCKED UV_MANAGED_PYTHON UV_NO_MANAGED_PYTHON "
+    "UV_NO_SOURCES UV_NO_SOURCES_PACKAGE UV_VENV_CLEAR"
 )
 SETTINGS = {
     "PIP_USER": "0",  # stronger than `user = true` in a pip.conf
@@ -117,6 +120,8 @@ class Runner:
         if venv:
             UNFINISHED.touch()
         status, tail = self.follow(title, command)
+        if status > 0 and not self.options.offline and (why := spoilt(tail)):
+            status, tail = self.once_more(title, command, why)
         if venv and (status == 0 or (status > 0 and code == 5)):  # an installer's error is clean
             UNFINISHED.unlink(missing_ok=True)
         if status:
@@ -129,6 +134,26 @@ class Runner:
             asks_index = not self.options.offline and code != 4  # what makes .venv asks none
             failed = Failed(title, status, tail, tool, code)
             raise failure(failed, self.project, self.platform, self.env, known, asks_index)
+
+    def once_more(self, title: str, command: list[str], why: str) -> tuple[int, list[str]]:
+        """Run a command again whose download was cut or spoilt: past the caches if spoilt."""
+        if why == "cut":
+            say("  the connection was cut: once more")
+            return self.follow(title, command)
+        say("  a download is spoilt: once more, with an empty cache")
+        before = {**self.env}
+        self.env.update(EMPTY)
+        try:
+            status, tail = self.follow(title, command)
+        finally:
+            for name in EMPTY:
+                self.env.pop(name)
+            self.env.update(before)
+            shutil.rmtree(CACHE, ignore_errors=True)
+        clean = CLEAN.get("pip" if command[1:3] == ["-m", "pip"] else self.project.manager)
+        if not status and clean:
+            say(f"  your own cache may have it spoilt; this empties it: {clean}")
+        return status, tail
 
     def follow(self, title: str, command: list[str]) -> tuple[int, list[str]]:
         """Run a command; its exit status and the end of what it printed."""

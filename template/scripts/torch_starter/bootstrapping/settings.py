@@ -9,8 +9,9 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
+from urllib.request import url2pathname
 
-from .places import VENV, WINDOWS, StopError
+from .places import ROOT, VENV, WINDOWS, StopError
 from .system import satisfies
 
 
@@ -29,10 +30,15 @@ class Setting(NamedTuple):
 # What can keep a version from being seen or taken, by manager; in variables with the prefix.
 HOLDS = {
     "pip": "constraint no-index index-url only-binary no-binary uploaded-prior-to require-hashes "
-    "prefer-binary platform python-version target prefix root python",
-    "uv": "constraint override exclude exclude-newer no-index index-url default-index index "
-    "extra-index-url index-strategy only-binary no-binary no-build offline resolution prerelease "
-    "require-hashes constraint-dependencies override-dependencies",
+    "prefer-binary platform python-version target prefix root python requirement editable group "
+    "build-constraint only-final abi implementation no-build-isolation ignore-requires-python "
+    "require-virtualenv use-deprecated use-feature",
+    "uv": "constraint override exclude exclude-newer exclude-newer-package no-index index-url "
+    "default-index index extra-index-url index-strategy only-binary no-binary no-binary-package "
+    "no-build no-build-package no-build-isolation offline resolution prerelease require-hashes "
+    "constraint-dependencies override-dependencies exclude-dependencies build-constraint "
+    "build-constraint-dependencies fork-strategy environments required-environments "
+    "required-version dependency-metadata python-preference",
     "poetry": "installer-only-binary installer-no-binary solver-min-release-age",
 }
 
@@ -106,7 +112,7 @@ def uv_files(env: Mapping[str, str]) -> list[Path]:
     home = Path(env.get("HOME") or os.devnull)
     folders = (env.get("XDG_CONFIG_DIRS") or "/etc/xdg").split(os.pathsep)
     folders += ["/etc", env.get("XDG_CONFIG_HOME") or str(home / ".config")]
-    return [Path(folder, "uv", "uv.toml") for folder in folders]
+    return [*(Path(folder, "uv", "uv.toml") for folder in folders), ROOT / "uv.toml"]
 
 
 def uv_settings(env: Mapping[str, str]) -> Iterator[Setting]:
@@ -147,17 +153,13 @@ def kept_passwords(manager: str, env: Mapping[str, str]) -> Path | None:
 
 def poetry_settings(env: Mapping[str, str]) -> Iterator[Setting]:
     """What Poetry's own file and variables say."""
-    file = poetry_folder(env) / "config.toml"
-    try:
-        lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    table = ""
-    for line in lines:
-        if head := re.fullmatch(r"\s*\[([\w.-]+)\]\s*", line):
-            table = f"{head[1]}."
-        elif row := re.match(r"\s*([\w-]+)\s*=\s*(.*)", line):
-            yield Setting(table + row[1], row[2].strip(), str(file))
+    for file in (poetry_folder(env) / "config.toml", ROOT / "poetry.toml"):
+        table = ""
+        for line in lines_of(file):
+            if head := re.fullmatch(r"\s*\[([\w.-]+)\]\s*", line):
+                table = f"{head[1]}."
+            elif row := re.match(r"\s*([\w-]+)\s*=\s*(.*)", line):
+                yield Setting(table + row[1], row[2].strip(), str(file))
     yield from variables("POETRY_", env)
 
 
@@ -189,31 +191,54 @@ def refuse_astray(manager: str, env: Mapping[str, str]) -> None:
 
 def excluded(setting: Setting, packages: Mapping[str, str]) -> str:
     """The line of a file of constraints that excludes one of these exact versions; "" for none."""
-    if "constraint" not in setting.name.lower():
+    if "constraint" not in setting.name.lower() or "build" in setting.name.lower():
         return ""
-    for word in setting.value.split():
-        try:
-            lines = Path(word).read_text(encoding="utf-8", errors="replace").splitlines()
-        except (OSError, ValueError):
-            lines = [word.strip("[]\"',")]
+    names = re.findall(r"[\"']([^\"']+)[\"']", setting.value) or setting.value.split()
+    if (ROOT / setting.value).is_file():  # though there is a blank in its name
+        names = [setting.value]
+    for word in names:
+        lines = [word] if re.search(r"[<>=!~]=?", word) else constraints_in(word)
         if line := excluding(lines, packages):
             return line
     return ""
 
 
+def lines_of(file: Path) -> list[str]:
+    """The lines of a file, of several that a backslash joins one; none if it cannot be read."""
+    try:
+        text = file.read_text(encoding="utf-8", errors="replace")
+    except (OSError, ValueError):
+        return []
+    return text.replace("\\\n", " ").splitlines()
+
+
+def constraints_in(place: str, depth: int = 5) -> Iterator[str]:
+    """The lines of a file of constraints and of those that it names; nothing of one on a server."""
+    file = url2pathname(place[len("file:") :].removeprefix("//")) if place[:5] == "file:" else place
+    for line in lines_of(ROOT / file):
+        named = re.match(r"\s*(?:-c|-r|--constraints?|--requirements?)[\s=]+(\S+)", line)
+        if named and depth:
+            yield from constraints_in(str((ROOT / file).parent / named[1]), depth - 1)
+        else:
+            yield line
+
+
 def excluding(lines: Iterable[str], packages: Mapping[str, str]) -> str:
-    """The first of these constraints that one of the versions does not satisfy."""
+    """The first of these constraints that one of the versions does not satisfy for sure."""
     for line in lines:
-        parts = re.match(r"\s*([\w.-]+)\s*([=<>!~][^;#]*)", line)
+        parts = re.match(r"\s*([\w.-]+)(?:\[[^]]*\])?\s*([=<>!~][^;#]*)(;?)", line)
         version = packages.get(re.sub(r"[-_.]+", "-", parts[1]).lower()) if parts else None
-        if not parts or version is None:
+        if not parts or version is None or parts[3]:  # it may not be for this machine
             continue
+        clause, local = parts[2].split(" --")[0].strip(), version.partition("+")[2]
+        clause = re.sub(r"~=\s*([\d.]+)\.(\d+)", r">=\1.\2,==\1.*", clause)
         numbers = [int(part) for part in re.findall(r"\d+", version.partition("+")[0])]
         try:
-            fits = satisfies(numbers, parts[2].strip())
+            fits = satisfies(numbers, re.sub(r"\+[\w.]+", "", clause.replace("===", "==")))
         except (ValueError, StopError):  # more than plain numbers
             continue
-        if not fits:
+        other = re.search(r"==\s*[\d.]+\+([\w.]+)", clause)
+        if not fits or (other and other[1] != local):
             return line.strip()
     return ""
 

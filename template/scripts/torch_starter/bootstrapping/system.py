@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from surroundings.system import this_system
+from surroundings.system import administrator, this_system
 
 from .places import ROOT, VENV, WINDOWS, StopError, say
 
@@ -28,14 +28,20 @@ def install_python(minor: str, system: Collection[str]) -> str:
         return f"Type: winget install Python.Python.{minor}"
     if "macos" in system:
         return f"Type: brew install python@{minor}"
+    short, sudo = minor.replace(".", ""), administrator()
+    if "nixos" in system:
+        todo = (
+            f"Type: nix-shell -p python{short}\nWheels run there only with programs.nix-ld.enable"
+        )
+        return f"{todo} = true in the system's configuration."
     if {"debian", "ubuntu"} & {*system}:
-        return f"Type: sudo apt install python{minor} python{minor}-venv\nIf it has none: {UV}"
+        return f"Type: {sudo}apt install python{minor} python{minor}-venv\nIf it has none: {UV}"
     if {"fedora", "rhel", "centos"} & {*system}:
-        return f"Type: sudo dnf install python{minor}\nIf it has none: {UV}"
+        return f"Type: {sudo}dnf install python{minor}\nIf it has none: {UV}"
     if {"suse", "opensuse"} & {*system}:
-        return f"Type: sudo zypper install python{minor.replace('.', '')}\nIf it has none: {UV}"
+        return f"Type: {sudo}zypper install python{short}\nIf it has none: {UV}"
     if "arch" in system:  # which has one Python, the newest
-        return "Type: sudo pacman -S uv\nIt gets the Python: run this again."
+        return f"Type: {sudo}pacman -S uv\nIt gets the Python: run this again."
     return UV
 
 
@@ -57,7 +63,7 @@ def get_python(minor: str, others: Collection[str], update: Callable[[str], str]
 def install_ensurepip(minor: str, system: Collection[str]) -> str:
     """What to type where a Python cannot make a .venv."""
     if {"debian", "ubuntu"} & {*system}:
-        return f"Type: sudo apt install python{minor}-venv"
+        return f"Type: {administrator()}apt install python{minor}-venv"
     return f"Name another Python: --python /path/to/python{minor}\nOr: {UV}"
 
 
@@ -244,6 +250,9 @@ def warn_of_surroundings(python: Python | None) -> None:
     active = os.environ.get("VIRTUAL_ENV", "")
     if active and Path(active).resolve() != VENV.resolve():
         say(f"  note: the active environment {active} is left alone, .venv is used")
+    processor = os.environ.get("PROCESSOR_IDENTIFIER", "")
+    if python and python.platform == "windows-amd64" and processor.startswith("ARM"):
+        say("  note: this Python for x64 is translated here; in WSL, torch for Arm is faster")
     if python and Path(python.base_prefix, "conda-meta").is_dir():
         print(f"  warning: {python.executable} is conda's, whose libraries can get in torch's way")
         print("  If torch does not load, name another: --python PATH --recreate", flush=True)

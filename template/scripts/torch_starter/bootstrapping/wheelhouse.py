@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from .downloads import named, spoilt
 from .places import ROOT, VENV, StopError, display, read, venv_python
 from .project import MANAGERS, Project, normal
 
@@ -75,6 +76,8 @@ def what_it_lacks(
         name = re.split(r"[^\w.-]", package)[0]
         others = versions(wheelhouse, name) if wheelhouse else []
         what += f" (it has {name} {', '.join(others)})" if others else ""
+    elif spoilt(text.splitlines()):
+        what = f"{place} has a spoilt file, {named(text.splitlines())}"
     else:
         return None
     steps = "\n".join(f"  {line}" for line in fill_commands(project))

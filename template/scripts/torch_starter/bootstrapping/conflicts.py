@@ -1,0 +1,105 @@
+"""Dependencies that ask for another torch than the project has, or for another index of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .places import ROOT, WINDOWS, StopError
+from .project import Project, normal
+from .system import satisfies
+
+INDEXES = re.compile(r"contain conflicting indexes for package `([^`]+)`[^\n]*\n((?:\s*- \S+\n?)+)")
+# `lib==0.1 depends on torch{...}==2.9.1` by uv, `lib (0.1) @ ... depends on torch (2.9.1)` by
+# Poetry, `lib 0.1 depends on torch==2.9.1` by pip.
+ASKS = re.compile(
+    r"\b([A-Za-z][\w.-]*)(?:[=<>!~]=?[^\s,]+| \([^)]*\)(?: @ \S+)?| \d\S*)?\s+depends?\s+on\s+"
+    r"(torch\w*)(?:\{[^}]*\})?\s*(\([^)]*\)|[=<>!~][^\s]*)"
+)
+NAME = re.compile(r"^name\s*=\s*[\"']([^\"']+)", re.MULTILINE)
+
+
+def torch_asked_for(text: str, packages: Mapping[str, str]) -> tuple[str, str, str] | None:
+    """Of what a resolver says: a dependency, and the package of the build and version it wants."""
+    nobody = {"project", "versions", normal(name_in(ROOT))}
+    found = []
+    for name, package, wanted in ASKS.findall(re.sub(r"\s+", " ", text)):
+        clause = wanted.strip("(),.")
+        clause = clause if clause[:1] in "=<>!~" else f"=={clause}"
+        version = packages.get(package, "").partition("+")[0]
+        numbers = [int(part) for part in re.findall(r"\d+", version)]
+        try:
+            fits = satisfies(numbers, re.sub(r"\+[\w.]+", "", clause))
+        except StopError:  # more than plain numbers
+            continue
+        if version and normal(name) not in nobody and ("+" in clause or not fits):
+            found.append((name, package, clause.removeprefix("==")))
+    return min(found, key=lambda row: row[1] != "torch", default=None)
+
+
+def conflict(
+    project: Project, platform: str, text: str, title: str, env: Mapping[str, str]
+) -> tuple[str, str] | None:
+    """What to say where a dependency wants another torch; None if none does."""
+    packages = project.build["platforms"].get(platform, {}).get("packages", {})
+    own, indexes = project.build["index_url"] or "", INDEXES.search(text)
+    if indexes:
+        urls = [url.rstrip("/") for url in re.findall(r"- (\S+)", indexes[2])]
+        other = next((url for url in urls if url != own.rstrip("/")), urls[-1])
+        who, name = next(asking(other, env), "A dependency"), other.rpartition("/")[2]
+        what = f"{who} wants {indexes[1]} from {other}, and this project from {own}"
+        ways = ["Give both repositories the same compute platform."]
+        ways += [f"This one, say:\n  {project.move(name)}"] if name in project.moves else []
+    elif clash := torch_asked_for(text, packages):
+        who, package, wanted = clash
+        what = f"{who} wants {package} {wanted}, and this project has {packages[package]}"
+        ways = [f"Take a version of {who} that goes with {package} {packages[package]}."]
+        if package == "torch" and (series := re.fullmatch(r"(\d+\.\d+)(\.\d+)*", wanted)):
+            move = project.update(f"--data torch_version={series[1]}")
+            ways.append(f"Or give this project its torch:\n  {move}")
+    else:
+        return None
+    if project.manager == "uv":
+        pins = ", ".join(f'"{one}=={have.partition("+")[0]}"' for one, have in packages.items())
+        way = "Or, if it works with this project's torch, let that hold for all: in [tool.uv] of\n"
+        ways.append(f"{way}pyproject.toml\n  override-dependencies = [{pins}]")
+    return f"{what}: {title} failed.", "\n".join([*ways, "Then run this again."])
+
+
+def asking(url: str, env: Mapping[str, str]) -> Iterator[str]:
+    """The dependencies with an index in their pyproject.toml, as far as these lie here.
+
+    Those by path, and those by git of which uv has a checkout; theirs, too.
+    """
+    local = env.get("LOCALAPPDATA") if WINDOWS else env.get("XDG_CACHE_HOME")
+    default = Path(local or Path(env.get("HOME", "/"), ".cache"), "uv", "cache" if WINDOWS else "")
+    checkouts = Path(env.get("UV_CACHE_DIR") or default).glob("git-v*/checkouts/*/*")
+    known = [file for one in checkouts for file in (one, *one.glob("*/")) if name_in(file)]
+    left, seen = [ROOT], set[Path]()
+    while left:
+        folder = left.pop()
+        text, name = words(folder), name_in(folder)
+        if folder in seen or not name:
+            continue
+        if seen and re.search(rf"[\"']{re.escape(url)}/?[\"']", text):
+            yield name if folder in known else f"{name} ({folder})"
+        seen.add(folder)
+        paths = re.findall(r"\bpath\s*=\s*[\"']([^\"']+)", text)
+        paths += [one.removeprefix("//") for one in re.findall(r"@ file:([^\s\"';]+)", text)]
+        left += [one for one in known if re.search(rf"\b{re.escape(name_in(one))}\b", text)]
+        left += [Path(folder, path).resolve() for path in paths]  # looked at first
+
+
+def name_in(folder: Path) -> str:
+    """The name of the project in a folder; empty if there is none."""
+    found = NAME.search(words(folder))
+    return found[1] if found else ""
+
+
+def words(folder: Path) -> str:
+    """The text of the pyproject.toml in a folder, which may not be there."""
+    try:
+        return (folder / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

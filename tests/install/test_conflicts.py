@@ -1,0 +1,120 @@
+"""Two repositories of one organisation: what a dependency wants of torch, and the ways out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from install.checkouts import BOOTSTRAPS, MANAGERS, installed
+from install.managers import Tools
+from render.projects import render, under_git
+
+pytestmark = BOOTSTRAPS
+
+
+def repository(tools: Tools, folder: Path, manager: str, name: str, platform: str) -> Path:
+    """A project of the organisation."""
+    return render(
+        folder / name,
+        package_manager=manager,
+        project_name=name,
+        compute_platform=platform,
+        torch_version="2.10",
+        pytorch_index_url=tools.index.pytorch_url,
+    )
+
+
+def edit(project: Path, old: str, new: str) -> None:
+    file = project / "pyproject.toml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def depend(project: Path, library: Path, how: str = "path") -> None:
+    """Let a project depend on another one, in the words of its manager."""
+    line = f"{library.name} @ git+{library.as_uri()}" if how == "git" else f"{library.name}"
+    if how == "url":
+        line += f" @ {library.as_uri()}"
+    edit(project, '    "numpy",\n', f'    "numpy",\n    "{line}",\n')
+    if how == "path":
+        source = f'{library.name} = {{ path = "../{library.name}", editable = true }}\n'
+        edit(project, "[tool.uv.sources]\n", f"[tool.uv.sources]\n{source}")
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("how", ["path", "git"])
+def test_uv_s_conflicting_indexes_are_told_with_the_dependency_and_the_way_out_works(
+    tools: Tools, tmp_path: Path, how: str
+) -> None:
+    library = under_git(repository(tools, tmp_path, "uv", "library", "cu128"))
+    project = repository(tools, tmp_path, "uv", "project", "cu130")
+    depend(project, library, how)
+
+    done = tools.try_bootstrap(project)
+
+    assert done.returncode == 5
+    base = tools.index.pytorch_url
+    where = f" ({library})" if how == "path" else ""
+    what, *ways = done.stderr.splitlines()
+    assert what == (
+        f"bootstrap: library{where} wants torch from {base}/cu128, and this project from "
+        f"{base}/cu130: locking failed."
+    )
+    assert ways[0] == "Give both repositories the same compute platform."
+    assert ways[2].startswith("  ")
+    assert "--data compute_platform=cu128" in ways[2]
+    line = next(way.strip() for way in ways if "override-dependencies" in way)
+    edit(project, "[tool.uv]\n", f"[tool.uv]\n{line}\n")
+    tools.bootstrap(project)
+    have = installed(tools, project)
+    assert (have["torch"], have["library"]) == ("2.10.0+cu130", "0.1.0")
+    # One machine's own build goes with it, too.
+    tools.bootstrap(project, "--compute-platform", "cpu")
+    assert installed(tools, project)["torch"] == "2.10.0+cpu"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("manager", ["poetry", "pip"])
+def test_poetry_and_pip_take_no_index_from_a_dependency(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    library = repository(tools, tmp_path, manager, "library", "cu128")
+    project = repository(tools, tmp_path, manager, "project", "cu130")
+    depend(project, library, "url")
+    tools.bootstrap(project)
+    have = installed(tools, project)
+    assert (have["torch"], have["library"]) == ("2.10.0+cu130", "0.1.0")
+
+
+@pytest.mark.few(1)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_dependency_that_wants_another_torch_is_named(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    library = repository(tools, tmp_path, manager, "library", "cu130")
+    for old, new in (("==2.10.0", "==2.9.1"), ("==0.25.0", "==0.24.1")):
+        edit(library, old, new)
+    if manager == "poetry":  # which reads its own table of a folder, not the standard one
+        edit(library, '"2.10.0+cu130"', '"2.9.1+cu130"')
+        edit(library, '"0.25.0+cu130"', '"0.24.1+cu130"')
+    project = repository(tools, tmp_path, manager, "project", "cu130")
+    depend(project, library, "path" if manager == "uv" else "url")
+
+    done = tools.try_bootstrap(project)
+
+    assert done.returncode == 5, done.stdout + done.stderr
+    what, way, *more = done.stderr.splitlines()
+    wants = {"torch 2.9.1": "2.10.0+cu130", "torchvision 0.24.1": "0.25.0+cu130"}
+    wanted = next((one for one in wants if f"library wants {one}" in what), "")
+    assert wanted, what
+    assert f", and this project has {wants[wanted]}: " in what
+    assert way.startswith("Take a version of library that goes with torch")
+    if wanted.startswith("torch "):
+        assert any("--data torch_version=2.9" in one for one in more)
+    if manager == "uv":
+        line = next(one.strip() for one in more if "override-dependencies" in one)
+        edit(project, "[tool.uv]\n", f"[tool.uv]\n{line}\n")
+        tools.bootstrap(project)
+        assert installed(tools, project)["torch"] == "2.10.0+cu130"
