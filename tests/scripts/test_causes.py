@@ -24,6 +24,7 @@ BARE = {
     "card-without-driver",
     "gpu-does-not-start",
     "module-unsigned",
+    "driver-without-card",
     "needs-legacy-driver",
     "needs-open-module",
     "other-kernel-driver",
