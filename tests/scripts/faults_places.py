@@ -413,6 +413,22 @@ FAULTS: list[Injection] = [
         "CUDA sees no instance",
         env={**POD, "FAKE_MIG": "1", "FAKE_GPUS": ""},
     ),
+    there(
+        "CUDA's compat driver in WSL, cuInit 804",
+        "CUDA-COMPAT",
+        "Take its folder out of LD_LIBRARY_PATH",
+        before=world("dxg", driver_in=COMPAT),
+        never=("purge", "modprobe"),
+        env={"FAKE_INIT": "804"},
+    ),
+    there(
+        "a pod that has the GPU's device, whose driver does not start it",
+        "CUDA-NODEVICE",
+        "Let the pod start on another node",
+        "could not start it",
+        world("nvidiactl", "nvidia-uvm", "nvidia0"),
+        env={**POD, **NONE},
+    ),
     # --- the card and the kernel's driver
     there(
         "nvmlInit returns 9 where nouveau has the card",

@@ -91,6 +91,8 @@ def foreign_in_wsl(facts: dict[str, Any]) -> str:
     if not here().is_a("wsl") or facts.get("gpus"):
         return ""
     libraries = [facts.get("libcuda", ""), facts.get("libnvml", "")]
+    if in_compat(facts) and facts.get("init") in (803, 804):
+        return ""  # which have a cause of their own
     if "init" not in facts and facts.get("nvml") in (None, 0):
         return ""  # one that works, and the other is not there
     return next((one for one in libraries if one and "/wsl/" not in os.path.realpath(one)), "")
@@ -305,7 +307,7 @@ def cuda_error(machine: Machine, number: int) -> Check:
 def no_gpu_found(machine: Machine) -> Check:
     """Why a driver that starts has no GPU to show."""
     facts, visible = machine.driver, os.environ.get(VISIBLE)
-    known, nvml = facts.get("nvml_count"), facts.get("nvml", 0)
+    known, nvml, nodes = facts.get("nvml_count"), facts.get("nvml", 0), facts.get("nodes", {})
     nothing = here().is_a("job") and not any(map(os.environ.get, GIVEN))
     if nothing and (visible in NOTHING_GIVEN or not known):
         return no_gpu(machine, "job-without-gpu")
@@ -314,11 +316,14 @@ def no_gpu_found(machine: Machine) -> Check:
         return Check("fail", problem, f"Type `{UNSET}`, or test with `--device cpu`.")
     if cause := refusal(facts):
         return no_gpu(machine, cause, certain=True)
+    if known and nodes and UVM not in nodes:
+        return because("no-device-file", {"nodes": nodes}, **{**words_of(machine), "node": UVM})
     if known:
         return because("none-usable", {"nvml_count": known}, **words_of(machine))
     if nvml not in (0, *QUIET):
         return no_gpu(machine, "unknown-code", certain=True, **code_words("nvml", "nvmlInit", nvml))
-    if facts["card"] and not here().is_a("guest"):
+    given = any(node[-1].isdigit() for node in nodes)  # /dev/nvidia0
+    if given or (facts["card"] and not here().is_a("guest")):
         return no_gpu(machine, why_not_started(facts), certain=True)
     missing = facts.get("bus") and not here().is_a("guest") and not here().is_a("jetson")
     return no_gpu(machine, "driver-without-card" if missing else "finds-no-gpu")

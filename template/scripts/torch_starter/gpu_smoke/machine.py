@@ -313,7 +313,7 @@ def advise(cause: str, **words: object) -> Advice:
         "bootstrap": BOOTSTRAP,
         "repair": repair(),
         "report": REPORT,
-        "sudo": "" if here().is_a("root") else "sudo ",
+        "sudo": "" if WINDOWS or here().is_a("root") else "sudo ",
         "unset_visible": UNSET,
     }
     return advice(cause, here(), **{**usual, **words})
