@@ -88,7 +88,7 @@ def foreign_in_wsl(facts: dict[str, Any]) -> str:
 
     Those of Windows are in /usr/lib/wsl, in a container too.
     """
-    if not here().is_a("wsl") or facts.get("gpus"):
+    if facts.get("gpus") or not here().is_a("wsl"):
         return ""
     libraries = [facts.get("libcuda", ""), facts.get("libnvml", "")]
     if in_compat(facts) and facts.get("init") in (803, 804):
