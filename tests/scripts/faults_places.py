@@ -21,6 +21,7 @@ COMPAT = "/usr/local/cuda-13.0/compat"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build"
 CLOSED = "NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Wed Oct 1"
 MODULE = "/proc/driver/nvidia/version"
+ANOTHER_CARD = {"/sys/bus/pci/devices/2/vendor": "0x1234\n"}
 EFI = "/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c"
 
 
@@ -412,6 +413,22 @@ FAULTS: list[Injection] = [
         "CUDA sees no instance",
         env={**POD, "FAKE_MIG": "1", "FAKE_GPUS": ""},
     ),
+    there(
+        "CUDA's compat driver in WSL, cuInit 804",
+        "CUDA-COMPAT",
+        "Take its folder out of LD_LIBRARY_PATH",
+        before=world("dxg", driver_in=COMPAT),
+        never=("purge", "modprobe"),
+        env={"FAKE_INIT": "804"},
+    ),
+    there(
+        "a pod that has the GPU's device, whose driver does not start it",
+        "CUDA-NODEVICE",
+        "Let the pod start on another node",
+        "could not start it",
+        world("nvidiactl", "nvidia-uvm", "nvidia0"),
+        env={**POD, **NONE},
+    ),
     # --- the card and the kernel's driver
     there(
         "nvmlInit returns 9 where nouveau has the card",
@@ -468,6 +485,22 @@ FAULTS: list[Injection] = [
         env={**NONE, "FAKE_DRIVER": "590.44.01"},
     ),
     there(
+        "an image with the driver, in an instance type without a GPU",
+        "DRV-NOTLOADED",
+        "Choose an instance type with a GPU.",
+        "no NVIDIA GPU on this machine's bus",
+        world(files={**ANOTHER_CARD, "/sys/class/dmi/id/sys_vendor": "Amazon EC2\n"}),
+        env=NO_MODULE,
+    ),
+    there(
+        "a driver whose card is not on the bus",
+        "CUDA-NODEVICE",
+        "`lspci -d 10de:`",
+        "no NVIDIA GPU on this machine's bus",
+        world(files=ANOTHER_CARD),
+        env=NONE,
+    ),
+    there(
         "nvmlInit returns 15",
         "CUDA-NODEVICE",
         "Switch the machine off and on.",
@@ -508,6 +541,38 @@ FAULTS: list[Injection] = [
         world("dxg", driver_in=WSL_LIB),
         NOT_IN_WSL,
         env={"FAKE_CUDA": "12000", "FAKE_DRIVER": "525.85.12"},
+    ),
+    # --- AMD's GPUs, and shared memory
+    *(
+        replace(
+            there(f"no /dev/kfd in {what}", "ROCM-KFD", remedy, "", GIVES[what][1], driver=False),
+            build="rocm7.2",
+            env=GIVES[what][2],
+        )
+        for what, remedy in {
+            "a pod": "`resources: limits: amd.com/gpu: 1`",
+            "Apptainer": "`apptainer exec --rocm`",
+            "Docker": "Start it with `--device /dev/kfd --device /dev/dri`",
+            "a job of Slurm": "`--gres=gpu:1`",
+        }.items()
+    ),
+    *(
+        Injection(
+            f"64 MiB of /dev/shm in {what}",
+            "SYS-SHM",
+            remedy,
+            "64 MiB left",
+            0,
+            before=world(shm="64m", place=place),
+            env=env,
+            never=("mount -o remount",),
+        )
+        for what, remedy, place, env in (
+            ("Docker", "`--shm-size=8g`, or in Compose with `shm_size: 8gb`", "docker", {}),
+            ("a pod", "Mount a volume `emptyDir: medium: Memory` on /dev/shm", "", POD),
+            ("Apptainer", "It is the host's own", "apptainer", {}),
+            ("a job of Slurm", "ask those who look after this node for more", "", JOB),
+        )
     ),
     # --- what is told only at the first tensor
     says(801, "operation not supported", "530 or newer from CUDA 12.1 on"),

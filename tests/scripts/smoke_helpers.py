@@ -199,7 +199,9 @@ class Project:
         before = self.before or outside()
         if not before:
             return command
-        return ["unshare", "-m", "sh", "-ec", f'{before}; exec "$@"', "sh", *command]
+        script = self.root.parent / "before.sh"
+        script.write_text(f'{before}\nexec "$@"\n', encoding="utf-8")
+        return ["unshare", "-m", "sh", "-e", str(script), *command]
 
     def run(self, *arguments: str, **env: str) -> Outcome:
         """Run the smoke test; what it promises of every run is asserted here."""

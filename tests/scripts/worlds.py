@@ -17,7 +17,7 @@ for one in /*; do
     if [ -L "$one" ]; then cp -a "$one" /mnt
     elif [ -d "$one" ]; then mkdir -p "/mnt$one"; mount --rbind "$one" "/mnt$one"; fi
 done
-for one in null zero urandom; do
+for one in null zero full random urandom tty; do
     touch /mnt/dev/$one
     mount --bind /dev/$one /mnt/dev/$one
 done

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import PurePath
 from typing import Any
 
@@ -11,6 +10,7 @@ from surroundings.knowledge import code
 from surroundings.place import here
 
 from .check import Check, CheckFunction, because, check
+from .driver_facts import in_compat, running_driver, two_versions, version_of
 from .machine import OF_JETSONS, UNSET, VISIBLE, Machine, advise, numbers, runs_on
 
 # PCI device ids of NVIDIA, by generation: those of Turing and newer can have the open kernel
@@ -72,7 +72,8 @@ def check_libcuda(machine: Machine) -> Check | None:
     if is_stub(facts):
         return no_gpu(machine, "stub-driver", certain=True)
     if "init" in facts:
-        return Check("pass", f"NVIDIA driver {facts.get('driver_version', '')}".strip())
+        found = {key: facts[key] for key in ("libcuda", "libnvml") if facts.get(key)}
+        return Check("pass", f"NVIDIA driver {facts.get('driver_version', '')}".strip(), data=found)
     if machine.half_a_driver():
         return no_gpu(machine, "half-a-driver", certain=True)
     given = here().is_a("guest")
@@ -87,9 +88,11 @@ def foreign_in_wsl(facts: dict[str, Any]) -> str:
 
     Those of Windows are in /usr/lib/wsl, in a container too.
     """
-    if not here().is_a("wsl") or facts.get("gpus"):
+    if facts.get("gpus") or not here().is_a("wsl"):
         return ""
     libraries = [facts.get("libcuda", ""), facts.get("libnvml", "")]
+    if in_compat(facts) and facts.get("init") in (803, 804):
+        return ""  # which have a cause of their own
     if "init" not in facts and facts.get("nvml") in (None, 0):
         return ""  # one that works, and the other is not there
     return next((one for one in libraries if one and "/wsl/" not in os.path.realpath(one)), "")
@@ -133,7 +136,8 @@ def nvml_error(machine: Machine) -> str:
     number = facts.get("nvml", 0)
     if (machine.optional() and machine.fallback()) or no_driver(facts):
         return ""  # there is no GPU to be wrong, or it was said why
-    cause = "gpu-lost" if facts.get("lost") else code("nvml", number).cause
+    cause = code("nvml", number).cause if number else ""
+    cause = "gpu-lost" if facts.get("lost") else cause
     if facts.get("gpus") and number not in (0, 9, 18):
         return ""
     if number in QUIET and (refused := refusal(facts)):
@@ -160,6 +164,8 @@ def refusal(facts: dict[str, Any]) -> str:
 
 def why_not_loaded(facts: dict[str, Any]) -> str:
     """Why the driver's kernel module is not there."""
+    if facts.get("bus") and not facts["card"]:
+        return "driver-without-card"
     bound = set(facts.get("bound", [])) - {""}
     if bound == {"vfio-pci"}:
         return "given-to-virtual-machines"
@@ -167,19 +173,6 @@ def why_not_loaded(facts: dict[str, Any]) -> str:
         return "other-kernel-driver"
     refused = facts.get("secure_boot") and not facts.get("module")
     return "module-unsigned" if refused else "module-not-loaded"
-
-
-def two_versions(facts: dict[str, Any]) -> bool:
-    """Whether libcuda is of another driver than NVML, or than the kernel's module."""
-    mine, others = version_of(facts, "libcuda"), version_of(facts, "libnvml")
-    return bool(mine and others and mine != others)
-
-
-def version_of(facts: dict[str, Any], library: str) -> str:
-    """The version of the driver that a library is of, by the name of its file."""
-    name = PurePath(os.path.realpath(facts.get(library) or "/")).name
-    found = re.search(r"\.so\.(\d+\.[\d.]+)$", name)
-    return found[1] if found else ""
 
 
 def words_of(machine: Machine) -> dict[str, Any]:
@@ -198,19 +191,6 @@ def words_of(machine: Machine) -> dict[str, Any]:
         "at_compat": f", {libcuda}" if in_compat(facts) else "",
         "newest": FIRST_FOR_BLACKWELL,
     }
-
-
-def running_driver(facts: dict[str, Any]) -> str:
-    """The version of the driver that runs, by NVML, the kernel's module, or a library's name."""
-    module = re.search(r"\b(\d{3,}\.\d[\d.]*)", facts.get("module", ""))
-    of_module = module[1] if module else ""
-    return facts.get("driver_version") or of_module or version_of(facts, "libnvml")
-
-
-def in_compat(facts: dict[str, Any]) -> bool:
-    """Whether libcuda is CUDA's own, for GPUs of data centers, that goes with an older driver."""
-    found = facts.get("libcuda", "")
-    return any(PurePath(one).parent.name == "compat" for one in (found, os.path.realpath(found)))
 
 
 @check(CHECKS, "DRV-NOTLOADED")
@@ -320,13 +300,14 @@ def cuda_error(machine: Machine, number: int) -> Check:
     words = {**words_of(machine), **code_words("cuda", "cuInit", number)}
     words["mode"] = next((MODES.get(one, one) for one in facts.get("modes", []) if one), "")
     words["node"] = UVM if cause == "no-device-file" else words["node"]
-    return because(cause or "unknown-code", {"cuInit": number}, **words)
+    data = {"cuInit": number, "libcuda": facts.get("libcuda", "")}
+    return because(cause or "unknown-code", data, **words)
 
 
 def no_gpu_found(machine: Machine) -> Check:
     """Why a driver that starts has no GPU to show."""
     facts, visible = machine.driver, os.environ.get(VISIBLE)
-    known, nvml = facts.get("nvml_count"), facts.get("nvml", 0)
+    known, nvml, nodes = facts.get("nvml_count"), facts.get("nvml", 0), facts.get("nodes", {})
     nothing = here().is_a("job") and not any(map(os.environ.get, GIVEN))
     if nothing and (visible in NOTHING_GIVEN or not known):
         return no_gpu(machine, "job-without-gpu")
@@ -335,13 +316,17 @@ def no_gpu_found(machine: Machine) -> Check:
         return Check("fail", problem, f"Type `{UNSET}`, or test with `--device cpu`.")
     if cause := refusal(facts):
         return no_gpu(machine, cause, certain=True)
+    if known and nodes and UVM not in nodes:
+        return because("no-device-file", {"nodes": nodes}, **{**words_of(machine), "node": UVM})
     if known:
         return because("none-usable", {"nvml_count": known}, **words_of(machine))
     if nvml not in (0, *QUIET):
         return no_gpu(machine, "unknown-code", certain=True, **code_words("nvml", "nvmlInit", nvml))
-    if facts["card"] and not here().is_a("guest"):
+    given = any(node[-1].isdigit() for node in nodes)  # /dev/nvidia0
+    if given or (facts["card"] and not here().is_a("guest")):
         return no_gpu(machine, why_not_started(facts), certain=True)
-    return no_gpu(machine, "finds-no-gpu")
+    missing = facts.get("bus") and not here().is_a("guest") and not here().is_a("jetson")
+    return no_gpu(machine, "driver-without-card" if missing else "finds-no-gpu")
 
 
 def code_words(family: str, call: str, number: int) -> dict[str, Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import re
 import sys
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from .check import run_child
@@ -41,15 +42,17 @@ def peak_of(
 
 def nvidia_facts(limit: float) -> dict[str, Any]:
     """What this machine shows of NVIDIA. A child asks the driver, since that too can hang."""
+    devices = list(Path("/sys/bus/pci/devices").glob("*"))
     cards = [
         device
-        for device in Path("/sys/bus/pci/devices").glob("*")
+        for device in devices
         if first_line(device / "vendor") == "0x10de"
         and first_line(device / "class").startswith("0x03")  # a display controller
     ]
     rows, ended = run_child("driver", {}, limit)
     return {
         "card": bool(cards),
+        "bus": bool(devices),  # whether the kernel says what is on it
         "devices": [int(first_line(card / "device") or "0", 16) for card in cards],
         "bound": sorted({link(card / "driver") for card in cards}),
         "module": first_line(Path("/proc/driver/nvidia/version")),
@@ -228,3 +231,29 @@ def amd_facts() -> dict[str, Any]:
         "kfd_usable": os.access(kfd, os.R_OK | os.W_OK),
         "render": any(Path("/dev/dri").glob("renderD*")),
     }
+
+
+def two_versions(facts: dict[str, Any]) -> bool:
+    """Whether libcuda is of another driver than NVML, or than the kernel's module."""
+    mine, others = version_of(facts, "libcuda"), version_of(facts, "libnvml")
+    return bool(mine and others and mine != others)
+
+
+def version_of(facts: dict[str, Any], library: str) -> str:
+    """The version of the driver that a library is of, by the name of its file."""
+    name = PurePath(os.path.realpath(facts.get(library) or "/")).name
+    found = re.search(r"\.so\.(\d+\.[\d.]+)$", name)
+    return found[1] if found else ""
+
+
+def running_driver(facts: dict[str, Any]) -> str:
+    """The version of the driver that runs, by NVML, the kernel's module, or a library's name."""
+    module = re.search(r"\b(\d{3,}\.\d[\d.]*)", facts.get("module", ""))
+    of_module = module[1] if module else ""
+    return facts.get("driver_version") or of_module or version_of(facts, "libnvml")
+
+
+def in_compat(facts: dict[str, Any]) -> bool:
+    """Whether libcuda is CUDA's own, for GPUs of data centers, that goes with an older driver."""
+    found = facts.get("libcuda", "")
+    return any(PurePath(one).parent.name == "compat" for one in (found, os.path.realpath(found)))

@@ -324,7 +324,7 @@ def usual_words() -> dict[str, str]:
         "report": REPORT,
         "set": "set" if WINDOWS else "export",
         "switch": SWITCH,
-        "sudo": "" if here().is_a("root") else "sudo ",
+        "sudo": "" if WINDOWS or here().is_a("root") else "sudo ",
         "unset_visible": UNSET,
     }
 

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from configparser import ConfigParser
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from .place import Place
+
+if TYPE_CHECKING:
+    from configparser import ConfigParser
 
 
 @cache
 def table(name: str) -> ConfigParser:
     """A file beside this one, or all of a folder's. Nothing in a value is special."""
+    from configparser import ConfigParser  # where nothing is wrong, nothing is looked up
+
     place = Path(__file__).with_name(name)
     parser = ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
     for file in [place] if place.is_file() else sorted(place.glob("*.ini")):
