@@ -119,7 +119,7 @@ def test_the_codes_are_all_that_the_header_has(family: str, tmp_path: Path) -> N
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         name = next(one for one in archive.namelist() if one.endswith(f"/{header}"))
-        text = archive.read(name).decode()
+        text = archive.read(name).decode().partition("} ncclResult_t")[0]
     wheel.unlink()
     section = knowledge.table("codes.ini")[family]
     have = {(knowledge.code(family, int(number)).name, number) for number in section}
