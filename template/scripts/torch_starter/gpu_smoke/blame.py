@@ -193,6 +193,8 @@ def windows_knew_better(found: dict[str, Check]) -> None:
 def mixed(one: Check) -> bool:
     """Whether a failure can come of libraries that do not go together."""
     cause = str(one.data.get("cause", ""))
+    if cause == "library-missing" and ", which is " in one.message.partition(":")[0]:
+        return False  # it is no package's
     return cause.startswith(MIXED) or not cause
 
 

@@ -4,6 +4,7 @@
     system       which system, and how to install a program there
     knowledge    looks up causes/ and codes.ini
 
+packages.ini has what to install for a program or library, by system.
 causes/ has every cause: what is wrong, and what to do about it in which place. codes.ini has the
 codes and words of drivers, libraries and systems, each with the cause that it is a sign of.
 """
