@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from scripts.injections import Injection, package
+from scripts.injections import Injection, all_of, package
 from scripts.torch_helpers import pretend_gpus
 
 SET = "`export TORCHINDUCTOR_CACHE_DIR=$HOME/.cache/torchinductor "
@@ -81,6 +81,6 @@ FAULTS: list[Injection] = [
         arguments=("--only", "COMPILE"),
         before=TMPFS.format("ro"),
         env={"TRITON_CACHE_DIR": "/var/tmp/compile/triton"},
-        change=lambda project: [pretend_gpus(project), package(project, "triton", "3.4.0")],
+        change=all_of(pretend_gpus, lambda project: package(project, "triton", "3.4.0")),
     ),
 ]

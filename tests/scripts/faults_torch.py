@@ -274,17 +274,17 @@ FAULTS: list[Injection] = [
         build="cu130",
         torch="real",
         driver=True,
-        change=lambda project: [
-            pretend_gpus(
+        change=all_of(
+            lambda project: pretend_gpus(
                 project,
                 "import os\ndef no(*a): os.kill(os.getpid(), 11)\ntorch.nn.functional.conv2d = no",
                 "90",
             ),
-            beside("EMPTY", "libcudnn_cnn.so.8")(project),
-            project.env.update(
+            beside("EMPTY", "libcudnn_cnn.so.8"),
+            lambda project: project.env.update(
                 LD_PRELOAD=str(project.root.parent / "elsewhere" / "libcudnn_cnn.so.8")
             ),
-        ],
+        ),
     ),
     Injection(
         "a cuDNN that LD_LIBRARY_PATH names, and wrong numbers",
