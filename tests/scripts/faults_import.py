@@ -258,7 +258,7 @@ FAULTS: list[Injection] = [
         "a package that torch imports is missing",
         "TORCH-IMPORT",
         RECREATE,
-        "torch needs the module typing_extras, which is not installed: ",
+        "torch needs the module typing_extras, which is missing: ",
         1,
         torch="import typing_extras",
     ),

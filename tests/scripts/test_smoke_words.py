@@ -178,6 +178,7 @@ def test_each_way_in_which_torch_does_not_load_has_its_cause(said: str) -> None:
         ("libmkl_intel_lp64.so.2", "Intel's packages", "from one source"),
         ("libze_loader.so.1", "Intel's driver", "Level Zero"),
         ("libgomp.so.1", "the system's", "libgomp"),
+        ("libcurl.so.4", "is missing: ", "bootstrap"),
         ("libunheard_of.so.3", "is missing: ", "bootstrap"),
     ],
 )
@@ -251,6 +252,8 @@ def test_an_unknown_code_is_told_with_its_name_and_number() -> None:
         ("crashed (exit code 0xc0000409)", "crash"),
         ("crashed (exit code 0xc000012d)", "page-file"),
         ("crashed (exit code 0x1)", "crash"),
+        ("crashed (Aborted), saying `what():  std::bad_alloc`", "no-memory"),
+        ("crashed (exit code 0x1), saying `OSError: [Errno 28] No space left`", "disk-full"),
     ],
 )
 def test_the_end_of_a_process_has_its_cause_where_it_is_certain(ended: str, cause: str) -> None:

@@ -91,13 +91,17 @@ def suspect() -> str:
     )
 
 
+TOLD_BY_WORDS = ("no-memory", "disk-full", "no-gpu-memory", "too-many-files")  # of its last line
 UNTOLD = ("crash", "hangs", "openmp", "level-zero")  # of which the words of the end say enough
 
 
 def cause_of_end(ended: str) -> str:
     """The cause that the way of a process's end is always a sign of; crash, if there is none."""
-    if found := code_in(ended):
-        return code(*found).cause or "crash"
+    if (found := code_in(ended)) and (cause := code(*found).cause):
+        return cause
+    said = find_cause(ended, "run")
+    if said and said.cause in TOLD_BY_WORDS:
+        return said.cause
     for number in signal.valid_signals():
         if f"crashed ({signal.strsignal(number)})" in ended:
             try:

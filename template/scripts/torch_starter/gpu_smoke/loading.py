@@ -143,14 +143,8 @@ def words_of(match: Match, error: Exception) -> tuple[dict[str, str], str]:
     path = library if "/" in library else str(Path(torch, "lib", library))
     mount, noexec = mount_of(path)
     words = {"where": torch, "library": library, "folder": str(Path(path).parent)}
-    words |= {
-        "mount": mount,
-        "path": path,
-        "what": kind_of(path),
-        "whose": "",
-        "on": "",
-        "because": "",
-    }
+    words |= {"mount": mount, "path": path, "what": kind_of(path)}
+    words |= dict.fromkeys(("whose", "on", "because"), "")
     words |= {"remove": how_to_remove(path), "package": "", "source": repair(), **found}
     words["set_autoload"] = f"{'set' if WINDOWS else 'export'} TORCH_DEVICE_BACKEND_AUTOLOAD=0"
     if name == "noexec" and not noexec:
@@ -203,7 +197,10 @@ DRIVER = "Install the NVIDIA driver; in a container, start it with `docker run -
 # Who brings a library that no package of the system's does, and what to do, if not repair().
 BROUGHT_BY = {
     r"lib(cuda|nvidia-ml)\.so": (", which is of the NVIDIA driver", DRIVER),
-    r"lib(cu|nv|nccl)": (", a library of NVIDIA that packages bring", ""),
+    r"lib(cu(d|blas|fft|file|pti|rand|solver|sparse)|nccl|nvidia|nvrtc|nvshmem|nvJit)": (
+        ", a library of NVIDIA that packages bring",
+        "",
+    ),
     r"libpython": (", which is of another Python", ""),
     r"lib(mkl|iomp5)": (", which is of Intel's packages, as conda's torch has them", ONE_OPENMP),
     r"lib(ze_loader|sycl|OpenCL)": (", which is of Intel's driver", LEVEL_ZERO),
