@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 
-from scripts.injections import Injection
+from scripts.injections import Injection, all_of, package
+from scripts.torch_helpers import pretend_gpus
 
 SET = "`export TORCHINDUCTOR_CACHE_DIR=$HOME/.cache/torchinductor "
 TMPFS = "mkdir -p /var/tmp/compile; mount -t tmpfs -o {} tmpfs /var/tmp/compile"
@@ -67,5 +68,19 @@ FAULTS: list[Injection] = [
         "3.",
         "Python.h is missing, which belongs to this Python: ",
         NO_HEADER.format("python3"),
+    ),
+    Injection(
+        "Triton's cache is mounted read-only",
+        "COMPILE",
+        "name a folder that can be written to",
+        "it says OSError: [Errno 30] Read-only file system: '/var/tmp/compile/triton",
+        0,
+        build="cu130",
+        torch="real",
+        driver=True,
+        arguments=("--only", "COMPILE"),
+        before=TMPFS.format("ro"),
+        env={"TRITON_CACHE_DIR": "/var/tmp/compile/triton"},
+        change=all_of(pretend_gpus, lambda project: package(project, "triton", "3.4.0")),
     ),
 ]

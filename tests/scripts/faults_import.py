@@ -206,7 +206,7 @@ FAULTS: list[Injection] = [
     Injection(
         "a .venv on a mount from which nothing may be run",
         "TORCH-IMPORT",
-        "`sudo mount -o remount,exec /var/tmp/venv`",
+        "the project",
         "/var/tmp/venv may not run programs (it is mounted noexec), so no library in it can be ",
         1,
         torch="import ctypes\nctypes.CDLL('/var/tmp/venv/libc10.so')",
@@ -258,7 +258,7 @@ FAULTS: list[Injection] = [
         "a package that torch imports is missing",
         "TORCH-IMPORT",
         RECREATE,
-        "torch needs the module typing_extras, which is not installed: ",
+        "torch needs the module typing_extras, which is missing: ",
         1,
         torch="import typing_extras",
     ),

@@ -266,6 +266,27 @@ FAULTS: list[Injection] = [
         verdict=f"FAIL  torch {TORCH}+cpu, asked for CPU: LIB-MAPS  (",
     ),
     Injection(
+        "a crash in a convolution, and a cuDNN of the machine's",
+        "NUM-CONV",
+        "libcudnn_cnn.so.8 may have been loaded beside torch's own. Type `unset LD_PRELOAD`",
+        "crashed (Segmentation fault)",
+        4,
+        build="cu130",
+        torch="real",
+        driver=True,
+        change=all_of(
+            lambda project: pretend_gpus(
+                project,
+                "import os\ndef no(*a): os.kill(os.getpid(), 11)\ntorch.nn.functional.conv2d = no",
+                "90",
+            ),
+            beside("EMPTY", "libcudnn_cnn.so.8"),
+            lambda project: project.env.update(
+                LD_PRELOAD=str(project.root.parent / "elsewhere" / "libcudnn_cnn.so.8")
+            ),
+        ),
+    ),
+    Injection(
         "a cuDNN that LD_LIBRARY_PATH names, and wrong numbers",
         "LIB-MAPS",
         "out of LD_LIBRARY_PATH",

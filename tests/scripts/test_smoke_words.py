@@ -112,6 +112,85 @@ def test_python_h_comes_from_whoever_installed_this_python(
     assert load_package("compile_checks").headers().startswith(typed)
 
 
+IMPORT = {
+    "libcusparse.so.12: symbol __nvJitLinkAddData_12_1, version libnvJitLink.so.12 not defined in "
+    "file libnvJitLink.so.12 with link time reference": "symbol-nvjitlink",
+    "libcublasLt.so.13: symbol cublasLtGetVersion version libcublasLt.so.13 not defined in file x "
+    "with link time reference": "symbol-nvidia",
+    "/x/libtorch_cuda.so: undefined symbol: ncclGroupSimulateEnd": "symbol-nvidia",
+    "/x/libtorch_cuda.so: undefined symbol: cudaGetDriverEntryPointByVersion": "symbol-nvidia",
+    "/x/libc10_cuda.so: undefined symbol: cuMemCreate": "symbol-driver",
+    "/x/a.so: undefined symbol: _ZNK3c1010TensorImpl4sizeEv": "symbol-torch",
+    "/x/a.so: undefined symbol: _ZN5torch8autogradE": "symbol-torch",
+    "/x/_C.so: undefined symbol: _PyThreadState_UncheckedGet": "symbol-python",
+    "/x/libtorch_cpu.so: undefined symbol: iJIT_IsProfilingActive": "symbol-itt",
+    "/x/a.so: undefined symbol: GOMP_parallel": "symbol-other",
+    "/opt/m/libstdc++.so.6: version `CXXABI_1.3.15' not found (required by /x)": "old-libstdcpp",
+    "/opt/m/libgomp.so.1: version `GOMP_5.0' not found (required by /x)": "old-libstdcpp",
+    "/opt/m/libnvJitLink.so.12: version `libnvJitLink.so.12' not found": "other-version",
+    "/lib64/libc.so.6: version `GLIBC_2.34' not found (required by /x)": "system-too-old",
+    "/x/libjemalloc.so: ELF load command alignment not page-aligned": "page-size",
+    "/x/libc10.so: cannot open shared object file: Permission denied": "library-not-readable",
+    "/x/libc10.so: cannot open shared object file: Too many open files": "too-many-files",
+    "/x/libc10.so: cannot apply additional memory protection after relocation: Permission denied": (
+        "map-refused"
+    ),
+    "libcudnn.so.9: file too short": "not-a-library",
+    "libcuda.so.1: cannot open shared object file: No such file or directory": "library-missing",
+    "Error loading shared library libgcc_s.so.1: No such file (needed by /x/libc10.so)": "musl",
+    "Error relocating /x/libtorch_cpu.so: __strdup: symbol not found": "musl",
+    "dlopen(/x.so, 2): Symbol not found: _$s10\n  Referenced from: /x\n  Expected in: "
+    "/usr/lib/libc++.1.dylib": "mac-too-old",
+    "dlopen(/x.so, 2): Symbol not found: __ZN3c105ErrorE\n  Expected in: /v/libc10.dylib": (
+        "symbol-torch"
+    ),
+    "dlopen(/x.so): Library not loaded: @rpath/libomp.dylib": "mac-library",
+    "dlopen(/x.so, 2): no suitable image found. Did find: /x: mach-o, but wrong architecture": (
+        "mac-other-architecture"
+    ),
+    "cannot import name 'x' from partially initialized module 'torch' (most likely due to a "
+    "circular import) (/home/me/torch/__init__.py)": "circular",
+    "Failed to load PyTorch C extensions: It appears that PyTorch has loaded the `torch/_C` folder "
+    "of the PyTorch repository": "torch-source",
+    "DLL load failed while importing _C: The paging file is too small for this operation": (
+        "page-file"
+    ),
+    "DLL load failed while importing _C: An Application Control policy has blocked this file.": (
+        "blocked-by-policy"
+    ),
+}
+
+
+@pytest.mark.parametrize("said", IMPORT)
+def test_each_way_in_which_torch_does_not_load_has_its_cause(said: str) -> None:
+    found = load_package("loading").explain_import(ImportError(said))
+    assert found.data["cause"] == IMPORT[said]
+    assert found.remedy.endswith(".")
+    assert "{" not in found.message + found.remedy
+
+
+@pytest.mark.parametrize(
+    ("library", "whose", "remedy"),
+    [
+        ("libcuda.so.1", "of the NVIDIA driver", "Install the NVIDIA driver"),
+        ("libcudart.so.13", "a library of NVIDIA", "bootstrap"),
+        ("libpython3.12.so.1.0", "of another Python", "bootstrap"),
+        ("libmkl_intel_lp64.so.2", "Intel's packages", "from one source"),
+        ("libze_loader.so.1", "Intel's driver", "Level Zero"),
+        ("libgomp.so.1", "the system's", "libgomp"),
+        ("libcurl.so.4", "is missing: ", "bootstrap"),
+        ("libunheard_of.so.3", "is missing: ", "bootstrap"),
+    ],
+)
+def test_a_library_that_is_missing_has_somebody_who_brings_it(
+    library: str, whose: str, remedy: str
+) -> None:
+    said = f"{library}: cannot open shared object file: No such file or directory"
+    found = load_package("loading").explain_import(ImportError(said))
+    assert whose in found.message
+    assert remedy in found.remedy
+
+
 SUMS = {
     "RuntimeError: use_libuv was requested but PyTorch was built without libuv support": "libuv",
     "ncclInvalidUsage: Duplicate GPU detected : rank 1 and rank 0 both on CUDA device 65000": (
@@ -173,6 +252,8 @@ def test_an_unknown_code_is_told_with_its_name_and_number() -> None:
         ("crashed (exit code 0xc0000409)", "crash"),
         ("crashed (exit code 0xc000012d)", "page-file"),
         ("crashed (exit code 0x1)", "crash"),
+        ("crashed (Aborted), saying `what():  std::bad_alloc`", "no-memory"),
+        ("crashed (exit code 0x1), saying `OSError: [Errno 28] No space left`", "disk-full"),
     ],
 )
 def test_the_end_of_a_process_has_its_cause_where_it_is_certain(ended: str, cause: str) -> None:

@@ -16,6 +16,7 @@ from . import companion_checks, device_checks
 from .check import DEVICE_IDS, FOLLOWS, Check, one_line
 from .loading import code_in
 from .machine import FAULTY, LEVEL_ZERO, ONE_OPENMP, REPORT, SWITCH, advise
+from .origins import first_outside, how_to_remove, known_to_the_linker, named_by_variables
 
 # How the codes of NVIDIA's libraries are written in what torch says, by family of codes.ini.
 NAMES = {
@@ -57,7 +58,9 @@ def code_of(said: str, error: Exception | None = None) -> tuple[str, int] | None
 # --- The end of the child process
 
 
-def explain_end(ended: str, checks: list[Check], started: list[str], limit: float) -> Check:
+def explain_end(
+    ended: str, checks: list[Check], started: list[str], limit: float, cuda: bool = False
+) -> Check:
     """What it means that the child process died or hung: a failure of the check it was at."""
     name = started[-1] if started else "TORCH-IMPORT"
     last = checks[-1].id if checks else "none"
@@ -70,19 +73,35 @@ def explain_end(ended: str, checks: list[Check], started: list[str], limit: floa
         remedy += "hangs, reboot."
     elif name == "XPU-INIT":
         cause, remedy = "level-zero", LEVEL_ZERO
+    elif cuda and cause == "crash" and name.startswith(NUMBERS):
+        remedy = f"{suspect()}{remedy}"
     problem = f"PyTorch {ended}; the last check that finished is {last}."
     problem = problem if cause in UNTOLD else f"{says[:-1]}: {problem}"
     data = {"ended": ended, "last_finished": last, "cause": cause}
     return Check("fail", problem, remedy, data, name)
 
 
+def suspect() -> str:
+    """The machine's own cuDNN, which cuDNN loads parts of by their names alone; "" for none."""
+    every = (*named_by_variables("libcudnn"), *known_to_the_linker("libcudnn"))
+    if not (path := first_outside(iter(every))):
+        return ""
+    return (
+        f"{path} may have been loaded beside torch's own. {how_to_remove(path)} If that is not it: "
+    )
+
+
+TOLD_BY_WORDS = ("no-memory", "disk-full", "no-gpu-memory", "too-many-files")  # of its last line
 UNTOLD = ("crash", "hangs", "openmp", "level-zero")  # of which the words of the end say enough
 
 
 def cause_of_end(ended: str) -> str:
     """The cause that the way of a process's end is always a sign of; crash, if there is none."""
-    if found := code_in(ended):
-        return code(*found).cause or "crash"
+    if (found := code_in(ended)) and (cause := code(*found).cause):
+        return cause
+    said = find_cause(ended, "run")
+    if said and said.cause in TOLD_BY_WORDS:
+        return said.cause
     for number in signal.valid_signals():
         if f"crashed ({signal.strsignal(number)})" in ended:
             try:
@@ -178,6 +197,8 @@ def windows_knew_better(found: dict[str, Check]) -> None:
 def mixed(one: Check) -> bool:
     """Whether a failure can come of libraries that do not go together."""
     cause = str(one.data.get("cause", ""))
+    if cause == "library-missing" and ", which is " in one.message.partition(":")[0]:
+        return False  # it is no package's
     return cause.startswith(MIXED) or not cause
 
 

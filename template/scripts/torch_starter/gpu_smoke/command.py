@@ -156,7 +156,8 @@ def collect_torch_checks(
     started = [row["start"] for row in rows if "start" in row]
     checks = [Check(**row) for row in rows if "id" in row]
     if ended:
-        death = explain_end(ended, checks, started, limit)
+        cuda = machine.accelerator == "cuda"
+        death = explain_end(ended, checks, started, limit, cuda)
         checks = [*(one for one in checks if one.id != death.id), death]
     return started, checks
 

@@ -15,7 +15,7 @@ from surroundings.knowledge import Match, code, find_cause
 from surroundings.system import brought_by, install
 
 from .check import Check, one_line
-from .machine import WINDOWS, advise, repair
+from .machine import LEVEL_ZERO, ONE_OPENMP, WINDOWS, advise, repair
 from .origins import (
     first_outside,
     folder_of_torch,
@@ -143,14 +143,8 @@ def words_of(match: Match, error: Exception) -> tuple[dict[str, str], str]:
     path = library if "/" in library else str(Path(torch, "lib", library))
     mount, noexec = mount_of(path)
     words = {"where": torch, "library": library, "folder": str(Path(path).parent)}
-    words |= {
-        "mount": mount,
-        "path": path,
-        "what": kind_of(path),
-        "whose": "",
-        "on": "",
-        "because": "",
-    }
+    words |= {"mount": mount, "path": path, "what": kind_of(path)}
+    words |= dict.fromkeys(("whose", "on", "because"), "")
     words |= {"remove": how_to_remove(path), "package": "", "source": repair(), **found}
     words["set_autoload"] = f"{'set' if WINDOWS else 'export'} TORCH_DEVICE_BACKEND_AUTOLOAD=0"
     if name == "noexec" and not noexec:
@@ -199,6 +193,20 @@ def of_symbol(symbol: str, said: str) -> dict[str, str]:
     return {"whose": "", "remove": repair()}
 
 
+DRIVER = "Install the NVIDIA driver; in a container, start it with `docker run --gpus all`."
+# Who brings a library that no package of the system's does, and what to do, if not repair().
+BROUGHT_BY = {
+    r"lib(cuda|nvidia-ml)\.so": (", which is of the NVIDIA driver", DRIVER),
+    r"lib(cu(d|blas|fft|file|pti|rand|solver|sparse)|nccl|nvidia|nvrtc|nvshmem|nvJit)": (
+        ", a library of NVIDIA that packages bring",
+        "",
+    ),
+    r"libpython": (", which is of another Python", ""),
+    r"lib(mkl|iomp5)": (", which is of Intel's packages, as conda's torch has them", ONE_OPENMP),
+    r"lib(ze_loader|sycl|OpenCL)": (", which is of Intel's driver", LEVEL_ZERO),
+}
+
+
 def of_missing(library: str) -> dict[str, str]:
     """Who would bring a library that is missing, and what to do about it."""
     if owner := owner_of(library):
@@ -206,7 +214,7 @@ def of_missing(library: str) -> dict[str, str]:
         return {"whose": whole, "remove": repair()}
     if packages := brought_by(library):
         return {"whose": ", which is the system's", "remove": install(packages, library)}
-    nvidia = sorted({one for one in LIBRARIES.values() if library.startswith(one)}, key=len)
-    if nvidia and nvidia[-1] != "libcuda":
-        return {"whose": ", a library of NVIDIA", "remove": repair()}
+    for names, (whose, remedy) in BROUGHT_BY.items():
+        if re.match(names, library):
+            return {"whose": whose, "remove": remedy or repair()}
     return {"whose": "", "remove": repair()}

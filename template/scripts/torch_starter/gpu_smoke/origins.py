@@ -73,7 +73,7 @@ def entries(variable: str) -> list[str]:
 def linker_entry(folder: str) -> str:
     """The file that lets the linker look into a folder, where that is not of the system itself."""
     files = [Path("/etc/ld.so.conf"), *sorted(Path("/etc/ld.so.conf.d").glob("*.conf"))]
-    for file in files if not STANDARD.match(folder) else ():
+    for file in files if not STANDARD.match(folder.replace("/usr/local/lib", "/lib")) else ():
         try:
             lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
