@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from surroundings.knowledge import advice, find_causes, table
+from surroundings.knowledge import Match, advice, find_causes, table
 from surroundings.place import SIGNS, Place, here
 
 from . import machine
@@ -173,9 +173,13 @@ def search(text: str) -> list[Found]:
     """What an id, a code or a message leads to; the surest first."""
     if not (message := plain(text)):
         return []
-    if named := [entry(name) for name in [*ids(), *shared()] if name.lower() == message]:
+    if named := [entry(name) for name in ids() if name.lower() == message]:
         return named
-    told = [one_cause(one.cause, one.words) for one in find_causes(text)]
+    told = [entry(name) for name in shared() if name == message]
+    surest: dict[str, Match] = {}  # by family: the first that fits, as for the check itself
+    for one in find_causes(text):
+        surest.setdefault(table("causes")[one.cause].get("of", ""), one)
+    told += [one_cause(one.cause, one.words) for one in surest.values()]
     told += [one for one in of_codes(message) if one not in told]
     also = {name: len(one) for name in ids() for one in symptoms(name) if says_so(one, message)}
     known = {one.title for one in told}
