@@ -31,13 +31,14 @@ class Placeholder(str):
         return f"\0{self.upper()}\0"
 
 
-def words(given: Mapping[str, str]) -> dict[str, object]:
-    """What stands in the braces of causes and symptoms, without a check, and what is given."""
+@cache
+def words() -> dict[str, object]:
+    """What stands in the braces of causes and symptoms without a check."""
     texts = [text for row in table("causes").values() for text in row.values()]
     unknown = {name: Placeholder(name) for name in re.findall(r"{(\w+)", " ".join(texts))}
     constants = {name: one for name, one in vars(machine).items() if name.isupper()}
     usual = {**machine.usual_words(), "repair": machine.RECREATE}
-    return {**unknown, **constants, **GENERAL, **usual, **given}
+    return {**unknown, **constants, **GENERAL, **usual}
 
 
 def finished(text: str) -> str:
@@ -87,7 +88,7 @@ class Found(NamedTuple):
 
 def rows(cause: str, given: Mapping[str, str]) -> list[Row]:
     """What to say of a cause: here, then in each place that it has a row for, then elsewhere."""
-    section, known = table("causes")[cause], words(given)
+    section, known = table("causes")[cause], {**words(), **given}
     kinds = [name.partition(".") for name in section]
     places = dict.fromkeys(place for kind, _, place in kinds if place and kind in ("says", "do"))
     all_places = {HERE: here(), **{row: somewhere(row) for row in places}, ELSE: somewhere("")}
@@ -128,13 +129,14 @@ def symptoms(name: str) -> list[str]:
     return list(dict.fromkeys(filter(None, own)))
 
 
+@cache
 def entry(name: str) -> Found:
     """All of an id: its symptoms and its causes, with what to do where."""
     sections, every = table("symptoms.ini"), table("causes")
     if name in shared():
         return one_cause(name, {})
     section = sections[sections[name].get("as", name)]
-    own = [section.get(key, "").format_map(words({})) for key in ("cause", "do")]
+    own = [section.get(key, "").format_map(words()) for key in ("cause", "do")]
     told = [rows(cause, {}) for cause in every.sections() if id_of(cause) == name]
     if own[0]:
         told.insert(0, [Row(HERE, *own), Row(ELSE, *own)])
