@@ -90,8 +90,14 @@ def project(tmp_path: Path) -> Project:
 
 def test_a_number_of_a_system_is_of_its_family(project: Project) -> None:
     codes = project.root / "scripts" / "torch_starter" / "surroundings" / "codes.ini"
-    more = "\n[windows]\n802 = ERROR_X | it is odd | gpu-busy\n[context]\n100 = | | no-fabric\n"
-    codes.write_text(codes.read_text(encoding="utf-8") + more, encoding="utf-8")
+    text = codes.read_text(encoding="utf-8")
+    for family, row in (
+        ("windows", "802 = ERROR_X | it is odd | gpu-busy"),
+        ("context", "100 = | | no-fabric"),
+    ):
+        head = f"\n[{family}]\n"
+        text = text.replace(head, f"{head}{row}\n") if head in text else f"{text}{head}{row}\n"
+    codes.write_text(text, encoding="utf-8")
     assert explain(project, "OSError: [WinError 802] Es ist seltsam")[1].startswith("CUDA-BUSY\n")
     assert "no-fabric" not in explain(project, "[WinError 100]")[1]
     both = explain(project, "802")[1]
@@ -122,7 +128,7 @@ do.docker = Make another image.
 do = Ask somebody.
 """
     causes = project.root / "scripts" / "torch_starter" / "surroundings" / "causes"
-    (causes / "new.ini").write_text(rows, encoding="utf-8")
+    (causes / "0.ini").write_text(rows, encoding="utf-8")
     code, text, _ = explain(project, "a.so: undefined symbol: ncclCommX, version 2")
     assert code == 0
     assert text.startswith(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from surroundings.knowledge import advice, find_causes, table
+from surroundings.knowledge import Match, advice, find_causes, table
 from surroundings.place import SIGNS, Place, here
 
 from . import machine
@@ -31,13 +31,14 @@ class Placeholder(str):
         return f"\0{self.upper()}\0"
 
 
-def words(given: Mapping[str, str]) -> dict[str, object]:
-    """What stands in the braces of causes and symptoms, without a check, and what is given."""
+@cache
+def words() -> dict[str, object]:
+    """What stands in the braces of causes and symptoms without a check."""
     texts = [text for row in table("causes").values() for text in row.values()]
     unknown = {name: Placeholder(name) for name in re.findall(r"{(\w+)", " ".join(texts))}
     constants = {name: one for name, one in vars(machine).items() if name.isupper()}
     usual = {**machine.usual_words(), "repair": machine.RECREATE}
-    return {**unknown, **constants, **GENERAL, **usual, **given}
+    return {**unknown, **constants, **GENERAL, **usual}
 
 
 def finished(text: str) -> str:
@@ -87,7 +88,7 @@ class Found(NamedTuple):
 
 def rows(cause: str, given: Mapping[str, str]) -> list[Row]:
     """What to say of a cause: here, then in each place that it has a row for, then elsewhere."""
-    section, known = table("causes")[cause], words(given)
+    section, known = table("causes")[cause], {**words(), **given}
     kinds = [name.partition(".") for name in section]
     places = dict.fromkeys(place for kind, _, place in kinds if place and kind in ("says", "do"))
     all_places = {HERE: here(), **{row: somewhere(row) for row in places}, ELSE: somewhere("")}
@@ -128,13 +129,14 @@ def symptoms(name: str) -> list[str]:
     return list(dict.fromkeys(filter(None, own)))
 
 
+@cache
 def entry(name: str) -> Found:
     """All of an id: its symptoms and its causes, with what to do where."""
     sections, every = table("symptoms.ini"), table("causes")
     if name in shared():
         return one_cause(name, {})
     section = sections[sections[name].get("as", name)]
-    own = [section.get(key, "").format_map(words({})) for key in ("cause", "do")]
+    own = [section.get(key, "").format_map(words()) for key in ("cause", "do")]
     told = [rows(cause, {}) for cause in every.sections() if id_of(cause) == name]
     if own[0]:
         told.insert(0, [Row(HERE, *own), Row(ELSE, *own)])
@@ -173,9 +175,13 @@ def search(text: str) -> list[Found]:
     """What an id, a code or a message leads to; the surest first."""
     if not (message := plain(text)):
         return []
-    if named := [entry(name) for name in [*ids(), *shared()] if name.lower() == message]:
+    if named := [entry(name) for name in ids() if name.lower() == message]:
         return named
-    told = [one_cause(one.cause, one.words) for one in find_causes(text)]
+    told = [entry(name) for name in shared() if name == message]
+    surest: dict[str, Match] = {}  # by family: the first that fits, as for the check itself
+    for one in find_causes(text):
+        surest.setdefault(table("causes")[one.cause].get("of", ""), one)
+    told += [one_cause(one.cause, one.words) for one in surest.values()]
     told += [one for one in of_codes(message) if one not in told]
     also = {name: len(one) for name in ids() for one in symptoms(name) if says_so(one, message)}
     known = {one.title for one in told}
