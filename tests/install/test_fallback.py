@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import tomlkit
 
+from install.begun import begun
 from install.checkouts import (
     BOOTSTRAPS,
     MANAGERS,
@@ -27,6 +28,8 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     project = started(tools, tmp_path, manager)
+    if manager != "uv":
+        begun(project, "pypi")
     with tools.index.failing("/whl/", 403):
         said = tools.bootstrap(project, "--fallback", "pypi")
         assert "PyPI's own wheels stand in for CPU, on this machine alone." in said
@@ -57,6 +60,8 @@ def test_an_index_of_which_a_page_or_the_files_are_blocked_is_blocked(
     tools: Tools, tmp_path: Path, manager: str, blocked: str
 ) -> None:
     project = started(tools, tmp_path, manager)
+    if manager == "pip":
+        begun(project)
     env = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1", "POETRY_CACHE_DIR": str(tmp_path / "cache")}
     with tools.index.failing(f"/whl/cpu/{blocked}", 403):
         with pytest.raises(ToolFailedError) as stopped:
@@ -72,7 +77,7 @@ def test_an_index_of_which_a_page_or_the_files_are_blocked_is_blocked(
 def test_another_index_that_this_machine_has_set_does_not_mix_with_pypi_s_wheels(
     tools: Tools, tmp_path: Path
 ) -> None:
-    project = started(tools, tmp_path, "pip")
+    project = begun(started(tools, tmp_path, "pip"), "pypi")
     env = {"PIP_EXTRA_INDEX_URL": f"{tools.index.pytorch_url}/cu130"}
     with tools.index.failing("/whl/cpu", 403):
         tools.bootstrap(project, "--fallback", "pypi", **env)
@@ -81,7 +86,7 @@ def test_another_index_that_this_machine_has_set_does_not_mix_with_pypi_s_wheels
 
 @pytest.mark.slow
 def test_a_primary_mirror_of_poetry_keeps_its_login(tools: Tools, tmp_path: Path) -> None:
-    project = started(tools, tmp_path, "poetry")
+    project = begun(started(tools, tmp_path, "poetry"), "pypi")
     source = f'\n[[tool.poetry.source]]\nname = "corp"\nurl = "{tools.index.simple_url}"\n'
     with (project / "pyproject.toml").open("a", encoding="utf-8") as file:
         file.write(f'{source}priority = "primary"\n')
@@ -102,6 +107,8 @@ def test_the_locked_versions_are_used_beside_pypi_s_wheels(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     project = committed(tools, tmp_path, manager, "cpu")
+    if manager == "poetry":
+        begun(project, "pypi")
     lock = project / f"{manager}.lock"
     before = lock.read_bytes()
     with tools.index.failing("/whl/", 403):
@@ -121,6 +128,8 @@ def test_another_build_is_installed_where_the_project_s_own_cannot_be_locked(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     project = started(tools, tmp_path, manager, "cu130")
+    if manager != "uv":
+        begun(project, "cpu")
     with tools.index.failing("/whl/cu130", 403):
         said = tools.bootstrap(project, "--compute-platform", "cpu")
         assert "Nothing to do" in tools.bootstrap(project, "--compute-platform", "cpu")
@@ -139,6 +148,8 @@ def test_of_a_lock_file_that_is_out_of_date_what_fits_is_used(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     project = committed(tools, tmp_path, manager, "cu130")
+    if manager == "poetry":
+        begun(project, "cpu")
     lock = project / f"{manager}.lock"
     old = tomlkit.parse(lock.read_text(encoding="utf-8")).unwrap()["package"]
     ours = {one["name"]: one["version"] for one in old if "version" in one}

@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 import pytest
 from bootstrap import SMOKE_TEST, Bench
 
+from install.begun import begun
 from install.checkouts import BOOTSTRAPS, MANAGERS, installed, rendered
 from install.failing_servers import garbage, inspecting_proxy, login_proxy, make_certificate
 from install.managers import Tools
@@ -29,6 +30,11 @@ Record = Callable[[str, object], None]
 
 def bootstrap(tools: Tools, project: Path, **env: str) -> CompletedProcess[str]:
     return tools.try_bootstrap(project, env={**IMPATIENT, **env})
+
+
+def waiting(project: Path, manager: str) -> Path:
+    """The project, where the next that is to come is from the index: with pip in .venv for pip."""
+    return begun(project) if manager == "pip" else project
 
 
 def told(done: CompletedProcess[str]) -> list[str]:
@@ -59,7 +65,7 @@ def test_an_index_that_refuses_is_named_with_its_answer(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     url = tools.index.pytorch_url
-    project = rendered(tools, tmp_path / "demo", manager)
+    project = waiting(rendered(tools, tmp_path / "demo", manager), manager)
 
     for status, said in (403, "answered 403 Forbidden"), (500, "answered 500 Internal Server"):
         with tools.index.failing("/whl/", status):
@@ -79,7 +85,7 @@ def test_an_index_that_refuses_is_named_with_its_answer(
 def test_a_version_that_nobody_has_is_not_laid_to_the_index(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
-    project = rendered(tools, tmp_path / "demo", manager)
+    project = waiting(rendered(tools, tmp_path / "demo", manager), manager)
     pyproject = project / "pyproject.toml"
     text = pyproject.read_text(encoding="utf-8")
     pyproject.write_text(text.replace('"ruff>=', '"ruff>=99'), encoding="utf-8")
@@ -97,7 +103,7 @@ def test_a_version_that_nobody_has_is_not_laid_to_the_index(
 def test_another_index_that_fails_is_not_laid_to_this_one(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
-    project = rendered(tools, tmp_path / "demo", manager)
+    project = waiting(rendered(tools, tmp_path / "demo", manager), manager)
 
     with tools.index.failing("/simple/", 500), tools.index.failing("/pypi/", 500):
         what, *_ = told(bootstrap(tools, project, PIP_NO_CACHE_DIR="1", UV_NO_CACHE="1"))
@@ -114,6 +120,7 @@ def test_something_else_in_the_index_s_place_is_told(
         nobody = "http://127.0.0.1:9"
         url = f"{something}/whl"
         project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=url)
+        waiting(project, manager)
         what, todo, *_ = told(bootstrap(tools, project))
     assert what.startswith(f"bootstrap: {url}/cpu answered, but not with a page that lists torch-")
     assert todo == "To go on with PyPI's own wheels, on this machine alone:"
@@ -142,6 +149,7 @@ def test_tls_inspection_is_told_and_the_advice_works(
     authority, server = certificate
     with inspecting_proxy(tools.index.url, server) as url:
         project = render(tmp_path / "demo", package_manager=manager, pytorch_index_url=f"{url}/whl")
+        waiting(project, manager)
         what, todo, setting, *_ = told(bootstrap(tools, project))
 
         assert what.startswith("bootstrap: The certificate of a package index is not trusted: ")

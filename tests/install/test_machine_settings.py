@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from install.begun import begun
 from install.checkouts import BOOTSTRAPS, MANAGERS, installed, started
 from install.managers import ToolFailedError, Tools
 
@@ -19,6 +20,8 @@ def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
     tools: Tools, tmp_path: Path, manager: str
 ) -> None:
     project = started(tools, tmp_path, manager)
+    if manager != "uv":
+        begun(project, "cu130")
     limits = tmp_path / "limits.txt"
     limits.write_text("torch<=2.4\n", encoding="utf-8")
     config = tmp_path / "pip.conf"
@@ -75,6 +78,8 @@ def test_a_setting_that_may_be_the_reason_is_named_with_its_place(
     tools: Tools, tmp_path: Path, manager: str, text: str, variables: dict[str, str], named: str
 ) -> None:
     project = started(tools, tmp_path, manager)
+    if manager == "pip" and text.startswith("[global]"):  # the others keep pip from its own update
+        begun(project)
     file = tmp_path / "settings"
     file.write_text(text, encoding="utf-8")
     where = {"pip": "PIP_CONFIG_FILE", "uv": "UV_CONFIG_FILE"}[manager]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from install.begun import begun
 from install.managers import Tools
 from render.projects import PYTHON, commit, copier, git, render
 from render.reading import Builds
@@ -35,6 +36,8 @@ def test_bootstrap_installs_exactly_the_build_and_then_has_nothing_to_do(
     if compute_platform != "pypi":
         answers["pytorch_index_url"] = tools.index.pytorch_url
     project = render(tmp_path / "a project", **answers)
+    if (manager, compute_platform) == ("pip", "pypi"):
+        begun(project)
     data = Builds.parse((project / "scripts/torch_builds.json").read_text()).data
     wanted = data["builds"][compute_platform]["platforms"]["linux-x86_64"]["packages"]
 

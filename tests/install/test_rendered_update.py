@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from install.begun import begun
 from install.managers import ToolFailedError, Tools
 from install.real_torch import NOT_COMPILED
 from render.projects import MATRIX_YML, PYTHON, commit, git, start, update
@@ -87,6 +88,8 @@ def test_an_update_is_locked_installed_and_tested(
     project = start(template, tmp_path / "project", "v1.1.0", **answers)
     # The index on loopback has a stub of pytest, which cannot run: this stands in for it.
     (project / "pytest.py").write_text('print("no tests")\n', encoding="utf-8")
+    if manager == "pip":
+        begun(project)
     tools.bootstrap(project)
     commit(project)
     python = project / ".venv/bin/python"

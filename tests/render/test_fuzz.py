@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -48,16 +49,22 @@ def render(template: Path, manager: str, **answers: str) -> dict[str, str]:
     return shortcut(template).render(answers_for(asked, **answers))
 
 
+@lru_cache(maxsize=1 << 10)
+def assert_parses(name: str, text: str) -> None:
+    """Most files have the same text each time, and are parsed once."""
+    if name.endswith(".yml"):
+        yaml.safe_load(text)
+    elif name.startswith("requirements/"):
+        Requirements.parse(text)
+    elif name.endswith(".py"):
+        compile(text, name, "exec")
+
+
 def written(files: dict[str, str]) -> dict[str, Any]:
     """The project table, once everything that could have been broken parses."""
     Builds.parse(files["scripts/torch_builds.json"])
     for name, text in files.items():
-        if name.endswith(".yml"):
-            yaml.safe_load(text)
-        elif name.startswith("requirements/"):
-            Requirements.parse(text)
-        elif name.endswith(".py"):
-            compile(text, name, "exec")
+        assert_parses(name, text)
     table: dict[str, Any] = pyproject(files["pyproject.toml"])["project"]
     return table
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from install.begun import begun
 from install.real_torch import NOT_COMPILED, alone, cpu_wheel, what_it_needs
 from scripts.bootstrap_helpers import ODD_NAME, Demo, make_demo, make_wheel, tool
 from scripts.smoke_helpers import ROOT, TORCH, Project
@@ -56,6 +57,13 @@ def pip_demo(tmp_path: Path, new_pip: Path) -> Demo:
     make_wheel(wheels, "demo_stub", "2.0")  # newer than what the requirements file pins
     demo.env |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": wheels.as_uri(), **NOT_COMPILED}
     return demo
+
+
+@pytest.fixture
+def begun_demo(pip_demo: Demo) -> Demo:
+    """The same with pip in its .venv, where a test is of what comes then."""
+    begun(pip_demo.root)
+    return pip_demo
 
 
 @pytest.fixture

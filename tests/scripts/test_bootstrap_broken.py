@@ -85,19 +85,19 @@ def test_what_takes_packages_from_outside_is_replaced(demo: Demo) -> None:
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_pip_puts_another_torch_into_a_new_venv(pip_demo: Demo, tmp_path: Path) -> None:
+def test_pip_puts_another_torch_into_a_new_venv(begun_demo: Demo, tmp_path: Path) -> None:
     """A kill would leave neither the one nor the other."""
-    assert pip_demo.run().returncode == 0
+    assert begun_demo.run().returncode == 0
     make_wheel(tmp_path / "wheels", "demo_stub", "2.0")
-    pip_demo.edit("requirements/torch-cpu.txt", "==1.0", "==2.0")
-    for row in pip_demo.builds["builds"]["cpu"]["platforms"].values():
+    begun_demo.edit("requirements/torch-cpu.txt", "==1.0", "==2.0")
+    for row in begun_demo.builds["builds"]["cpu"]["platforms"].values():
         row["packages"] = {"demo_stub": "2.0"}
-    pip_demo.write_builds()
-    done = pip_demo.run()
+    begun_demo.write_builds()
+    done = begun_demo.run()
     assert "removing .venv: it has another version of demo_stub" in done.stdout, (
         done.stdout + done.stderr
     )
-    assert pip_demo.ask(VERSION) == "2.0"
+    assert begun_demo.ask(VERSION) == "2.0"
 
 
 @pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
@@ -213,13 +213,13 @@ def test_a_pip_conf_that_leads_elsewhere_is_named(
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_what_pip_has_installed_comes_back(pip_demo: Demo) -> None:
-    assert pip_demo.run().returncode == 0
-    pip = [str(pip_demo.python), "-m", "pip", "uninstall", "--quiet", "--yes", "demo-stub"]
-    subprocess.run(pip, check=True, env=pip_demo.env)
-    assert "removing" not in mended(pip_demo)
-    (site(pip_demo) / "demo_stub.py").unlink()
-    assert "removing .venv: files of demo-stub are lost" in mended(pip_demo)
+def test_what_pip_has_installed_comes_back(begun_demo: Demo) -> None:
+    assert begun_demo.run().returncode == 0
+    pip = [str(begun_demo.python), "-m", "pip", "uninstall", "--quiet", "--yes", "demo-stub"]
+    subprocess.run(pip, check=True, env=begun_demo.env)
+    assert "removing" not in mended(begun_demo)
+    (site(begun_demo) / "demo_stub.py").unlink()
+    assert "removing .venv: files of demo-stub are lost" in mended(begun_demo)
 
 
 def test_what_a_manager_has_put_elsewhere_is_not_called_done(demo: Demo, tmp_path: Path) -> None:

@@ -74,18 +74,18 @@ def test_redirections_in_the_environment_lead_nowhere(pip_demo: Demo, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.network
-def test_a_failed_installation_is_explained_and_can_go_on(pip_demo: Demo) -> None:
-    pip_demo.edit("requirements/torch-cpu.txt", "==1.0", "==9.0")
-    done = pip_demo.run()
+def test_a_failed_installation_is_explained_and_can_go_on(begun_demo: Demo) -> None:
+    begun_demo.edit("requirements/torch-cpu.txt", "==1.0", "==9.0")
+    done = begun_demo.run()
     assert done.returncode == 5
     assert "demo-stub==9.0" in done.stdout
     assert "bootstrap: This failed with exit code 1: installing" in done.stderr
-    assert f"The whole output is in {pip_demo.root}/.tools/bootstrap.log." in done.stderr
+    assert f"The whole output is in {begun_demo.root}/.tools/bootstrap.log." in done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     assert "smoke" not in done.stdout
 
-    pip_demo.edit("requirements/torch-cpu.txt", "==9.0", "==1.0")
-    done = pip_demo.run()
+    begun_demo.edit("requirements/torch-cpu.txt", "==9.0", "==1.0")
+    done = begun_demo.run()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "removing" not in done.stdout
 

@@ -78,13 +78,13 @@ def test_a_build_ends_with_a_bootstrap_that_is_killed(demo: Demo, name: str, dea
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
-def test_pip_s_build_ends_with_a_bootstrap_that_is_killed(pip_demo: Demo, name: str) -> None:
-    note = let_it_block(pip_demo)
-    kill(pip_demo, name, pip_demo.root / "blocked")
+def test_pip_s_build_ends_with_a_bootstrap_that_is_killed(begun_demo: Demo, name: str) -> None:
+    note = let_it_block(begun_demo)
+    kill(begun_demo, name, begun_demo.root / "blocked")
     process = note.read_text(encoding="ascii")
     wait_for(lambda: has_ended(process))
-    (pip_demo.root / "block").unlink()
-    done = pip_demo.run("--no-smoke")
+    (begun_demo.root / "block").unlink()
+    done = begun_demo.run("--no-smoke")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
