@@ -134,7 +134,7 @@ def device_files() -> dict[str, str]:
         for path in sorted(Path("/dev").glob(pattern)):
             found[str(path)] = ""
             try:
-                os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+                os.close(os.open(path, os.O_RDWR))
             except OSError as error:
                 found[str(path)] = errno.errorcode.get(error.errno or 0, str(error.errno))
     return found
