@@ -16,10 +16,13 @@ from torch_template.matrix.loading import load_matrix
 from torch_template.matrix.model import Matrix
 from torch_template.reasons import Unfit, resolve, why_no_companion
 
-REFUSALS = [
-    (asked, found) for asked, found in everything_asked().items() if isinstance(found, Unfit)
-]
 SENTENCE = re.compile(r"[^\n]+: choose [^\n:]+")
+
+
+def refusals() -> list[tuple[Asked, Unfit]]:
+    """Every question that a menu asks and that has no answer."""
+    asked = everything_asked().items()
+    return [(question, found) for question, found in asked if isinstance(found, Unfit)]
 
 
 @pytest.fixture(scope="module")
@@ -57,17 +60,17 @@ def follow(matrix: Matrix, asked: Asked, way: str) -> Iterator[Asked]:
 
 
 def test_there_are_refusals_to_follow() -> None:
-    assert len(REFUSALS) > 500
+    assert len(refusals()) > 500
 
 
 def test_every_refusal_is_one_sentence_that_says_what_to_choose() -> None:
-    for _, unfit in REFUSALS:
+    for _, unfit in refusals():
         assert SENTENCE.fullmatch(str(unfit)), unfit
         assert unfit.ways_out
 
 
 def test_every_way_out_of_a_refused_build_leads_to_one(matrix: Matrix) -> None:
-    for asked, unfit in REFUSALS:
+    for asked, unfit in refusals():
         for way in unfit.ways_out:
             answers = list(follow(matrix, asked, way))
             assert answers, (asked, way)
@@ -95,7 +98,7 @@ def test_every_way_out_of_a_refused_companion_leads_to_it_or_leaves_it_out(
 def test_a_refused_python_is_named_with_the_nearest_one_that_works(matrix: Matrix) -> None:
     offered = [python_key(python) for python in matrix.policy.python.listed(None)]
     checked = 0
-    for asked, unfit in REFUSALS:
+    for asked, unfit in refusals():
         for way in unfit.ways_out:
             if not (match := re.fullmatch(r"Python (3\.\d+)( or older| or newer)?", way)):
                 continue

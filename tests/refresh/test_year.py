@@ -5,10 +5,8 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +21,8 @@ from matrix.doctored import MANAGERS, data, offered, usable
 from refresh.cutting import cut_back
 from refresh.growing import GrowingIndex
 from refresh.writing import loaded
-from render.projects import MATRIX_YML, ROOT, commit, copy, files, recorded, release, start
+from refresh_matrix import main
+from render.projects import MATRIX_YML, commit, copy, files, recorded, release, start
 from render.reading import pinned, pyproject
 from torch_template.build import Asked
 from torch_template.matrix.model import Matrix
@@ -108,11 +107,12 @@ class Year:
         self.index.grow(torch)
         where = [f"--index-url={self.index.pytorch_url}", f"--pypi-url={self.index.simple_url}"]
         mine = [f"--matrix={self.matrix}", f"--cache={self.folder / 'cache'}"]
-        command = [sys.executable, str(ROOT / "tools/refresh_matrix.py"), "--write", *where, *mine]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8")
-        assert (done.returncode, done.stderr) == (1, "")
-        assert f"- torch {torch} of " in done.stdout
-        return done.stdout
+        told, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(told), redirect_stderr(errors):
+            assert main(["--write", *where, *mine]) == 1
+        assert errors.getvalue() == ""
+        assert f"- torch {torch} of " in told.getvalue()
+        return told.getvalue()
 
     def publish(self) -> str:
         """Tag what the repository has now; the tag."""

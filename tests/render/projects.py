@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import atexit
+import io
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from copier import VcsRef, run_copy, run_update
+from copier._cli import CopierApp  # which has no public name
 
 ROOT = Path(__file__).parents[2]
 MATRIX_YML = "extensions/torch_template/matrix/version_matrix.yml"  # in a template
@@ -119,6 +122,18 @@ def copier(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Comple
         encoding="utf-8",
         check=False,
     )
+
+
+def copier_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process: it starts no Python, and keeps its clones where `cloned_once` says.
+
+    Folders have to be named, which there are absolute.
+    """
+    DONE["runs of the copier command"] += 1
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        _, code = CopierApp.run(["copier", *map(str, arguments)], exit=False)
+    return subprocess.CompletedProcess(arguments, code or 0, out.getvalue(), err.getvalue())
 
 
 def recorded(project: Path) -> dict[str, Any]:

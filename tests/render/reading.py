@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import tomlkit
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from validate_pyproject.api import Validator
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 # Machines, as markers see them. Only the first four can have wheels.
 MACHINES = {
@@ -49,7 +54,7 @@ def pyproject(text: str) -> dict[str, Any]:
     Raises:
         ValidationError: if validate-pyproject finds a fault.
     """
-    data: dict[str, Any] = tomlkit.parse(text).unwrap()
+    data: dict[str, Any] = tomllib.loads(text)
     _validator()(data)
     return data
 

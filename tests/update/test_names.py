@@ -13,7 +13,18 @@ import pytest
 from copier import VcsRef
 from copier.errors import UserMessageError
 
-from render.projects import commit, copier, copy, files, git, recorded, release, start, update
+from render.projects import (
+    commit,
+    copier,
+    copier_here,
+    copy,
+    files,
+    git,
+    recorded,
+    release,
+    start,
+    update,
+)
 from update.versions import assert_clean
 
 OLD, NEW = "my_torch_project", "vision"
@@ -68,7 +79,8 @@ def test_the_commands_of_the_refusal_rename_the_package_and_lose_nothing(
         text = (project / name).read_text(encoding="utf-8")
         (project / name).write_text(re.sub(rf"\b{OLD}\b", NEW, text), encoding="utf-8", newline="")
     commit(project)
-    result = copier("update", "--trust", "--defaults", "--data", f"package_name={NEW}", project)
+    data = ("--data", f"package_name={NEW}")
+    result = copier_here("update", "--trust", "--defaults", *data, project)
 
     assert result.returncode == 0, result.stderr
     assert_clean(project)
@@ -108,13 +120,15 @@ def test_bytecode_alone_is_no_package_to_move(project: Path) -> None:
     cache = project / f"src/{OLD}/__pycache__"
     cache.mkdir(parents=True)
     (cache / "model.cpython-312.pyc").write_bytes(b"")
-    result = copier("update", "--trust", "--defaults", "--data", f"package_name={NEW}", project)
+    data = ("--data", f"package_name={NEW}")
+    result = copier_here("update", "--trust", "--defaults", *data, project)
     assert result.returncode == 0, result.stderr
     assert (project / f"src/{NEW}/model.py").exists()
 
 
 def test_another_project_name_leaves_the_package_where_it_is(project: Path) -> None:
-    result = copier("update", "--trust", "--defaults", "--data", "project_name=Vision", project)
+    data = ("--data", "project_name=Vision")
+    result = copier_here("update", "--trust", "--defaults", *data, project)
     assert result.returncode == 0, result.stderr
     assert_clean(project)
     assert recorded(project)["package_name"] == OLD

@@ -7,21 +7,18 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from copier._cli import CopierApp  # which has no public name
 
-from render.projects import DONE, commit, copier, copy, git, recorded, under_git
+from render.projects import commit, copier, copier_here, copy, git, recorded, under_git
 from update.versions import assert_clean, clone, cloned_once, release_with
 from update.weekly_update import COPIER
 
 OTHER = ".copier-answers.torch.yml"
 COMMAND = re.compile(r"copier update [^`\n#]+")
 PAGES = ("README.md", "docs/pytorch-build.md")
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def printed(project: Path) -> list[str]:
@@ -38,24 +35,17 @@ def printed(project: Path) -> list[str]:
     return [*found, *moves[::12]]
 
 
-def in_process(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run Copier's command line as `copier` does, without a start of Python and three clones.
+def typed(project: Path, command: str, *, here: bool = False) -> dict[str, Any]:
+    """What the answers are after a command, given to a clone; without questions.
 
-    The folder, in which a person would be, is its last argument.
+    `here`: in this process, where the project has to be named.
     """
-    DONE["runs of the copier command"] += 1
-    _, code = CopierApp.run(["copier", *arguments, "--quiet", str(cwd)], exit=False)
-    return subprocess.CompletedProcess(arguments, code or 0, stderr="see above")
-
-
-def typed(project: Path, command: str, run: Run = copier) -> dict[str, Any]:
-    """What the answers are after a command, given to a clone; without questions."""
     words = shlex.split(command)
     assert words[:3] == ["copier", "update", "--trust"]
     words += [] if "--defaults" in words else ["--defaults"]
     git(project, "reset", "--quiet", "--hard")
     git(project, "clean", "--quiet", "-d", "--force")
-    result = run(*words[1:], cwd=project)
+    result = copier_here(*words[1:], project) if here else copier(*words[1:], cwd=project)
     assert result.returncode == 0, (command, result.stderr)
     assert_clean(project)
     return recorded(project) if (project / ".copier-answers.yml").exists() else {}
@@ -96,7 +86,7 @@ def test_every_command_that_a_project_prints_works(
     assert len(commands) >= 5
     with cloned_once(template):
         for at, command in enumerate(dict.fromkeys(commands)):
-            after = typed(project, command, in_process if at else copier)
+            after = typed(project, command, here=at > 0)
             for question, value in re.findall(r"--data \"?(\w+)=([^ \"]+)", command):
                 said = after[question]
                 assert (f"[{', '.join(said)}]" if isinstance(said, list) else said) == value

@@ -18,7 +18,7 @@ from render.projects import (
     PYTHON,
     ROOT,
     commit,
-    copier,
+    copier_here,
     copy,
     files,
     git,
@@ -84,7 +84,7 @@ def test_the_machinery_moves_into_its_folder_and_leaves_what_is_the_owner_s(
     own = project / "scripts/bootstrapping.md"
     own.write_text("mine\n", encoding="utf-8")
     commit(project)
-    said = copier("update", "--trust", "--defaults", project)
+    said = copier_here("update", "--trust", "--defaults", project)
     assert "in scripts/bootstrap.py, scripts/bootstrapping, scripts/gpu_smoke and" in said.stderr
     assert "it did not move along: `git diff HEAD -- scripts` shows it." in said.stderr
     assert_clean(project)
@@ -93,7 +93,7 @@ def test_the_machinery_moves_into_its_folder_and_leaves_what_is_the_owner_s(
     commit(project)
     (repository / "template/bootstrap.ps1").write_text("exit 0\n", encoding="utf-8")
     release(repository, "v2.1.0")
-    assert "move along" not in copier("update", "--trust", "--defaults", project).stderr
+    assert "move along" not in copier_here("update", "--trust", "--defaults", project).stderr
 
 
 @pytest.mark.few(2)

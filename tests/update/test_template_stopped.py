@@ -151,9 +151,15 @@ def processes(folder: Path) -> list[str]:
     return [line for line in listed.splitlines() if line.endswith(f"time.sleep(600) {folder}")]
 
 
-@pytest.mark.parametrize("everybody", [True, False])
-@pytest.mark.parametrize("what", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("moment", ["update", "install", "test"])
+# Ctrl-C goes to everybody, `kill` to one process; the other way round once, while it installs.
+STOPS = [(signal.SIGINT, True), (signal.SIGTERM, False)]
+STOPPED = [
+    *((moment, *stop) for moment in ("update", "install", "test") for stop in STOPS),
+    *(("install", what, not everybody) for what, everybody in STOPS),
+]
+
+
+@pytest.mark.parametrize(("moment", "what", "everybody"), STOPPED)
 def test_what_is_stopped_is_as_it_was_with_a_sentence(
     history: Path, tmp_path: Path, moment: str, what: signal.Signals, everybody: bool
 ) -> None:
