@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from scripts.smoke_helpers import SCRIPT, Project, load_package
+from scripts.smoke_helpers import SCRIPT, Project, load_package, outside
 
 WORKFLOW = SCRIPT.parents[1] / "{% if ci == 'github' %}.github{% endif %}" / "workflows" / "ci.yml"
 HOSTILE = "a|b `c|d` <img> &amp; *x* [l](http://x) \\| \\\\ # @me `\n\x1b[2Jnext"
@@ -101,7 +102,7 @@ def test_lines_fit_the_terminal_but_commands_stay_whole(tmp_path: Path, columns:
 
 
 def test_a_reader_who_has_seen_enough_is_no_error(project: Project) -> None:
-    command = f"{subprocess.list2cmdline(project.command())} | head -n 1; echo ${{PIPESTATUS[0]}}"
+    command = f"{shlex.join(project.command())} | head -n 1; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], env=project.env, capture_output=True, text=True)
     assert done.stdout.startswith("FAIL  torch not found")
     assert (done.stdout.splitlines()[1:], done.stderr) == (["1"], "")
@@ -109,6 +110,7 @@ def test_a_reader_who_has_seen_enough_is_no_error(project: Project) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_swallows_a_file_but_not_the_list(project: Project) -> None:
+    project.before = outside() and "true"  # the /dev of this machine
     command = project.command("--json", "/dev/full")
     done = subprocess.run(command, env=project.env, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout[:15]) == (2, "FAIL  torch not")
