@@ -32,28 +32,23 @@ ALWAYS = """
 .copier-answers.yml .editorconfig .gitattributes .gitignore .python-version LICENSE README.md
 bootstrap.cmd bootstrap.ps1 bootstrap.sh docs/pytorch-build.md pyproject.toml
 scripts/gpu_smoke_test.py scripts/torch_builds.json
-scripts/torch_starter/gpu_smoke/blame.py scripts/torch_starter/gpu_smoke/compile_checks.py
-scripts/torch_starter/gpu_smoke/elf.py scripts/torch_starter/gpu_smoke/loading.py
-scripts/torch_starter/gpu_smoke/origins.py scripts/torch_starter/gpu_smoke/requirements.py
-scripts/torch_starter/surroundings/packages.ini
-scripts/torch_starter/README.md scripts/torch_starter/bootstrap.py scripts/torch_starter/ruff.toml
-scripts/torch_starter/template_publish.py scripts/torch_starter/template_update.py
-scripts/torch_starter/bootstrapping/__init__.py
-scripts/torch_starter/bootstrapping/choice.py scripts/torch_starter/bootstrapping/command.py
-scripts/torch_starter/bootstrapping/conflicts.py scripts/torch_starter/bootstrapping/contents.py
-scripts/torch_starter/bootstrapping/downloads.py scripts/torch_starter/bootstrapping/fit.py
-scripts/torch_starter/bootstrapping/system_errors.py
+scripts/torch_starter/README.md scripts/torch_starter/bootstrap.py
+scripts/torch_starter/bootstrapping/__init__.py scripts/torch_starter/bootstrapping/choice.py
+scripts/torch_starter/bootstrapping/command.py scripts/torch_starter/bootstrapping/conflicts.py
+scripts/torch_starter/bootstrapping/contents.py scripts/torch_starter/bootstrapping/downloads.py
 scripts/torch_starter/bootstrapping/environment.py scripts/torch_starter/bootstrapping/failures.py
-scripts/torch_starter/bootstrapping/fallback.py scripts/torch_starter/bootstrapping/index.py
-scripts/torch_starter/bootstrapping/installation.py scripts/torch_starter/bootstrapping/locking.py
-scripts/torch_starter/bootstrapping/machine_build.py scripts/torch_starter/bootstrapping/places.py
-scripts/torch_starter/bootstrapping/project.py scripts/torch_starter/bootstrapping/requirements.py
-scripts/torch_starter/bootstrapping/runner.py scripts/torch_starter/bootstrapping/settings.py
-scripts/torch_starter/bootstrapping/system.py scripts/torch_starter/bootstrapping/wheelhouse.py
-scripts/torch_starter/gpu_smoke/__init__.py scripts/torch_starter/gpu_smoke/blame.py
-scripts/torch_starter/gpu_smoke/bug_report.py scripts/torch_starter/gpu_smoke/builds.py
-scripts/torch_starter/gpu_smoke/catalogue.py scripts/torch_starter/gpu_smoke/check.py
-scripts/torch_starter/gpu_smoke/command.py scripts/torch_starter/gpu_smoke/companion_checks.py
+scripts/torch_starter/bootstrapping/fallback.py scripts/torch_starter/bootstrapping/fit.py
+scripts/torch_starter/bootstrapping/index.py scripts/torch_starter/bootstrapping/installation.py
+scripts/torch_starter/bootstrapping/locking.py scripts/torch_starter/bootstrapping/machine_build.py
+scripts/torch_starter/bootstrapping/places.py scripts/torch_starter/bootstrapping/project.py
+scripts/torch_starter/bootstrapping/requirements.py scripts/torch_starter/bootstrapping/runner.py
+scripts/torch_starter/bootstrapping/settings.py scripts/torch_starter/bootstrapping/system.py
+scripts/torch_starter/bootstrapping/system_errors.py
+scripts/torch_starter/bootstrapping/wheelhouse.py scripts/torch_starter/gpu_smoke/__init__.py
+scripts/torch_starter/gpu_smoke/blame.py scripts/torch_starter/gpu_smoke/bug_report.py
+scripts/torch_starter/gpu_smoke/builds.py scripts/torch_starter/gpu_smoke/catalogue.py
+scripts/torch_starter/gpu_smoke/check.py scripts/torch_starter/gpu_smoke/command.py
+scripts/torch_starter/gpu_smoke/companion_checks.py
 scripts/torch_starter/gpu_smoke/compile_checks.py scripts/torch_starter/gpu_smoke/device_checks.py
 scripts/torch_starter/gpu_smoke/dlls.py scripts/torch_starter/gpu_smoke/driver_checks.py
 scripts/torch_starter/gpu_smoke/driver_facts.py scripts/torch_starter/gpu_smoke/elf.py
@@ -63,10 +58,12 @@ scripts/torch_starter/gpu_smoke/origins.py scripts/torch_starter/gpu_smoke/packa
 scripts/torch_starter/gpu_smoke/redaction.py scripts/torch_starter/gpu_smoke/report.py
 scripts/torch_starter/gpu_smoke/report.schema.json scripts/torch_starter/gpu_smoke/requirements.py
 scripts/torch_starter/gpu_smoke/speed_checks.py scripts/torch_starter/gpu_smoke/torch_checks.py
-scripts/torch_starter/surroundings/__init__.py scripts/torch_starter/surroundings/codes.ini
-scripts/torch_starter/surroundings/knowledge.py scripts/torch_starter/surroundings/linux.py
-scripts/torch_starter/surroundings/packages.ini scripts/torch_starter/surroundings/place.py
-scripts/torch_starter/surroundings/symptoms.ini scripts/torch_starter/surroundings/system.py
+scripts/torch_starter/ruff.toml scripts/torch_starter/surroundings/__init__.py
+scripts/torch_starter/surroundings/codes.ini scripts/torch_starter/surroundings/knowledge.py
+scripts/torch_starter/surroundings/linux.py scripts/torch_starter/surroundings/packages.ini
+scripts/torch_starter/surroundings/place.py scripts/torch_starter/surroundings/symptoms.ini
+scripts/torch_starter/surroundings/system.py scripts/torch_starter/template_publish.py
+scripts/torch_starter/template_update.py
 src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
 tests/test_device.py
 """
