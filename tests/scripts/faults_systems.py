@@ -66,7 +66,7 @@ FAULTS: list[Injection] = [
     dies(
         "the system ends `import torch` for want of memory",
         "TORCH-IMPORT",
-        "memory",
+        "Close other programs",
         "import os; os.kill(os.getpid(), 9)",
         "The system ended it by force, as it does where memory is short: PyTorch crashed (Killed)",
     ),

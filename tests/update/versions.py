@@ -83,6 +83,7 @@ def forget(compute_platform: str) -> Change:
         facts["policy"]["compute_platforms"]["offered"].remove(compute_platform)
         del facts["compute_platforms"][compute_platform]
         facts["gpu_architectures"].pop(compute_platform, None)
+        facts["glibc"] = [row for row in facts["glibc"] if row.get("for") != compute_platform]
         for row in facts["releases"].values():
             row["index"].pop(compute_platform, None)
         for rows in facts["companions"].values():
