@@ -119,11 +119,14 @@ def test_the_first_instance_is_worth_a_warning_where_all_could_be_meant(
 ) -> None:
     place_of(monkeypatch)
     check = load_package("driver_checks").check_instances
-    facts = {"init": 0, "gpus": [{"name": "A100"}], "mig": 2}
+    facts = {"init": 0, "gpus": [{"name": "A100"}], "mig": 2, "instances": 2}
     found = check(machine(driver=facts))
     assert found.status == "warn"
     assert "MIG splits 2 GPU(s)" in found.message
     assert check(machine(driver={**facts, "mig": 0})) is None
+    assert check(machine(driver={**facts, "instances": 1})).status == "pass"
+    place_of(monkeypatch, "job.pbs")  # which gives the instance that it was asked for
+    assert check(machine(driver=facts)).status == "pass"
 
 
 def test_hiding_all_gpus_is_not_the_fault_of_mig(project: Project) -> None:
