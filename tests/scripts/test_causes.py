@@ -94,6 +94,7 @@ def test_a_container_s_row_comes_before_that_of_what_it_runs_on() -> None:
         (["job.slurm", "job.allocation"], "not on the job's node"),
     ):
         assert words in advice("no-driver", *kinds).do
+    assert advice("mps-server", "job.slurm").do.startswith("Type `<unset_mps>`")
 
 
 def test_every_code_s_cause_is_one_that_is_told() -> None:

@@ -61,6 +61,12 @@ def test_nvml_in_trouble_is_a_warning_where_cuda_works(project: Project) -> None
     assert outcome["CUDA-NODEVICE"]["status"] == "pass"
 
 
+def test_one_lost_gpu_of_two_is_a_warning_and_the_only_row_of_its_id(project: Project) -> None:
+    outcome = project.run(FAKE_SEEN="2", FAKE_LOST="1", FAKE_GPUS="90")
+    assert outcome.ids("warn") == ["CUDA-NODEVICE"]
+    assert "CUDA-NODEVICE" not in outcome.ids("pass")
+
+
 @pytest.mark.parametrize(
     ("container", "code", "name", "remedy"),
     [

@@ -201,13 +201,20 @@ def explain_open(job: Job, device: str, error: Exception) -> Check:
     return Check("fail", f"{problem} {found.says}".strip(), found.do, {"cuda": number})
 
 
+def closed_to_this_user() -> bool:
+    """Whether AMD's devices are there, and one kind of them may not be opened."""
+    nodes = [[Path("/dev/kfd")], list(Path("/dev/dri").glob("renderD*"))]
+    there = [[node for node in kind if node.exists()] for kind in nodes]
+    return any(
+        kind and not any(os.access(node, os.R_OK | os.W_OK) for node in kind) for kind in there
+    )
+
+
 def explain_amd(problem: str) -> Check:
-    """The same for AMD's, which may lie there and be closed to this user: then torch sees none."""
-    nodes = [Path("/dev/kfd"), *Path("/dev/dri").glob("renderD*")]
-    closed = [node for node in nodes if node.exists() and not os.access(node, os.R_OK | os.W_OK)]
+    """The same for AMD's GPUs, of which torch sees none where this user may not open them."""
     found = find_cause(problem, "amd")
     cause = found.cause if found else "amd-does-not-open"
-    if closed and cause in ("amd-none", "amd-does-not-open"):
+    if cause in ("amd-none", "amd-does-not-open") and closed_to_this_user():
         cause = "amd-refused"
     told = advise(cause)
     return Check("fail", f"{problem} {told.says}".strip(), told.do, {"cause": cause})

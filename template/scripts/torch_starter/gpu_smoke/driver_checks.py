@@ -167,7 +167,8 @@ def check_driver_version(machine: Machine) -> Check | None:
     words["other"] += machine.until_then()
     found = because("driver-too-old", **words)
     if machine.lost() and len(machine.lost()) == len(machine.driver["gpus"]):
-        found.remedy = f"{machine.to_use_it()}{machine.until_then()}."  # the newest does not help
+        remedy = machine.to_use_it(begin="For the GPU that is here,")  # no driver helps it
+        found.remedy = f"{remedy}{machine.until_then()}."
     return found
 
 
