@@ -57,8 +57,13 @@ NODES: list[dict[str, str]] = [
     {"/dev/nvidiactl": "", "/dev/nvidia0": ""},
 ]
 BUILDS = [{}, {"auto": True}, {"auto": True, "name": "pypi"}]
-ELSEWHERE = ("no sign of an NVIDIA GPU", "instance type", "has no NVIDIA GPU", "runner with a GPU")
-ELSEWHERE += ("option that has a GPU",)
+ELSEWHERE = [
+    "no sign of an NVIDIA GPU",
+    "instance type",
+    "has no NVIDIA GPU",
+    "runner with a GPU",
+    "option that has a GPU",
+]
 HEDGED = ("if it has one", "if it did", "If the runner has")
 
 

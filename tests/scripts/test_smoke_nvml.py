@@ -103,6 +103,8 @@ def test_what_nvml_returns_means_something_else_outside_a_container(
         ({"FAKE_GPUS": ""}, False, "fail"),
         ({"FAKE_INIT": "100", "CUDA_VISIBLE_DEVICES": "0"}, False, "fail"),
         ({}, True, "pass"),
+        ({}, False, "warn"),
+        ({"FAKE_INSTANCES": "1"}, False, "pass"),
         ({"CUDA_VISIBLE_DEVICES": "MIG-1f2e"}, False, "pass"),
     ],
 )
