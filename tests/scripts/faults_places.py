@@ -497,7 +497,7 @@ FAULTS: list[Injection] = [
         "a machine of AWS with a GPU, whose module was not built for a new kernel",
         "DRV-NOTLOADED",
         "modprobe nvidia`; if it refuses, as after an update of the kernel",
-        "whose kernel module is not loaded",
+        "its kernel module is not loaded",
         world(pci={"0x2237": ""}, files=AWS),
         ("instance type",),
         env=NO_MODULE,
