@@ -46,6 +46,7 @@ scripts/torch_starter/bootstrapping/settings.py scripts/torch_starter/bootstrapp
 scripts/torch_starter/bootstrapping/system_errors.py
 scripts/torch_starter/bootstrapping/wheelhouse.py scripts/torch_starter/gpu_smoke/__init__.py
 scripts/torch_starter/gpu_smoke/blame.py scripts/torch_starter/gpu_smoke/bug_report.py
+scripts/torch_starter/gpu_smoke/cards.py
 scripts/torch_starter/gpu_smoke/builds.py scripts/torch_starter/gpu_smoke/catalogue.py
 scripts/torch_starter/gpu_smoke/check.py scripts/torch_starter/gpu_smoke/command.py
 scripts/torch_starter/gpu_smoke/companion_checks.py

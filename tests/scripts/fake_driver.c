@@ -3,8 +3,8 @@
  * FAKE_INIT, FAKE_NVML: what cuInit and nvmlInit return. FAKE_CUDA: what the driver supports, e.g.
  * 12000. FAKE_DRIVER: its version. FAKE_GPUS: compute capabilities, e.g. "61 120". FAKE_SEEN: how
  * many GPUs NVML counts. FAKE_LOST: how many of them have fallen off the bus. FAKE_MIG: 1 if they
- * are split. FAKE_MODE: their compute mode. FAKE_READY: 0 if confidential computing holds them back.
- * FAKE_TROUBLE: crash or hang in cuInit.
+ * are split, FAKE_INSTANCES: into how many each. FAKE_MODE: their compute mode. FAKE_READY: 0 if
+ * confidential computing holds them back. FAKE_TROUBLE: crash or hang in cuInit.
  *
  * To let it show one more fact: add the function of NVIDIA's that is asked, with its name as the
  * library exports it, and answer with text("FAKE_...", what a healthy machine says). Name the new
@@ -86,6 +86,13 @@ int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
 int nvmlDeviceGetMigMode(void *handle, unsigned *mode, unsigned *pending) {
     if (handle < (void *)0x7fff00000000 || !getenv("FAKE_MIG")) return 3; /* not supported */
     return *mode = *pending = atoi(text("FAKE_MIG", "0")), 0;
+}
+int nvmlDeviceGetMaxMigDeviceCount(void *handle, unsigned *count) {
+    return *count = 7, handle < (void *)0x7fff00000000 ? 2 : 0;
+}
+int nvmlDeviceGetMigDeviceHandleByIndex(void *handle, unsigned index, void **instance) {
+    *instance = handle;
+    return index < (unsigned)atoi(text("FAKE_INSTANCES", "2")) ? 0 : 6; /* not found */
 }
 int nvmlDeviceGetComputeMode(void *handle, unsigned *mode) {
     return *mode = atoi(text("FAKE_MODE", "0")), handle < (void *)0x7fff00000000 ? 2 : 0;

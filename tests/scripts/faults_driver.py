@@ -206,6 +206,13 @@ FAULTS: list[Injection] = [
         FAKE_INIT="101",
         CUDA_VISIBLE_DEVICES="7",
     ),
+    device(
+        "cuInit returns 101, and CUDA_VISIBLE_DEVICES is not set",
+        "CUDA-UNKNOWN",
+        "report.md` writes",
+        "101 (CUDA_ERROR_INVALID_DEVICE)",
+        FAKE_INIT="101",
+    ),
     device("cuInit returns 46", "CUDA-BUSY", "`nvidia-smi` lists it", FAKE_INIT="46"),
     device(
         "cuInit returns 802", "CUDA-FABRIC", "enable --now nvidia-fabricmanager`", FAKE_INIT="802"

@@ -16,6 +16,7 @@ POD = {"KUBERNETES_SERVICE_HOST": "10.96.0.1"}
 JOB = {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}
 NONE = {"FAKE_INIT": "100", "FAKE_SEEN": "0"}
 NO_MODULE = {"FAKE_INIT": "100", "FAKE_NVML": "9"}
+AWS = {"/sys/class/dmi/id/sys_vendor": "Amazon EC2\n"}
 WSL_LIB = "/usr/lib/wsl/lib"
 COMPAT = "/usr/local/cuda-13.0/compat"
 OPEN = "NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build"
@@ -101,7 +102,7 @@ FAULTS: list[Injection] = [
         "DRV-LIBCUDA",
         "Choose an instance type with a GPU.",
         "no sign of an NVIDIA GPU",
-        world(files={"/sys/class/dmi/id/sys_vendor": "Amazon EC2\n"}),
+        world(files=AWS),
         driver=False,
     ),
     there(
@@ -328,6 +329,14 @@ FAULTS: list[Injection] = [
         env={"FAKE_INIT": "805"},
     ),
     there(
+        "cuInit returns 805 in a container",
+        "CUDA-UNKNOWN",
+        "start the container with `--ipc=host`",
+        before=world(place="docker"),
+        never=("Restart the host",),
+        env={"FAKE_INIT": "805", "CUDA_MPS_PIPE_DIRECTORY": "/tmp/nvidia-mps"},
+    ),
+    there(
         "cuInit returns 12345",
         "CUDA-UNKNOWN",
         "report.md` writes",
@@ -485,11 +494,104 @@ FAULTS: list[Injection] = [
         env={**NONE, "FAKE_DRIVER": "590.44.01"},
     ),
     there(
+        "a machine of AWS with a GPU, whose module was not built for a new kernel",
+        "DRV-NOTLOADED",
+        "modprobe nvidia`; if it refuses, as after an update of the kernel",
+        "its kernel module is not loaded",
+        world(pci={"0x2237": ""}, files=AWS),
+        ("instance type",),
+        env=NO_MODULE,
+    ),
+    there(
+        "a machine of AWS without /dev/nvidia-uvm",
+        "CUDA-NODEVICE",
+        "nvidia-modprobe -c 0 -u`",
+        "/dev/nvidia-uvm is missing",
+        world("nvidiactl", "nvidia0", pci={"0x2237": "nvidia"}, files=AWS),
+        ("instance type",),
+        env={"FAKE_INIT": "999"},
+    ),
+    there(
+        "a job of Slurm that was given a GPU, on a node without a driver",
+        "DRV-LIBCUDA",
+        "Tell those who look after this node that it has no NVIDIA driver",
+        "There is an NVIDIA GPU, but no NVIDIA driver.",
+        world(pci={"0x2330": ""}),
+        (*NOT_INSIDE, "--gres", "reboot"),
+        driver=False,
+        env={**JOB, "SLURM_JOB_GPUS": "0", "CUDA_VISIBLE_DEVICES": "0"},
+    ),
+    there(
+        "a GeForce RTX 5090 with a driver from before it",
+        "CUDA-NODEVICE",
+        "Install the driver 580 or newer with the open kernel module",
+        "of the generation Blackwell, which its driver, 550.120, does not know yet",
+        world(pci={"0x2b85": ""}, driver_in="/opt/nvidia", versions=("550.120", "550.120")),
+        ("modprobe", "Secure Boot"),
+        env={**NO_MODULE, "FAKE_CUDA": "12040"},
+    ),
+    there(
+        "a Tesla K80 without a driver, none of which is new enough",
+        "DRV-OLD",
+        "To go on, type `copier update",
+        "of the generation Kepler, for which 470 is the last NVIDIA driver",
+        world(pci={"0x102d": ""}),
+        ("580",),
+        driver=False,
+    ),
+    there(
+        "a service of systemd with PrivateDevices, or a chroot",
+        "CUDA-NODEVICE",
+        "set `PrivateDevices=no`",
+        "its device files, such as /dev/nvidiactl, are not here",
+        world(pci={"0x2684": "nvidia"}, files={MODULE: CLOSED}),
+        ("modprobe nvidia`", "Secure Boot"),
+        env=NO_MODULE,
+    ),
+    there(
+        "one card for virtual machines, and another that nouveau has",
+        "DRV-NOTLOADED",
+        "`blacklist nouveau`",
+        "the kernel's own nouveau holds the GPU",
+        world(pci={"0x2684": "vfio-pci", "0x2204": "nouveau"}),
+        ("vfio-pci",),
+        env=NO_MODULE,
+    ),
+    there(
+        "a Blackwell with the proprietary kernel module, in a container",
+        "CUDA-NODEVICE",
+        "On the host, install the driver 580 or newer with the open kernel module",
+        "Blackwell",
+        world(
+            *("nvidiactl", "nvidia0", "nvidia-uvm"),
+            place="docker",
+            pci={"0x2b85": "nvidia"},
+            files={MODULE: CLOSED},
+        ),
+        ("nothing can be done",),
+        env=NONE,
+    ),
+    *(
+        there(
+            f"nvmlInit returns 17 {what}",
+            "CUDA-NODEVICE",
+            remedy,
+            "use the NVIDIA GPU.",
+            world("dxg", place=place, driver_in=WSL_LIB),
+            (*NOT_IN_WSL, "report.md"),
+            env={"FAKE_INIT": "100", "FAKE_NVML": "17"},
+        )
+        for what, place, remedy in (
+            ("in WSL", "", "Type `wsl --shutdown` on Windows"),
+            ("in Docker on WSL", "docker", "set `no-cgroups = false`"),
+        )
+    ),
+    there(
         "an image with the driver, in an instance type without a GPU",
         "DRV-NOTLOADED",
         "Choose an instance type with a GPU.",
         "no NVIDIA GPU on this machine's bus",
-        world(files={**ANOTHER_CARD, "/sys/class/dmi/id/sys_vendor": "Amazon EC2\n"}),
+        world(files={**ANOTHER_CARD, **AWS}),
         env=NO_MODULE,
     ),
     there(
@@ -580,6 +682,7 @@ FAULTS: list[Injection] = [
     says(2, "out of memory", "End what fills it"),
     says(304, "OS call failed or operation not supported on this OS", "report.md` writes"),
     says(719, "unspecified launch failure", "dmesg | grep Xid` tells why"),
+    says(710, "device-side assert triggered", "Run it with CUDA_LAUNCH_BLOCKING=1"),
     says(222, "the provided PTX was compiled with an unsupported toolchain.", "Update the NVIDIA"),
     says(209, "no kernel image is available for execution on the device", "type `"),
 ]

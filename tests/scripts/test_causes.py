@@ -20,13 +20,16 @@ CAUSES = knowledge.table("causes")
 DRIVER = [
     name for name in CAUSES.sections() if CAUSES[name].get("id", "").startswith(("DRV", "CUDA"))
 ]
-# Those that stand on a machine of its own only: see driver_checks.py.
+# Those of a card on the bus that this system has for itself, or shares: see own_bus.
 BARE = {
+    "card-not-loaded",
     "card-without-driver",
+    "device-files-missing",
     "gpu-does-not-start",
     "module-unsigned",
     "driver-without-card",
     "needs-legacy-driver",
+    "needs-newer-driver",
     "needs-open-module",
     "other-kernel-driver",
     "given-to-virtual-machines",
@@ -41,6 +44,7 @@ GUESTS = [
     ["container.docker", "cloud.aws", "vm.kvm"],
     ["container.podman", "selinux", "rootless"],
 ]
+SHARED = [kinds for kinds in GUESTS if not any("container" in one or "wsl" in one for one in kinds)]
 NOT_INSIDE = re.compile(
     r"modprobe|systemctl restart|(?<!and )\breboot\b(?! the (machine|host))", re.I
 )
@@ -56,7 +60,7 @@ def advice(cause: str, *kinds: str) -> Any:  # noqa: ANN401
 
 @pytest.mark.parametrize("cause", DRIVER)
 def test_a_cause_says_what_can_be_done_in_each_place(cause: str) -> None:
-    for kinds in ([], *([] if cause in BARE else GUESTS)):
+    for kinds in ([], *(SHARED if cause in BARE else GUESTS)):
         name, says, do = advice(cause, *kinds)
         assert name
         assert says.endswith("."), kinds
@@ -90,6 +94,7 @@ def test_a_container_s_row_comes_before_that_of_what_it_runs_on() -> None:
         (["job.slurm", "job.allocation"], "not on the job's node"),
     ):
         assert words in advice("no-driver", *kinds).do
+    assert advice("mps-server", "job.slurm").do.startswith("Type `<unset_mps>`")
 
 
 def test_every_code_s_cause_is_one_that_is_told() -> None:

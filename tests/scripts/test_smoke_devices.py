@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scripts.injections import MOVE
-from scripts.smoke_helpers import Project, fake_driver, load_package
+from scripts.smoke_helpers import Project, fake_driver, load_package, place_of
 from scripts.torch_helpers import doctor, patch_torch, pretend_gpus, real_project
 
 with_torch = [
@@ -188,6 +188,31 @@ class TestOtherMakers:
         outcome = project.run("--device", "mps", "--only", "TORCH-BUILD", "--only", "MPS")
         assert "built without MPS" in outcome["MPS"]["message"]
         assert "`--device cpu`" in outcome["TORCH-BUILD"]["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("said", "remedy"),
+    [
+        ("HIP out of memory. Tried to allocate 20 MiB", "`rocm-smi --showpids` lists it"),
+        ("HIP error: out of memory", "`rocm-smi --showpids` lists it"),
+        ("HIP error: device-side assert triggered", "with AMD_SERIALIZE_KERNEL=3"),
+        ("HIP error: invalid device function", "whether another ROCm build names its chip"),
+        ("No HIP GPUs are available", "ROCR_VISIBLE_DEVICES hides it"),
+        ("HIP error: hardware memory exception", "`rocminfo`"),
+    ],
+)
+def test_what_torch_says_of_an_amd_gpu_leads_to_its_cause_and_not_to_its_rights(
+    monkeypatch: pytest.MonkeyPatch, said: str, remedy: str
+) -> None:
+    place_of(monkeypatch)
+    checks, job = load_package("device_checks"), load_package("check").Job("rocm", False, [])
+    monkeypatch.setattr(checks, "closed_to_this_user", lambda: False)
+    found = checks.explain_open(job, "cuda:0", RuntimeError(said))
+    assert remedy in found.remedy
+    assert "usermod" not in found.remedy
+    monkeypatch.setattr(checks, "closed_to_this_user", lambda: True)
+    closed = checks.explain_open(job, "cuda:0", RuntimeError("No HIP GPUs are available"))
+    assert "usermod -aG render,video" in closed.remedy
 
 
 @pytest.mark.parametrize(

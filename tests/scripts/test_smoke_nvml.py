@@ -61,6 +61,12 @@ def test_nvml_in_trouble_is_a_warning_where_cuda_works(project: Project) -> None
     assert outcome["CUDA-NODEVICE"]["status"] == "pass"
 
 
+def test_one_lost_gpu_of_two_is_a_warning_and_the_only_row_of_its_id(project: Project) -> None:
+    outcome = project.run(FAKE_SEEN="2", FAKE_LOST="1", FAKE_GPUS="90")
+    assert outcome.ids("warn") == ["CUDA-NODEVICE"]
+    assert "CUDA-NODEVICE" not in outcome.ids("pass")
+
+
 @pytest.mark.parametrize(
     ("container", "code", "name", "remedy"),
     [
@@ -97,6 +103,8 @@ def test_what_nvml_returns_means_something_else_outside_a_container(
         ({"FAKE_GPUS": ""}, False, "fail"),
         ({"FAKE_INIT": "100", "CUDA_VISIBLE_DEVICES": "0"}, False, "fail"),
         ({}, True, "pass"),
+        ({}, False, "warn"),
+        ({"FAKE_INSTANCES": "1"}, False, "pass"),
         ({"CUDA_VISIBLE_DEVICES": "MIG-1f2e"}, False, "pass"),
     ],
 )
@@ -119,11 +127,14 @@ def test_the_first_instance_is_worth_a_warning_where_all_could_be_meant(
 ) -> None:
     place_of(monkeypatch)
     check = load_package("driver_checks").check_instances
-    facts = {"init": 0, "gpus": [{"name": "A100"}], "mig": 2}
+    facts = {"init": 0, "gpus": [{"name": "A100"}], "mig": 2, "instances": 2}
     found = check(machine(driver=facts))
     assert found.status == "warn"
     assert "MIG splits 2 GPU(s)" in found.message
     assert check(machine(driver={**facts, "mig": 0})) is None
+    assert check(machine(driver={**facts, "instances": 1})).status == "pass"
+    place_of(monkeypatch, "job.pbs")  # which gives the instance that it was asked for
+    assert check(machine(driver=facts)).status == "pass"
 
 
 def test_hiding_all_gpus_is_not_the_fault_of_mig(project: Project) -> None:

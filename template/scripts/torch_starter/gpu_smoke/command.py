@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -76,6 +76,7 @@ TORCH_CHECKS: dict[str, CheckFunction] = {
 UNKNOWN = """Nothing is known here of {}.
 -> Try fewer of its words, or run the smoke test: it looks for the cause itself.
 """
+BADNESS = ("skip", "pass", "warn", "fail")
 # Without these, no check with torch has a sense.
 NEEDED = ("PY-SHADOW", "TORCH-FOUND", "DRV-LIBCUDA", "TORCH-IMPORT", "DEV-OPEN")
 
@@ -103,6 +104,16 @@ def ended_in(error: Exception) -> Check:
     return Check("fail", f"The check ended in {one_line(error)}.", RESTORE)
 
 
+def one_each(checks: Iterable[Check]) -> list[Check]:
+    """The worst of each id, since a cause's id can be that of another check: the first of those."""
+    worst: dict[str, Check] = {}
+    for one in checks:
+        known = worst.setdefault(one.id, one)
+        if BADNESS.index(one.status) > BADNESS.index(known.status):
+            worst[one.id] = one
+    return list(worst.values())
+
+
 def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Check]:
     """Every chosen check that applies, in order."""
     found = [
@@ -110,7 +121,7 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
         for name, run in MACHINE_CHECKS.items()
         if name in names
     ]
-    checks = [one for one in found if one]
+    checks = one_each(one for one in found if one)
     here, asked_for = machine.accelerator, machine.wheels.get("packages", {})
     unasked = {
         name for name in companion_checks.CHECKS if companion_checks.PACKAGES[name] not in asked_for
@@ -124,7 +135,7 @@ def carry_out_all(machine: Machine, names: list[str], limit: float) -> list[Chec
     started: list[str] = []
     if with_torch and machine.torch and not hangs:
         started, more = collect_torch_checks(machine, with_torch, limit)
-        checks += more
+        checks = one_each([*checks, *more])
     failed, told = name_causes(checks), {*started, *(one.id for one in checks)}
     for name in with_torch:
         if name not in told:

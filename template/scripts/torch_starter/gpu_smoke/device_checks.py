@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from surroundings.knowledge import code, cuda_code
+from surroundings.knowledge import code, cuda_code, find_cause
 from surroundings.place import here
 
 from .check import Check, CheckFunction, Job, check, one_line
@@ -188,16 +188,36 @@ def explain_open(job: Job, device: str, error: Exception) -> Check:
     problem = f"{device} cannot be used; torch says {one_line(error)}."
     if device == "cpu" or job.accelerator in OPEN_REMEDIES:
         return Check("fail", problem, OPEN_REMEDIES.get(job.accelerator, RECREATE))
-    cause = "amd-does-not-open" if job.accelerator == "rocm" else "cuda-does-not-open"
+    if job.accelerator == "rocm":
+        return explain_amd(problem)
     number = cuda_code(str(error)) if job.accelerator == "cuda" else None
     if number is None:
-        return Check("fail", problem, advise(cause).do)
+        return Check("fail", problem, advise("cuda-does-not-open").do)
     words: dict[str, Any] = {"call": "CUDA", "number": number, "name": code("cuda", number).name}
     known = code("context", number).cause or code("cuda", number).cause
     if known == "no-code" and on_jetson(job, device):
         known = "jetson-wheels"
     found = advise(known or "unknown-code", **{**UNASKED, **words, "way_out": job.way_out})
     return Check("fail", f"{problem} {found.says}".strip(), found.do, {"cuda": number})
+
+
+def closed_to_this_user() -> bool:
+    """Whether AMD's devices are there, and one kind of them may not be opened."""
+    nodes = [[Path("/dev/kfd")], list(Path("/dev/dri").glob("renderD*"))]
+    there = [[node for node in kind if node.exists()] for kind in nodes]
+    return any(
+        kind and not any(os.access(node, os.R_OK | os.W_OK) for node in kind) for kind in there
+    )
+
+
+def explain_amd(problem: str) -> Check:
+    """The same for AMD's GPUs, of which torch sees none where this user may not open them."""
+    found = find_cause(problem, "amd")
+    cause = found.cause if found else "amd-does-not-open"
+    if cause in ("amd-none", "amd-does-not-open") and closed_to_this_user():
+        cause = "amd-refused"
+    told = advise(cause)
+    return Check("fail", f"{problem} {told.says}".strip(), told.do, {"cause": cause})
 
 
 def on_jetson(job: Job, device: str) -> bool:

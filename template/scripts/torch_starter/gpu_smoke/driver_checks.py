@@ -9,20 +9,33 @@ from typing import Any
 from surroundings.knowledge import code
 from surroundings.place import here
 
+from .cards import (
+    BLACKWELL,
+    branch,
+    generations,
+    holders,
+    set_aside,
+    the_last_driver,
+    unfit,
+    why_not_loaded,
+    why_not_started,
+)
 from .check import Check, CheckFunction, because, check
-from .driver_facts import in_compat, running_driver, two_versions, version_of
-from .machine import OF_JETSONS, UNSET, VISIBLE, Machine, advise, numbers, runs_on
+from .driver_facts import (
+    NO_FILES,
+    in_compat,
+    running_driver,
+    two_versions,
+    version_of,
+    wrong_entry,
+)
+from .machine import OF_JETSONS, UNSET, VISIBLE, Machine, advise, numbers
 
-# PCI device ids of NVIDIA, by generation: those of Turing and newer can have the open kernel
-# module, and Blackwell must (the driver's README, "Open Linux Kernel Modules").
-TURING = 0x1E00
-BLACKWELL = (range(0x2900, 0x2A00), range(0x2B00, 0x3000), range(0x3180, 0x3200))
-FIRST_FOR_BLACKWELL, LAST_BEFORE_TURING = 570, 580  # drivers
+SEVERAL = 2  # instances of MIG, of which CUDA takes the first
 MODES = {1: "EXCLUSIVE_THREAD", 2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}  # nvmlComputeMode_t
 STUB, NO_DEVICE = 34, 100  # CUresult
 QUIET = (9, 12, 999)  # nvmlReturn_t: not loaded, not found, unknown: nothing that says why
 UVM = "/dev/nvidia-uvm"
-NO_FILES = "NoDevFiles"  # as Slurm says it in CUDA_VISIBLE_DEVICES
 NOTHING_GIVEN = ("", "-1", NO_FILES)
 GIVEN = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE", "SLURM_GPUS")
 
@@ -40,7 +53,8 @@ def no_device(machine: Machine, problem: str, remedy: str, certain: bool = False
         return Check("fail", problem, remedy)
     if not machine.optional():
         return Check("skip", f"{problem} The CPU will do.")
-    problem = f"{problem[:-1]}: PyPI's wheels compute on the CPU."
+    mark = ";" if ":" in problem else ":"
+    problem = f"{problem[:-1]}{mark} PyPI's wheels compute on the CPU."
     if option := machine.other_gpu():
         remedy = f"{option[0].upper()}{option[1:]}."
     else:
@@ -52,6 +66,8 @@ def no_device(machine: Machine, problem: str, remedy: str, certain: bool = False
 def no_gpu(machine: Machine, cause: str, certain: bool = False, **words: object) -> Check:
     """The same, by its cause."""
     name, problem, remedy = advise(cause, **{**words_of(machine), **words})
+    if cause == "given-to-virtual-machines" and machine.fallback():  # as somebody wants it
+        return Check("skip", f"{problem} The CPU will do.")
     if not certain and not machine.optional():
         remedy += f" Without a GPU, {machine.without_gpu()}."
     found = no_device(machine, problem, remedy, certain)
@@ -76,11 +92,31 @@ def check_libcuda(machine: Machine) -> Check | None:
         return Check("pass", f"NVIDIA driver {facts.get('driver_version', '')}".strip(), data=found)
     if machine.half_a_driver():
         return no_gpu(machine, "half-a-driver", certain=True)
-    given = here().is_a("guest")
-    if facts["card"] and not given and set(facts.get("bound", [])) == {"vfio-pci"}:
+    if not has_card(facts):
+        return no_gpu(machine, "no-driver")
+    if set_aside(facts):
         return no_gpu(machine, "given-to-virtual-machines")
-    certain = facts["card"] and not given
-    return no_gpu(machine, "card-without-driver" if certain else "no-driver", certain)
+    cause = "gpu-too-old" if too_old(machine) else "card-without-driver"
+    return no_gpu(machine, cause, certain=True)
+
+
+def own_bus() -> bool:
+    """Whether what is on the bus is this system's: a container may have a part of it, or nothing.
+
+    A job, a runner or a notebook that is in none shares it with the rest of its machine.
+    """
+    return not (here().is_a("container") or here().is_a("wsl"))
+
+
+def has_card(facts: dict[str, Any]) -> bool:
+    """Whether this system has an NVIDIA GPU, so that it needs no other one."""
+    return bool(facts.get("card")) and own_bus()
+
+
+def too_old(machine: Machine) -> bool:
+    """Whether no driver for the GPUs that are here is new enough for this torch."""
+    last, minimum = the_last_driver(machine.driver), machine.wheels.get("minimum_driver")
+    return bool(last and minimum and last < branch(minimum))
 
 
 def foreign_in_wsl(facts: dict[str, Any]) -> str:
@@ -120,11 +156,20 @@ def check_driver_version(machine: Machine) -> Check | None:
         return Check("pass", f"the driver supports {supports}, this torch needs {toolkit}")
     if machine.fallback() and machine.driver["init"] in (0, 100):
         return Check("skip", f"the driver supports {supports}, and there is no GPU to need more")
+    if not machine.driver["gpus"] and unfit(machine.driver, running_driver(machine.driver)):
+        return None  # another driver is needed anyway, as check_nvml or check_cuda says
     driver = machine.driver.get("driver_version", "")
     other = driver and machine.cuda_build(driver)
-    words = machine.words()
-    words["other"] = (f", or {machine.move_to(other)}" if other else "") + machine.until_then()
-    return because("driver-too-old", supports=supports, toolkit=toolkit, **words)
+    words = {**words_of(machine), "supports": supports, "toolkit": toolkit}
+    if too_old(machine):
+        return because("gpu-too-old", **words)
+    words["other"] = machine.cap() + (f", or {machine.move_to(other)}" if other else "")
+    words["other"] += machine.until_then()
+    found = because("driver-too-old", **words)
+    if machine.lost() and len(machine.lost()) == len(machine.driver["gpus"]):
+        remedy = machine.to_use_it(begin="For the GPU that is here,")  # no driver helps it
+        found.remedy = f"{remedy}{machine.until_then()}."
+    return found
 
 
 def nvml_error(machine: Machine) -> str:
@@ -134,18 +179,19 @@ def nvml_error(machine: Machine) -> str:
     """
     facts = machine.driver
     number = facts.get("nvml", 0)
-    if (machine.optional() and machine.fallback()) or no_driver(facts):
+    if no_driver(facts) or (machine.fallback() and (machine.optional() or set_aside(facts))):
         return ""  # there is no GPU to be wrong, or it was said why
     cause = code("nvml", number).cause if number else ""
     cause = "gpu-lost" if facts.get("lost") else cause
-    if facts.get("gpus") and number not in (0, 9, 18):
-        return ""
+    if facts.get("gpus") and number not in (0, 18):
+        return ""  # CUDA works, and so does the module
     if number in QUIET and (refused := refusal(facts)):
         return refused
     if number == 999 and here().is_a("container"):
         return "lost-in-container"
-    if cause == "module-not-loaded" and not here().is_a("guest"):
-        return why_not_loaded(facts)
+    if cause == "module-not-loaded" and (has_card(facts) or not here().is_a("guest")):
+        found = why_not_loaded(facts, running_driver(facts))
+        return "gpu-too-old" if found == "needs-legacy-driver" and too_old(machine) else found
     return "two-drivers" if cause == "driver-updated" and two_versions(facts) else cause
 
 
@@ -162,34 +208,28 @@ def refusal(facts: dict[str, Any]) -> str:
     return "device-refused" if said else ""
 
 
-def why_not_loaded(facts: dict[str, Any]) -> str:
-    """Why the driver's kernel module is not there."""
-    if facts.get("bus") and not facts["card"]:
-        return "driver-without-card"
-    bound = set(facts.get("bound", [])) - {""}
-    if bound == {"vfio-pci"}:
-        return "given-to-virtual-machines"
-    if bound and "nvidia" not in bound:
-        return "other-kernel-driver"
-    refused = facts.get("secure_boot") and not facts.get("module")
-    return "module-unsigned" if refused else "module-not-loaded"
-
-
 def words_of(machine: Machine) -> dict[str, Any]:
     """What the causes of a driver's codes name."""
     facts = machine.driver
     refused = {node: said for node, said in facts.get("nodes", {}).items() if said}
-    bound = [one for one in facts.get("bound", []) if one]
+    every = sorted(generations(facts), key=lambda one: one.first)
+    needed = branch(machine.wheels.get("minimum_driver") or "")
+    newest = max([needed, *(one.first for one in every)])
+    seen = facts.get("gpus") and too_old(machine)
     libcuda = facts.get("libcuda", "")
     return {
         **machine.words(),
         "libcuda": libcuda,
         "cuda_version": version_of(facts, "libcuda"),
         "driver_version": running_driver(facts) or "another",
-        "bound": " and ".join(bound) or "driver",
+        "bound": next(iter(holders(facts)), "driver"),
         "node": next(iter(refused), "/dev/nvidiactl"),
         "at_compat": f", {libcuda}" if in_compat(facts) else "",
-        "newest": FIRST_FOR_BLACKWELL,
+        "generation": " and ".join(one.name for one in every if one.name) or "of NVIDIA",
+        "newest": newest or "for this torch",
+        "last": the_last_driver(facts) or "before that",
+        "flavour": f" with {advise('open-module').do}" if BLACKWELL in every else "",
+        "way_on": machine.to_use_it() if seen else f"To go on, {machine.on_cpu()}",
     }
 
 
@@ -218,29 +258,14 @@ def check_instances(machine: Machine) -> Check | None:
         return None
     if hidden():
         return None  # as CUDA-NODEVICE says
-    if facts["gpus"] and (
-        os.environ.get(VISIBLE, "").startswith("MIG-") or here().is_a("container")
-    ):
+    named = os.environ.get(VISIBLE, "").startswith("MIG-")
+    given = here().is_a("container") or here().is_a("job")  # which has what it asked for
+    if facts["gpus"] and (named or given or facts.get("instances", 0) < SEVERAL):
         return Check("pass", "an instance of a GPU that MIG splits")
     name = "mig-takes-the-first" if facts["gpus"] else "mig-without-instance"
     found = because(name, {"mig": facts["mig"]}, **words_of(machine))
     found.status = "warn" if facts["gpus"] else "fail"
     return found
-
-
-def wrong_entry(facts: dict[str, Any]) -> str:
-    """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
-    for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
-        unsure = len(facts.get("uuids", [])) != (facts.get("nvml_count") or -1)
-        if unsure or entry.startswith(("-", "MIG-", NO_FILES)):
-            return ""  # a negative number ends the list
-        if entry.startswith("GPU-"):
-            known = any(one.startswith(entry) for one in facts["uuids"])
-        else:
-            known = entry.isdecimal() and int(entry) < facts["nvml_count"]
-        if not known:
-            return entry
-    return ""
 
 
 @check(CHECKS, "CUDA-VISIBLE")
@@ -289,6 +314,8 @@ def cuda_error(machine: Machine, number: int) -> Check:
         cause = "compat-refused" if cause == "compat-refused" else "compat-first"
     elif cause == "driver-mismatch" and two_versions(facts):
         cause = "two-drivers"
+    elif cause == "wrong-ordinal" and not os.environ.get(VISIBLE):
+        cause = ""  # nobody has named one
     elif cause == "no-fabric" and facts.get("not_ready"):
         cause = "not-ready-for-confidential"
     elif cause == "gpu-busy" and any(facts.get("modes", [])):
@@ -314,6 +341,8 @@ def no_gpu_found(machine: Machine) -> Check:
     if known and visible is not None:
         problem = f"{VISIBLE}={visible!r} hides the {known} NVIDIA GPU(s) of this machine."
         return Check("fail", problem, f"Type `{UNSET}`, or test with `--device cpu`.")
+    if own_bus() and set_aside(facts):
+        return no_gpu(machine, "given-to-virtual-machines")
     if cause := refusal(facts):
         return no_gpu(machine, cause, certain=True)
     if known and nodes and UVM not in nodes:
@@ -323,8 +352,10 @@ def no_gpu_found(machine: Machine) -> Check:
     if nvml not in (0, *QUIET):
         return no_gpu(machine, "unknown-code", certain=True, **code_words("nvml", "nvmlInit", nvml))
     given = any(node[-1].isdigit() for node in nodes)  # /dev/nvidia0
-    if given or (facts["card"] and not here().is_a("guest")):
-        return no_gpu(machine, why_not_started(facts), certain=True)
+    if given or has_card(facts):
+        cause = why_not_started(facts, running_driver(facts))
+        cause = "gpu-too-old" if cause == "needs-legacy-driver" and too_old(machine) else cause
+        return no_gpu(machine, cause, certain=True)
     missing = facts.get("bus") and not here().is_a("guest") and not here().is_a("jetson")
     return no_gpu(machine, "driver-without-card" if missing else "finds-no-gpu")
 
@@ -335,20 +366,6 @@ def code_words(family: str, call: str, number: int) -> dict[str, Any]:
     return {"call": call, "number": number, "name": "a new code" if name.isdigit() else name}
 
 
-def why_not_started(facts: dict[str, Any]) -> str:
-    """Why a driver does not start a GPU that is on the bus."""
-    devices, module = facts.get("devices", []), facts.get("module", "")
-    driver = running_driver(facts)
-    opened, known = "Open" in module, bool(module)
-    if any(device in some for device in devices for some in BLACKWELL):
-        old = driver and numbers(driver)[0] < FIRST_FOR_BLACKWELL
-        return "needs-open-module" if (known and not opened) or old else "gpu-does-not-start"
-    if devices and all(0 < device < TURING for device in devices):
-        newer = driver and numbers(driver)[0] > LAST_BEFORE_TURING
-        return "needs-legacy-driver" if newer or opened else "gpu-does-not-start"
-    return "gpu-does-not-start"
-
-
 @check(CHECKS, "DRV-ARCH")
 def check_architectures(machine: Machine) -> Check | None:
     """Does the project's torch have code for every visible GPU?"""
@@ -356,7 +373,7 @@ def check_architectures(machine: Machine) -> Check | None:
     if machine.accelerator != "cuda" or not gpus or not wheels.get("gpu_architectures"):
         return None
     architectures = ", ".join(wheels["gpu_architectures"])
-    lost = [gpu for gpu in gpus if not runs_on(wheels, gpu)]
+    lost = machine.lost()
     if not lost:
         return Check("pass", f"this torch is compiled for {architectures}")
     problem = f"{lost[0]['name']} has compute capability {lost[0]['capability']}, but this torch "

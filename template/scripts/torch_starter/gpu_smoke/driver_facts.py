@@ -11,8 +11,9 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
+from . import cards as on_the_bus
 from .check import run_child
-from .machine import WINDOWS
+from .machine import VISIBLE, WINDOWS
 
 # Of cuda.h: COMPUTE_CAPABILITY_MAJOR and _MINOR, MULTIPROCESSOR_COUNT, CLOCK_RATE (kHz),
 # MEMORY_CLOCK_RATE (kHz), GLOBAL_MEMORY_BUS_WIDTH (bits).
@@ -24,6 +25,7 @@ ATTRIBUTES = (75, 76, 16, 13, 36, 37)
 # professional cards reach twice that. Not 7.5: some of those GPUs have no tensor cores.
 PRODUCTS = {"7.0": 512, "8.0": 1024, "8.6": 256, "8.9": 256, "9.0": 2048, "10.0": 4096, "12.0": 256}
 GPU_IS_LOST = 15  # nvmlReturn_t
+NO_FILES = "NoDevFiles"  # as Slurm says it in CUDA_VISIBLE_DEVICES
 # GB/s of a lane of PCI Express each way, by generation: GT/s less the encoding, as PCI-SIG says.
 LANES = {1: 0.25, 2: 0.5, 3: 0.985, 4: 1.969, 5: 3.938, 6: 7.563}
 
@@ -53,8 +55,9 @@ def nvidia_facts(limit: float) -> dict[str, Any]:
     return {
         "card": bool(cards),
         "bus": bool(devices),  # whether the kernel says what is on it
-        "devices": [int(first_line(card / "device") or "0", 16) for card in cards],
-        "bound": sorted({link(card / "driver") for card in cards}),
+        "cards": [
+            (int(first_line(card / "device") or "0", 16), link(card / "driver")) for card in cards
+        ],
         "module": first_line(Path("/proc/driver/nvidia/version")),
         "secure_boot": secure_boot(),
         "amd": os.access("/dev/kfd", os.R_OK | os.W_OK),
@@ -175,12 +178,14 @@ def ask_nvml(facts: dict[str, Any]) -> None:
     nvml.nvmlSystemGetDriverVersion(text, 100)
     facts["nvml_count"], facts["driver_version"] = number.value, text.value.decode()
     facts["uuids"], facts["mig"], facts["lost"], facts["modes"] = [], 0, 0, []
+    facts["instances"] = 0
     facts["not_ready"] = confidential_and_not_ready(nvml)
     for index in range(number.value):
         error = nvml.nvmlDeviceGetHandleByIndex_v2(index, ctypes.byref(handle))
         facts["lost"] += error == GPU_IS_LOST
         if not error:
             facts["mig"] += mig_is_on(nvml, handle)
+            facts["instances"] += instances_of(nvml, handle)
             facts["modes"].append(value_of(nvml, "nvmlDeviceGetComputeMode", handle))
             if not nvml.nvmlDeviceGetUUID(handle, text, 100):
                 facts["uuids"].append(text.value.decode())
@@ -223,6 +228,16 @@ def mig_is_on(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> bool:
     return not error and mode.value == 1
 
 
+def instances_of(nvml: ctypes.CDLL, handle: ctypes.c_void_p) -> int:
+    """How many instances a GPU has that MIG splits; 0 for any other, or if that is not told."""
+    if not mig_is_on(nvml, handle) or not hasattr(nvml, "nvmlDeviceGetMigDeviceHandleByIndex"):
+        return 0
+    most = value_of(nvml, "nvmlDeviceGetMaxMigDeviceCount", handle)
+    instance = ctypes.c_void_p()
+    ask = nvml.nvmlDeviceGetMigDeviceHandleByIndex
+    return sum(not ask(handle, index, ctypes.byref(instance)) for index in range(most))
+
+
 def amd_facts() -> dict[str, Any]:
     """What this machine shows of AMD."""
     kfd = Path("/dev/kfd")
@@ -250,10 +265,26 @@ def running_driver(facts: dict[str, Any]) -> str:
     """The version of the driver that runs, by NVML, the kernel's module, or a library's name."""
     module = re.search(r"\b(\d{3,}\.\d[\d.]*)", facts.get("module", ""))
     of_module = module[1] if module else ""
-    return facts.get("driver_version") or of_module or version_of(facts, "libnvml")
+    of_library = version_of(facts, "libnvml") or version_of(facts, "libcuda")
+    return facts.get("driver_version") or of_module or of_library
+
+
+def wrong_entry(facts: dict[str, Any]) -> str:
+    """What CUDA_VISIBLE_DEVICES names that NVML does not know; "" if all is there, or if unsure."""
+    for entry in filter(None, map(str.strip, os.environ.get(VISIBLE, "").split(","))):
+        unsure = len(facts.get("uuids", [])) != (facts.get("nvml_count") or -1)
+        if unsure or entry.startswith(("-", "MIG-", NO_FILES)):
+            return ""  # a negative number ends the list
+        if entry.startswith("GPU-"):
+            known = any(one.startswith(entry) for one in facts["uuids"])
+        else:
+            known = entry.isdecimal() and int(entry) < facts["nvml_count"]
+        if not known:
+            return entry
+    return ""
 
 
 def in_compat(facts: dict[str, Any]) -> bool:
     """Whether libcuda is CUDA's own, for GPUs of data centers, that goes with an older driver."""
     found = facts.get("libcuda", "")
-    return any(PurePath(one).parent.name == "compat" for one in (found, os.path.realpath(found)))
+    return any(map(on_the_bus.in_compat, (found, os.path.realpath(found))))

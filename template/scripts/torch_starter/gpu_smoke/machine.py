@@ -17,6 +17,8 @@ from typing import Any
 from surroundings.knowledge import Advice, advice
 from surroundings.place import here
 
+from . import cards
+
 ROOT = Path(__file__).resolve().parents[3]
 ENTRY = ROOT / "scripts" / "gpu_smoke_test.py"
 BUILDS = ROOT / "scripts" / "torch_builds.json"
@@ -134,19 +136,32 @@ class Machine:
     def nvidia_is_here(self) -> bool:
         """Whether there is a trace of an NVIDIA GPU; if it is optional, of one with a driver."""
         facts = self.driver
+        card = facts.get("card") and not cards.set_aside(facts)
         if any(facts.get(key) for key in ("gpus", "nvml_count", "ended")):
             return True
         if not self.optional():
-            return bool(facts.get("card"))
+            return bool(card)
         broken = facts.get("init", 0) not in (0, 100) or facts.get("nvml", 0) not in (0, *NO_GPU)
-        return broken or bool(facts.get("card") and ("init" in facts or self.half_a_driver()))
+        return broken or bool(card and ("init" in facts or self.half_a_driver()))
 
     def words(self) -> dict[str, Any]:
         """What causes/ may name of this machine: what its driver says, and what to do."""
         minimum = self.wheels.get("minimum_driver")
         newer = f"the NVIDIA driver {minimum} or newer" if minimum else "the NVIDIA driver"
+        newer += self.cap()
         words = {"driver": newer, "minimum": minimum or "what torch needs", "other": ""}
         return {**self.driver, **words, "on_cpu": self.on_cpu()}
+
+    def cap(self) -> str:
+        """What to add to "or newer" where newer drivers ignore the GPUs that are here."""
+        last = cards.the_last_driver(self.driver)
+        return f", but of the branch {last}, the last one for this GPU" if last else ""
+
+    def lost(self) -> list[dict[str, str]]:
+        """The GPUs here that this torch has no code for; none where its code is not known."""
+        known = self.wheels.get("gpu_architectures")
+        gpus = self.driver.get("gpus", []) if known else []
+        return [gpu for gpu in gpus if not runs_on(self.wheels, gpu)]
 
     def half_a_driver(self) -> bool:
         """Whether the driver's NVML is there and knows of a GPU, and its libcuda is not."""
@@ -161,9 +176,10 @@ class Machine:
 
         One of which nobody knows what GPUs it is for is none, whether or not one is seen here.
         """
+        last = cards.the_last_driver(self.driver)
         for name, wheels in self.alternatives.items():
             minimum = numbers(wheels["minimum_driver"] or "")
-            new_enough = not driver or minimum <= numbers(driver)
+            new_enough = minimum <= numbers(driver) if driver else not last or minimum[:1] <= [last]
             known = wheels["gpu_architectures"] or wheels["ptx"]
             suits = known and all(runs_on(wheels, gpu) for gpu in self.driver.get("gpus", []))
             if wheels["accelerator"] == "cuda" and new_enough and suits:
@@ -325,6 +341,7 @@ def usual_words() -> dict[str, str]:
         "set": "set" if WINDOWS else "export",
         "switch": SWITCH,
         "sudo": "" if WINDOWS or here().is_a("root") else "sudo ",
+        "unset_mps": UNSET_COMMAND.format("CUDA_MPS_PIPE_DIRECTORY"),
         "unset_visible": UNSET,
     }
 
