@@ -46,7 +46,7 @@ def test_each_number_is_told_from_this_process_and_from_a_child_s_words(
         f"ERROR: Could not install packages due to an OSError: [Errno {number}] words: '/there'",
         f"sh: 1: {os.strerror(number)}",
     ):
-        what, todo = errors.refusal_in(said, "locking")
+        what, todo = errors.refusal_in([said], "locking")
         assert says in what
         assert what.endswith(": locking failed.")
         assert do in todo
@@ -69,7 +69,7 @@ def test_each_number_is_told_from_this_process_and_from_a_child_s_words(
 )
 def test_a_number_of_windows_is_told(number: int, says: str, do: str) -> None:
     said = f"OSError: [WinError {number}] Worte in einer anderen Sprache: 'C:\\\\x'"
-    what, todo = errors.refusal_in(said, "installing")
+    what, todo = errors.refusal_in([said], "installing")
     assert says in what
     assert do in todo
     error = OSError(errno.EACCES, "words", "C:\\x")
@@ -92,7 +92,7 @@ def test_an_unknown_number_is_shown_and_not_guessed() -> None:
         "git: Permission denied (publickey).",
         "Resource temporarily unavailable",
     ):
-        assert errors.refusal_in(said, "locking") is None
+        assert errors.refusal_in([said], "locking") is None
 
 
 def test_a_disk_where_nothing_may_be_run_is_told_before_anything_is_made(demo: Demo) -> None:
