@@ -61,9 +61,11 @@ def test_each_number_is_told_from_this_process_and_from_a_child_s_words(
         (206, "A path is too long", ""),
         (225, "virus scanner", "history"),
         (740, "administrator", "terminal"),
+        (396, "hard links into the folder of a cloud", "uv cache clean"),
         (1392, "cannot be read or written", ""),
         (1455, "The page file is too small", "sysdm.cpl"),
         (4551, "App Control", "Ask who administers"),
+        (10013, "forbids this program the network", "sandbox"),
         (14001, "Visual C++", "winget install Microsoft.VCRedist.2015+.x64"),
     ],
 )
@@ -91,6 +93,10 @@ def test_an_unknown_number_is_shown_and_not_guessed() -> None:
         "[WinError 10061] no connection",
         "git: Permission denied (publickey).",
         "Resource temporarily unavailable",
+        "Failed to establish a new connection: [Errno 8] nodename nor servname provided",
+        "NameResolutionError([Errno 11] Host not found: resolving host failed)",
+        "NewConnectionError('...: Failed to establish a new connection: [Errno 1] words')",
+        "client error (Connect): tcp connect error: Operation not permitted (os error 1)",
     ):
         assert errors.refusal_in([said], "locking") is None
 

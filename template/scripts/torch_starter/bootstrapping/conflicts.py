@@ -43,9 +43,9 @@ def torch_asked_for(text: str, packages: Mapping[str, str]) -> tuple[str, str, s
         except StopError:  # more than plain numbers
             continue
         clause = " or ".join(clauses)
-        if version and normal(name) not in nobody and ("+" in clause or not fits):
-            if name not in others:
-                found.append((name, package, clause.removeprefix("==")))
+        barred = normal(name) in nobody or name in others
+        if version and not barred and ("+" in clause or not fits):
+            found.append((name, package, clause.removeprefix("==")))
     return min(found, key=lambda row: row[1] != "torch", default=None)
 
 

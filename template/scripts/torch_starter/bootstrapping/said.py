@@ -9,13 +9,16 @@ from collections.abc import Iterable, Iterator
 # build requirements, or of git, is not from a build.
 UV_QUOTES = re.compile(r"(\s*)\[std(?:out|err)\]$")
 PIP_BUILDS = re.compile(
-    r"\s*\S (?:Getting requirements to build|Preparing (?:editable )?metadata|Building |Checking if|"
-    r".*setup\.py).* did not run successfully"
+    r"\s*\S (?:Getting requirements to build|Preparing (?:editable )?metadata|Building |"
+    r"Checking if|.*setup\.py).* did not run successfully"
 )
 PIP_FAILS = re.compile(r"\s*\S .* did not run successfully")
 PIP_QUOTES = re.compile(r"\s*\S*> \[\d+ lines? of output\]$")
 PIP_ENDS = re.compile(r"\s*\[end of output\]$")
-POETRY_QUOTES = re.compile(r"\s*(?:Backend subprocess exited|Unable to determine package info)\b")
+POETRY_QUOTES = re.compile(
+    r"\s*(?:PEP517 build of a dependency failed|ChefBuildError|Backend subprocess exited|"
+    r"Unable to determine package info)\b"
+)
 POETRY_ENDS = re.compile(r"\s*Note: This error originates from the build backend")
 # And that it was a build: uv's reason, pip's, Poetry's.
 BUILDS = (
@@ -34,7 +37,7 @@ PACKAGE = (
     r"Unable to determine package info for path: (.+)",
 )
 HEAD = re.compile(r"\s*(?:error|ERROR):")
-OLD_HEAD = re.compile(r"\s+\N{MULTIPLICATION SIGN} ")  # uv's before its version 0.10
+OLD_HEAD = re.compile(r"\s+[x\N{MULTIPLICATION SIGN}] ")  # an older uv's
 WARNING = re.compile(r"\s*warning:", re.IGNORECASE)
 ENDED = re.compile(r"\(signal: (\d+)|exit code: -(\d+)$|exit status: -(\d+)$", re.MULTILINE)
 
