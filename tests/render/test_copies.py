@@ -42,6 +42,7 @@ scripts/torch_starter/bootstrapping/index.py scripts/torch_starter/bootstrapping
 scripts/torch_starter/bootstrapping/locking.py scripts/torch_starter/bootstrapping/machine_build.py
 scripts/torch_starter/bootstrapping/places.py scripts/torch_starter/bootstrapping/project.py
 scripts/torch_starter/bootstrapping/requirements.py scripts/torch_starter/bootstrapping/runner.py
+scripts/torch_starter/bootstrapping/said.py
 scripts/torch_starter/bootstrapping/settings.py scripts/torch_starter/bootstrapping/system.py
 scripts/torch_starter/bootstrapping/system_errors.py
 scripts/torch_starter/bootstrapping/wheelhouse.py scripts/torch_starter/gpu_smoke/__init__.py

@@ -92,6 +92,17 @@ def test_a_failed_installation_is_explained_and_can_go_on(begun_demo: Demo) -> N
 
 @pytest.mark.slow
 @pytest.mark.network
+def test_pip_s_settings_leave_one_pip_and_are_named_where_they_forbid(begun_demo: Demo) -> None:
+    done = begun_demo.run(PIP_IGNORE_INSTALLED="1", PIP_REQUIRE_HASHES="1")
+    assert done.returncode == 5
+    assert "PIP_REQUIRE_HASHES = 1 (in the environment)\n  unset PIP_REQUIRE_HASHES" in done.stderr
+    done = begun_demo.run(PIP_IGNORE_INSTALLED="1", PIP_UPGRADE="1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len([*begun_demo.root.glob(".venv/lib/python*/site-packages/pip-*")]) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.network
 def test_an_interrupted_installation_is_begun_anew(pip_demo: Demo) -> None:
     block, blocked = pip_demo.root / "block", pip_demo.root / "blocked"
     block.touch()

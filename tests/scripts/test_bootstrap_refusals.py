@@ -122,9 +122,16 @@ def test_nobody_reads_on_and_nothing_is_wrong(demo: Demo) -> None:
     assert done.stderr == ""
 
 
-def test_a_file_in_the_place_of_tools_is_told(demo: Demo) -> None:
-    (demo.root / ".tools").touch()
+@pytest.mark.parametrize("name", [".tools", "uv.lock", ".tools/bootstrap.log"])
+def test_what_is_in_the_place_of_another_kind_of_file_is_to_be_moved(demo: Demo, name: str) -> None:
+    place = demo.root / name
+    if name == ".tools":
+        place.touch()
+    else:
+        place.mkdir(parents=True)
     done = demo.run()
     assert done.returncode == 4
-    assert ".tools" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert str(place) in done.stderr.partition("\n")[0]
+    assert done.stderr.endswith("\nMove it away and run this again.\n")
+    place.rename(demo.root / "moved")
+    assert demo.run("--no-smoke").returncode == 0

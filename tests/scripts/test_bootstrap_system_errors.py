@@ -46,7 +46,7 @@ def test_each_number_is_told_from_this_process_and_from_a_child_s_words(
         f"ERROR: Could not install packages due to an OSError: [Errno {number}] words: '/there'",
         f"sh: 1: {os.strerror(number)}",
     ):
-        what, todo = errors.refusal_in(said, "locking")
+        what, todo = errors.refusal_in([said], "locking")
         assert says in what
         assert what.endswith(": locking failed.")
         assert do in todo
@@ -61,15 +61,17 @@ def test_each_number_is_told_from_this_process_and_from_a_child_s_words(
         (206, "A path is too long", ""),
         (225, "virus scanner", "history"),
         (740, "administrator", "terminal"),
+        (396, "hard links into the folder of a cloud", "uv cache clean"),
         (1392, "cannot be read or written", ""),
         (1455, "The page file is too small", "sysdm.cpl"),
         (4551, "App Control", "Ask who administers"),
+        (10013, "forbids this program the network", "sandbox"),
         (14001, "Visual C++", "winget install Microsoft.VCRedist.2015+.x64"),
     ],
 )
 def test_a_number_of_windows_is_told(number: int, says: str, do: str) -> None:
     said = f"OSError: [WinError {number}] Worte in einer anderen Sprache: 'C:\\\\x'"
-    what, todo = errors.refusal_in(said, "installing")
+    what, todo = errors.refusal_in([said], "installing")
     assert says in what
     assert do in todo
     error = OSError(errno.EACCES, "words", "C:\\x")
@@ -91,8 +93,12 @@ def test_an_unknown_number_is_shown_and_not_guessed() -> None:
         "[WinError 10061] no connection",
         "git: Permission denied (publickey).",
         "Resource temporarily unavailable",
+        "Failed to establish a new connection: [Errno 8] nodename nor servname provided",
+        "NameResolutionError([Errno 11] Host not found: resolving host failed)",
+        "NewConnectionError('...: Failed to establish a new connection: [Errno 1] words')",
+        "client error (Connect): tcp connect error: Operation not permitted (os error 1)",
     ):
-        assert errors.refusal_in(said, "locking") is None
+        assert errors.refusal_in([said], "locking") is None
 
 
 def test_a_disk_where_nothing_may_be_run_is_told_before_anything_is_made(demo: Demo) -> None:

@@ -19,6 +19,7 @@
     project        what scripts/torch_builds.json asks for
     system         what to type here, what a Python says about itself, what can get in the way
     downloads      downloads that arrive spoilt
+    said           what a manager itself says of a failure, and what the build of a package printed
     system_errors  what an error number of the system means
     places         places of this project, and what a run says
 

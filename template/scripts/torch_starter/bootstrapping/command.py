@@ -21,10 +21,13 @@ from .fallback import fall_back, trouble_ahead
 from .fit import check_fit
 from .machine_build import constraints
 from .places import (
+    GUARD,
+    LOG,
     ROOT,
     SHIM,
     SMOKE_TEST,
     STAMP,
+    TOOLS,
     TYPED,
     VENV,
     WINDOWS,
@@ -44,7 +47,7 @@ from .system import (
     prepare_for_place,
     shell_in_use,
 )
-from .system_errors import check_mount, refused
+from .system_errors import check_kinds, check_mount, refused
 from .wheelhouse import named_wheelhouse
 
 
@@ -174,6 +177,7 @@ def bootstrap(options: argparse.Namespace) -> None:
     check_fit(project, running.platform)
     check_place()
     check_mount()
+    check_kinds((project.lock, LOG, GUARD), [TOOLS])
     named = named_python(runner, options.python) if options.python else None
     if not up_to_date(runner, named) and (trouble := trouble_ahead(runner)):
         fall_back(runner, trouble)

@@ -13,27 +13,38 @@ from .system import satisfies
 INDEXES = re.compile(r"contain conflicting indexes for package `([^`]+)`[^\n]*\n((?:\s*- \S+\n?)+)")
 # `lib==0.1 depends on torch{...}==2.9.1` by uv, `lib (0.1) @ ... depends on torch (2.9.1)` by
 # Poetry, `lib 0.1 depends on torch==2.9.1` by pip.
-ASKS = re.compile(
-    r"\b([A-Za-z][\w.-]*)(?:[=<>!~]=?[^\s,]+| \([^)]*\)(?: @ \S+)?| \d\S*)?\s+depends?\s+on\s+"
-    r"(torch\w*)(?:\{[^}]*\})?\s*(\([^)]*\)|[=<>!~][^\s]*)"
+WHO = (
+    r"\b([A-Za-z][\w.-]*)(?:\[[^\]]*\])?"
+    r"(?:[=<>!~]=?[^\s,]+(?:,[=<>!~]=?[^\s,]+)*| \([^)]*\)(?: @ \S+)?| \d\S*)?"
+    r"\s+depends?\s+on\s+(?:one of:\s+)?"
 )
+WANTED = r"\([^)]*\)|[=<>!~][^\s]*"
+ASKS = re.compile(
+    rf"{WHO}(torch\w*)(?:\{{[^}}]*\}})?\s*((?:{WANTED})(?:\s+\2(?:\{{[^}}]*\}})?(?:{WANTED}))*)"
+)
+NEEDS = re.compile(rf"{WHO}([A-Za-z][\w-]*)")  # anything at all
 NAME = re.compile(r"^name\s*=\s*[\"']([^\"']+)", re.MULTILINE)
 
 
 def torch_asked_for(text: str, packages: Mapping[str, str]) -> tuple[str, str, str] | None:
     """Of what a resolver says: a dependency, and the package of the build and version it wants."""
     nobody = {"project", "versions", normal(name_in(ROOT))}
-    found = []
-    for name, package, wanted in ASKS.findall(re.sub(r"\s+", " ", text)):
-        clause = wanted.strip("(),.")
-        clause = clause if clause[:1] in "=<>!~" else f"=={clause}"
+    found, text = [], re.sub(r"\s+", " ", text)
+    # What has a way without that torch, which is barred by something else, is not at odds with it.
+    others = {name for name, needed in NEEDS.findall(text) if not needed.startswith("torch")}
+    for name, package, wanted in ASKS.findall(text):
+        clauses = [one.strip("(),.") for one in re.split(rf"\s+{package}(?:{{[^}}]*}})?", wanted)]
+        clauses = [one if one[:1] in "=<>!~" else f"=={one}" for one in clauses]
+        clauses = [re.sub(r"\.?(?:dev|a)0\b", "", one) for one in clauses]  # <2.10.dev0 of ~=2.9.0
         version = packages.get(package, "").partition("+")[0]
         numbers = [int(part) for part in re.findall(r"\d+", version)]
         try:
-            fits = satisfies(numbers, re.sub(r"\+[\w.]+", "", clause))
+            fits = any(satisfies(numbers, re.sub(r"\+[\w.]+", "", one)) for one in clauses)
         except StopError:  # more than plain numbers
             continue
-        if version and normal(name) not in nobody and ("+" in clause or not fits):
+        clause = " or ".join(clauses)
+        barred = normal(name) in nobody or name in others
+        if version and not barred and ("+" in clause or not fits):
             found.append((name, package, clause.removeprefix("==")))
     return min(found, key=lambda row: row[1] != "torch", default=None)
 
@@ -47,10 +58,15 @@ def conflict(
     if indexes:
         urls = [url.rstrip("/") for url in re.findall(r"- (\S+)", indexes[2])]
         other = next((url for url in urls if url != own.rstrip("/")), urls[-1])
-        who, name = next(asking(other, env), "A dependency"), other.rpartition("/")[2]
-        what = f"{who} wants {indexes[1]} from {other}, and this project from {own}"
+        name = other.rpartition("/")[2]
+        what = f"{next(asking(other, env), 'A dependency')} wants {indexes[1]} from {other}, and "
         ways = ["Give both repositories the same compute platform."]
-        ways += [f"This one, say:\n  {project.move(name)}"] if name in project.moves else []
+        if own.rstrip("/") in urls:
+            what += f"this project from {own}"
+            ways += [f"This one, say:\n  {project.move(name)}"] if name in project.moves else []
+        else:
+            third = next((url for url in urls if url != other), other)
+            what += f"{next(asking(third, env), 'another one')} from {third}"
     elif clash := torch_asked_for(text, packages):
         who, package, wanted = clash
         what = f"{who} wants {package} {wanted}, and this project has {packages[package]}"

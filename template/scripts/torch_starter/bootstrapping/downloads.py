@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from .places import TOOLS, WINDOWS
+from .said import last_error, own_words
 
 # The connection was cut, and the managers have not got over it. What was whole they have kept.
 CUT = re.compile(
@@ -37,9 +38,10 @@ FILE = re.compile(r"[\w.+%!-]+\.(?:whl|tar\.gz|zip)\b")
 
 def spoilt(lines: Iterable[str]) -> str:
     """Why a second try may end better: `cut`, `spoilt` or `mismatch`; empty if it would not."""
-    text = "\n".join(lines)
-    if MISMATCH.search(text):
+    lines = [*lines]
+    if MISMATCH.search("\n".join(own_words(lines))):
         return "mismatch"
+    text = "\n".join(last_error(lines))
     if REASON.search(text):
         return ""
     return "cut" if CUT.search(text) else "spoilt" if SPOILT.search(text) else ""

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from surroundings.knowledge import advice, code, named, table
+from surroundings.place import here
+
 from .choice import why_no_fallback
-from .conflicts import conflict
+from .conflicts import conflict, name_in
 from .downloads import spoilt, spoilt_advice
 from .fit import NO_WHEEL, no_wheel
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
 from .places import LOG, ROOT, TYPED, WINDOWS, StopError
-from .project import FALLBACK, Project
-from .settings import settings_advice
+from .project import FALLBACK, Project, normal
+from .said import failed_build, last_error, own_words, signal_of_build
+from .settings import holding_back, settings_advice
 from .system import get_python
-from .system_errors import refusal_in
+from .system_errors import forbidden_connections, refusal_in, told
 
 # What the managers say of an index that does not answer, or with something else than its pages.
 UNREACHABLE = re.compile(
@@ -29,10 +34,12 @@ UNSEEN = re.compile(
     r"no version of|doesn't match any versions|no matching distributions|UnicodeDecodeError|"
     r"No matching distribution found|conflicting dependencies|No solution found|"
     r"When restricting platform|Could not open requirements file|No module named 'hatchling|"
-    r"version solving failed|requested \(constraint\)|ResolutionImpossible|require-hashes mode"
+    r"version solving failed|requested \(constraint\)|ResolutionImpossible|require-hashes mode|"
+    r"requiring hashes|Can't verify hashes"
 )
 # What Poetry says of a page of PyPI's JSON interface that is not there.
 NO_JSON = re.compile(r"^\s*Package (\S+ \(\S+\)|\[\S+\]) not found\.?$", re.MULTILINE)
+FORBIDDEN = re.compile(r" cannot be reached \((?:Operation not permitted|Permission denied)")
 CHECK = "Check the network and the proxy, certificate and index settings, then run this again."
 AGAIN = "Mend what is said above, then run this again."
 TRUST = {  # where each manager looks for certificates
@@ -41,6 +48,7 @@ TRUST = {  # where each manager looks for certificates
     "pip": "PIP_CERT={}",
     "poetry": "REQUESTS_CA_BUNDLE={}",
 }
+CRASHES = ("SIGILL", "SIGTRAP", "SIGABRT", "SIGFPE", "SIGSEGV", "SIGSYS")
 UV_PYTHONS = "python-build-standalone"  # where uv gets a Python from
 # Of what a manager says, enough where the index is known to be the reason.
 GIST = re.compile(r"\s*(error|cause|hint|Because)\b", re.IGNORECASE)
@@ -79,14 +87,17 @@ def failure(
 
     `known`: what to say if it is nothing else. `asks_index`: whether an index may be the reason.
     """
-    title, tool, text = failed.title, failed.tool, "\n".join(failed.tail)
-    what, todo = f"This failed with exit code {failed.status}: {title}.", AGAIN
+    title, tool, own = failed.title, failed.tool, own_words(failed.tail)
+    what, todo, text = unknown_advice(failed), AGAIN, "\n".join(own)
     shown, trouble = failed.tail[-15:], None
-    if failed.status < 0:
-        what = f"This was killed by signal {-failed.status}: {title}."
-        todo = "If memory was short, close other programs, then run this again."
-    elif of_system := refusal_in(text, title):
+    if number := signal_in(failed.status):
+        what, todo = killed_advice(number, title, tool)
+    elif of_system := refusal_in(last_error(failed.tail), title):
         what, todo = of_system
+    elif package := failed_build(failed.tail):
+        what, todo = build_advice(package, failed, project, env)
+    elif asks_index and UNREACHABLE.search(text) and any(forbidden_connections(own)):
+        what, todo = told("install-network-forbidden", f"{title} failed")
     elif UNTRUSTED.search(text):
         what, todo = certificate_advice(title, tool)
         found = index_trouble(project.build, platform, tool, env) if asks_index else None
@@ -117,6 +128,60 @@ def failure(
     return IndexStopError(trouble, what, todo) if trouble else StopError(failed.code, what, todo)
 
 
+def unknown_advice(failed: Failed) -> str:
+    """What to say where only the exit code is known; Windows has words for one of a crash."""
+    name, words, _ = code("windows", failed.status)
+    if WINDOWS and failed.status > 0xFFFF and words:
+        return f"This was ended by {name}, {words}: {failed.title}."
+    return f"This failed with exit code {failed.status}: {failed.title}."
+
+
+def signal_in(status: int) -> int:
+    """The signal that has ended a child; 0 for none. A shell puts it above 128."""
+    number = -status if status < 0 else status - 128
+    return number if not WINDOWS and number in {*signal.valid_signals()} else 0
+
+
+def killed_advice(number: int, victim: str, tool: str) -> tuple[str, str]:
+    """What to say where a signal has ended something."""
+    try:
+        name = signal.Signals(number).name
+        cause = named("signal", name)[1].cause
+    except (KeyError, ValueError):  # one for real time
+        name, cause = "", ""
+    program = "Python" if tool == "pip" else tool
+    how = f"{victim} was killed by signal {number}{f' ({name})' if name else ''}."
+    if not cause:
+        again = "Run this again"
+        if name in CRASHES:
+            again += f"; if it ends the same way, take another version of {program}"
+        return f"{how[0].upper()}{how[1:]}", f"{again}."
+    own = f"install-{cause}"
+    section = own if own in table("causes") else cause
+    found = advice(section, here(), program=program, proof="")
+    again = "" if found.do.startswith("Run it again") else "\nThen run this again."
+    return f"{found.says.rstrip('.')}: {how}", f"{found.do}{again}"
+
+
+def build_advice(
+    package: str, failed: Failed, project: Project, env: Mapping[str, str]
+) -> tuple[str, str]:
+    """What to say where a package could not be built: its own words tell why, not the manager's."""
+    name = package.rstrip("/").rpartition("/")[2]
+    own = package == ROOT.as_uri() or normal(name) == normal(name_in(ROOT))
+    name = "this project" if own else name
+    if number := signal_of_build(failed.tail):
+        return killed_advice(number, f"the build of {name}", "the compiler")
+    what = f"The build of {name} has failed, for the reason that it says above: {failed.title} "
+    todo = "Mend what it says"
+    if not own:
+        todo += ", or take another version of it: one with a wheel needs no build"
+    held = [one for one in holding_back(failed.tool, env) if "isolation" in one.name.lower()]
+    if held and "No module named" in "\n".join(failed.tail):
+        todo = f"{held[0]} lets it lack what it is built with: take that away"
+    return f"{what}failed.", f"{todo}.\nThen run this again."
+
+
 def index_at_fault(
     project: Project, platform: str, env: Mapping[str, str], tool: str, text: str
 ) -> Trouble | None:
@@ -141,6 +206,8 @@ def index_advice(
 ) -> tuple[str, str]:
     """What to say where an index did not give what was asked for, and the machine is to blame."""
     what = trouble.what if trouble else "A package index could not be reached, or lacks a package"
+    if FORBIDDEN.search(what):
+        return told("install-network-forbidden", failed)
     if LOGIN.search(what) or LOGIN.search(text):
         return proxy_advice(failed)
     if UNTRUSTED.search(what):

@@ -34,6 +34,7 @@ from .places import (
     venv_python,
 )
 from .project import Project
+from .said import own_words
 from .system import PROBE, Python
 from .wheelhouse import offline_settings, what_it_lacks
 
@@ -53,6 +54,7 @@ SETTINGS = {
     "PIP_NO_DEPS": "0",
     "PIP_ONLY_DEPS": "0",
     "PIP_DRY_RUN": "0",
+    "PIP_IGNORE_INSTALLED": "0",
     "PIP_NO_INPUT": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "POETRY_VIRTUALENVS_CREATE": "true",
@@ -126,7 +128,7 @@ class Runner:
             UNFINISHED.unlink(missing_ok=True)
         if status:
             tool = "pip" if command[1:3] == ["-m", "pip"] else self.project.manager
-            text, known = "\n".join(tail), None
+            text, known = "\n".join(own_words(tail)), None
             if self.options.offline:
                 known = what_it_lacks(self.project, self.options.wheelhouse, title, text)
             elif code == 4 and UV_PYTHONS in text:
@@ -159,7 +161,7 @@ class Runner:
         """Run a command; its exit status and the end of what it printed."""
         self.log = self.log or LOG.open("w", encoding="utf-8")
         print(f"$ {display(command)}", file=self.log, flush=True)
-        tail = deque[str](maxlen=200)
+        tail = deque[str](maxlen=5000)  # of a build's words, too
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         pipes.update(encoding="utf-8", errors="replace")
         with self.child(command, **pipes) as child, step(title):

@@ -231,7 +231,6 @@ def excluding(lines: Iterable[str], packages: Mapping[str, str]) -> str:
         if not parts or version is None or parts[3]:  # it may not be for this machine
             continue
         clause, local = parts[2].split(" --")[0].strip(), version.partition("+")[2]
-        clause = re.sub(r"~=\s*([\d.]+)\.(\d+)", r">=\1.\2,==\1.*", clause)
         numbers = [int(part) for part in re.findall(r"\d+", version.partition("+")[0])]
         try:
             fits = satisfies(numbers, re.sub(r"\+[\w.]+", "", clause.replace("===", "==")))

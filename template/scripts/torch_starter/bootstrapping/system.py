@@ -174,6 +174,7 @@ class Python(NamedTuple):
 
 def satisfies(version: list[int], specifier: str) -> bool:
     """Whether a version fits a PEP 440 specifier of plain numbers."""
+    specifier = re.sub(r"~=\s*([\d.]+)\.(\d+)", r">=\1.\2,==\1.*", specifier)
     for clause in specifier.split(","):
         match = re.fullmatch(r"\s*(==|!=|>=|<=|>|<)\s*(\d+(?:\.\d+)*)(\.\*)?\s*", clause)
         if not match:

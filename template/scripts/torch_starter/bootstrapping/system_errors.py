@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from surroundings.knowledge import advice, table
 from surroundings.place import here
@@ -14,13 +16,24 @@ from surroundings.place import here
 from .places import ROOT, VENV, WINDOWS, StopError, display
 
 AGAIN = "Then run this again."
+MOVE = "Move it away and run this again."
 ROOM = 10_000_000  # bytes: with less even an empty .venv cannot be made
 VAGUE = (
     "EACCES",
     "EPERM",
     "EAGAIN",
     "ENOTEMPTY",
+    "ENOTDIR",
+    "EISDIR",
 )  # their words alone, without a number, say little
+# What a resolver says, whose numbers are its own, and of connecting; and the system's numbers for
+# what it forbids, there by a firewall or a sandbox.
+RESOLVER = re.compile(
+    r"nodename|servname|getaddrinfo|gaierror|NameResolution|[Nn]ame (?:resolution|or service)|"
+    r"associated with host|resolv(?:e|ing) (?:host|DNS)|lookup address"
+)
+CONNECTS = re.compile(r"new connection|NewConnection|[Cc]onnect ?[Ee]rror|[Cc]ould not connect")
+FORBIDDEN = re.compile(r"(?:os error |\[Errno |\[WinError )(?:1|13|10013)\b")
 
 
 def cause_of(number: int, windows: bool) -> str:
@@ -43,9 +56,14 @@ def told(cause: str, what: str) -> tuple[str, str]:
     return found.says, f"{found.do}\n{AGAIN}"
 
 
-def refusal_in(text: str, title: str) -> tuple[str, str] | None:
-    """What to say where a child's words name the system's reason; None if they do not."""
-    what = f"{title} failed"
+def refusal_in(lines: list[str], title: str) -> tuple[str, str] | None:
+    """What to say where a manager's words name the system's reason; None if they do not.
+
+    A resolver's number is none of the system's, and who may not connect is refused no file.
+    """
+    what, forbidden = f"{title} failed", {*forbidden_connections(lines)}
+    files = [line for line in lines if not RESOLVER.search(line) and line not in forbidden]
+    text = "\n".join(files)
     for kind, number in re.findall(r"(os error |\[Errno |\[WinError )(\d+)", text):
         windows = WINDOWS if kind == "os error " else kind == "[WinError "
         if cause := cause_of(int(number), windows):
@@ -58,6 +76,13 @@ def refusal_in(text: str, title: str) -> tuple[str, str] | None:
     return (
         told("install-disk-full", what) if full or "not enough space on the disk" in text else None
     )
+
+
+def forbidden_connections(lines: list[str]) -> Iterator[str]:
+    """The lines that say that the system forbids to connect; uv says to what in the line before."""
+    for before, line in zip(["", *lines], lines, strict=False):
+        if FORBIDDEN.search(line) and CONNECTS.search(f"{before}\n{line}"):
+            yield line
 
 
 def refused(error: OSError) -> tuple[str, str]:
@@ -90,3 +115,13 @@ def check_mount() -> None:
     if mount:
         found = advice("install-noexec", here(), what=place, mount=mount)
         raise StopError(4, found.says, f"{found.do}\n{AGAIN}")
+
+
+def check_kinds(files: Iterable[Path], folders: Iterable[Path]) -> None:
+    """Stop where a folder is in the place of a file, or something else in that of a folder."""
+    for file in files:
+        if file.is_dir():
+            raise StopError(4, f"{file} is a folder, and should be a file.", MOVE)
+    for folder in folders:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise StopError(4, f"{folder} is there, and is no folder.", MOVE)
