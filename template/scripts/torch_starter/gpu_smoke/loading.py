@@ -152,7 +152,7 @@ def words_of(match: Match, error: Raised) -> tuple[dict[str, str], str]:
     name, found = match
     torch = folder_of_torch()
     library = found.get("library") or found.get("file") or found.get("path") or ""
-    path = library if "/" in library else str(Path(torch, "lib", library))
+    path = library if "/" in library else place_of(library, torch)
     mount, noexec = mount_of(path)
     words = {"where": torch, "library": library, "folder": str(Path(path).parent)}
     words |= {"mount": mount, "path": path, "what": kind_of(path)}
@@ -182,6 +182,12 @@ def words_of(match: Match, error: Raised) -> tuple[dict[str, str], str]:
             folder = Path(where).absolute().parent
             words["source"] = f"Start Python in another folder than {folder}."
     return {key: str(one) for key, one in words.items()}, name
+
+
+def place_of(library: str, torch: str) -> str:
+    """Where a library lies that is named without a folder: in a package, or beside torch's."""
+    found = (file for one in installed_packages() for file in one.files(library) if library)
+    return str(next(found, Path(torch, "lib", library)))
 
 
 def backend_of(module: str) -> str:
@@ -256,7 +262,7 @@ BROUGHT_BY = {
     ),
     r"libpython": (", which is of another Python", ""),
     r"lib(mkl|iomp5|sycl|ur_|umf|pti|ccl|tbb|hwloc|svml|imf|irng|intlc|irc)": (
-        ", which is of Intel's packages (mkl, intel-sycl-rt and the like)",
+        ", a library of Intel that packages bring (intel-sycl-rt, mkl and the like)",
         "",
     ),
     r"lib(ze_|OpenCL|igdgmm|igc)": (", which is of Intel's driver", LEVEL_ZERO),

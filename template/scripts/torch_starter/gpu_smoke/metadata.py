@@ -37,11 +37,14 @@ class Package:
         """What it requires, a line each."""
         return re.findall(r"^Requires-Dist: *(.*)", self.metadata, re.MULTILINE)
 
-    def files(self) -> Iterator[Path]:
-        """Its files, as its RECORD has them: path, checksum and size in a row."""
-        for row in text_of(self.folder / "RECORD").replace("\0", "").splitlines():
+    def files(self, named: str = "") -> Iterator[Path]:
+        """Its files, or those of a name, as its RECORD has them: path, checksum, size in a row."""
+        text = text_of(self.folder / "RECORD").replace("\0", "")
+        for row in text.splitlines() if named in text else ():
+            if named not in row:
+                continue
             name = row[1:].partition('"')[0] if row.startswith('"') else row.partition(",")[0]
-            if name:
+            if name and (not named or os.path.basename(name) == named):  # noqa: PTH119
                 yield Path(os.path.normpath(self.folder.parent / name))
 
     def entry_points(self, group: str) -> dict[str, str]:

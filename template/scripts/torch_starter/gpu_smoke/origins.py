@@ -43,16 +43,15 @@ def is_own(path: str) -> bool:
 def owner_of(library: str) -> str:
     """The installed package that brings a shared library, by its RECORD; "" for none."""
     every = installed_packages()
-    return next((str(one) for one in every if any(f.name == library for f in one.files())), "")
+    return next((str(one) for one in every if any(one.files(library))), "")
 
 
 def package_of(path: str) -> str:
     """The installed package that a file is of, by its RECORD, or its folder's name."""
     wanted = os.path.realpath(path)
     for package in installed_packages():
-        for file in package.files():
-            if file.name == Path(path).name and os.path.realpath(file) == wanted:
-                return str(package)
+        if any(os.path.realpath(file) == wanted for file in package.files(Path(path).name)):
+            return str(package)
     parts = re.split(r"[/\\](?:site|dist)-packages[/\\]", path)
     return re.split(r"[/\\.]", parts[-1])[0] if len(parts) > 1 else ""
 

@@ -113,8 +113,7 @@ def applies(marker: str, extra: str = "") -> bool:
     """Whether a requirement with this marker is one here; not if the marker is not understood."""
     if not marker:
         return not extra
-    # Python has no `~=` and no `===`, but an `is` that markers do not have.
-    marker = re.sub(r"~=", " is ", marker.replace("===", "=="))
+    marker = marker.replace("~=", " is ")  # Python has no `~=`, but an `is`, which no marker has
     try:
         found = bool(value_of(ast.parse(marker, mode="eval").body, environment(extra)))
     except (SyntaxError, KeyError, TypeError):
