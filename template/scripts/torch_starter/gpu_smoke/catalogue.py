@@ -16,6 +16,9 @@ from . import machine
 SHOWN = 3  # so many are shown in full; of more, a line each
 NUMBER = re.compile(r"\W*(?:(winerror|errno|error|code|returned|signal)\W{0,3})?(\d{1,10})\W*")
 OF_SYSTEM = re.compile(r"\b(winerror|errno)\W{1,3}(\d+)")
+# How a program ended: as a shell says it where that was by a signal, and as Windows does.
+EXITED = re.compile(r"exit(?:ed with)? (?:code|status) (129|1[345]\d)\b")
+STATUS = re.compile(r"0x([89a-f][0-9a-f]{7})\b|(?<![\w.])-(\d{9,10})\b")
 FAMILIES = {"winerror": "windows", "errno": "errno", "signal": "signal"}  # of codes.ini
 HERE, ELSE, LIKE = "here", "elsewhere", "more places"
 GENERAL = {"driver": "the NVIDIA driver", "on_cpu": "test with `--device cpu`"}
@@ -195,8 +198,18 @@ def one_cause(name: str, given: Mapping[str, str], *said: str) -> Found:
     return Found(id_of(name) or name, list(said), [rows(name, given)])
 
 
+def way_of_end(message: str) -> str:
+    """The same message, or the signal or the code of Windows by which it says a program ended."""
+    if ended := EXITED.search(message):
+        return f"signal {int(ended[1]) - 128}"
+    if ended := STATUS.search(message):
+        return f"error {int(ended[1], 16) if ended[1] else 2**32 - int(ended[2])}"
+    return message.removesuffix(" (core dumped)")
+
+
 def of_codes(message: str) -> list[Found]:
     """The codes whose number is asked for, or whose name or words are in a message."""
+    message = way_of_end(message)
     number, found = NUMBER.fullmatch(message) or OF_SYSTEM.search(message), []
     for family, code, (name, said, cause) in codes():
         if number:
