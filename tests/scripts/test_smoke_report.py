@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from markdown_it import MarkdownIt
 
-from scripts.smoke_helpers import Project, load_package, needs_namespaces, outside
+from scripts.smoke_helpers import Project, needs_namespaces, outside
 from scripts.worlds import world
 
 
