@@ -200,8 +200,10 @@ def search(text: str) -> list[Found]:
     surest: dict[str, Match] = {}  # by family: the first that fits, as for the check itself
     for one in find_causes(text):
         surest.setdefault(table("causes")[one.cause].get("of", ""), one)
-    told += [by_pattern(one, text) for one in surest.values()]
-    told += [one for one in of_codes(message, bool(surest)) if one not in told]
+    by_patterns = [by_pattern(one, text) for one in surest.values()]
+    by_codes = [one for one in of_codes(message, bool(surest)) if one not in by_patterns]
+    # The number of an end says it, whichever program's end a pattern is for.
+    told += [*by_codes, *by_patterns] if ends(message) else [*by_patterns, *by_codes]
     also: dict[str, int] = {}
     for name in ids():
         fit = [plain(one).replace("...", "") for one in symptoms(name) if says_so(one, message)]
