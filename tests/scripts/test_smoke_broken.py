@@ -1,14 +1,25 @@
 """The smoke test without a working torch: it says what is wrong, and never shows a traceback."""
 
 import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from commands import bound_by_rights
-from scripts.smoke_helpers import HERE, MINOR, QUICK, TORCH, Project, version_of, wheels_of
+from scripts.smoke_helpers import (
+    HERE,
+    MINOR,
+    QUICK,
+    TORCH,
+    Project,
+    load_package,
+    version_of,
+    wheels_of,
+)
 
 GOOD_START = "from .version import __version__\n"
 NO_LIBRARY = "libcudnn.so.9: cannot open shared object file: No such file or directory"
@@ -356,3 +367,27 @@ def test_a_folder_that_may_not_be_read_and_a_folder_that_is_gone_are_no_failure(
     assert "Traceback" not in done.stderr
     assert "CUDA_HOME" in done.stdout
     assert "Its commands are for the folder" in done.stdout
+
+
+def test_a_child_that_says_much_before_it_dies_is_told_at_once(project: Project) -> None:
+    project.add_stub_torch("import os, sys\nsys.stderr.write('A' * 1_000_000)\nos.abort()\n")
+    begin = time.monotonic()
+    failed = project.run("--only", "TORCH-IMPORT")["TORCH-IMPORT"]
+    assert time.monotonic() - begin < 30
+    assert failed["message"].startswith("PyTorch crashed (Aborted), saying `AAAA")
+    assert len(failed["message"]) < 2_000
+
+
+def test_an_import_error_that_is_endless_is_told(project: Project) -> None:
+    project.add_stub_torch("raise ImportError('/A.so' * 200_000)\n")
+    failed = project.run("--only", "TORCH-IMPORT", "--timeout", "60")["TORCH-IMPORT"]
+    assert failed["message"].startswith("`import torch` ended in ImportError: /A.so/A.so")
+
+
+def test_a_pipe_in_place_of_a_library_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "libx.so"
+    os.mkfifo(pipe)
+    assert load_package("elf").open_library(pipe) is None
+    dlls = load_package("dlls")
+    with pytest.raises(dlls.NoDllError):
+        dlls.imports(pipe)

@@ -1,7 +1,9 @@
 """--explain: an entry is found by its id, by a code, and by the message that people search for."""
 
 import re
+import shlex
 import subprocess
+import time
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -187,3 +189,93 @@ def test_what_nobody_knows_is_said_to_be_unknown(project: Project, said: str) ->
     what, remedy = trouble.splitlines()
     assert what == f"Nothing is known here of {said!a}."
     assert remedy.startswith("-> Try fewer of its words, or run the smoke test")
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [  # as shells, schedulers, CI, torchrun and the smoke test itself tell how a process ended
+        ("crashed (Segmentation fault)", "SIGSEGV"),
+        ("PyTorch crashed (Killed); the last check that finished is none.", "killed"),
+        ("exit code 0xc0000005", "STATUS_ACCESS_VIOLATION"),
+        ("0xC0000005", "STATUS_ACCESS_VIOLATION"),
+        ("3221225477", "STATUS_ACCESS_VIOLATION"),
+        ("Process finished with exit code -1073741819 (0xC0000005)", "STATUS_ACCESS_VIOLATION"),
+        ("Process finished with exit code 139 (interrupted by signal 11: SIGSEGV)", "SIGSEGV"),
+        ("Segmentation fault (core dumped)", "SIGSEGV"),
+        ("Segmentation fault: 11", "SIGSEGV"),
+        ("zsh: segmentation fault  python train.py", "SIGSEGV"),
+        ("Fatal Python error: Segmentation fault", "SIGSEGV"),
+        ("bash: line 1: 12345 Illegal instruction     (core dumped) python x.py", "illegal"),
+        ("Illegal instruction (core dumped)", "illegal-instruction"),
+        ("bash: line 1: 12345 Killed                  python x.py", "killed"),
+        ("Error: Process completed with exit code 137.", "killed"),
+        ("exitcode  : -9 (pid: 4711)", "killed"),
+        ("Killed", "killed"),
+        ("137", "killed"),
+        ("139", "SIGSEGV"),
+        ("exit code 139", "SIGSEGV"),
+        ("-11", "SIGSEGV"),
+        ("Aborted (core dumped)", "SIGABRT"),
+        ("Bus error (core dumped)", "bus-error"),
+        # What the smoke test knows better than a pattern that fits more.
+        ("libcuda.so.1: cannot open shared object file: No such file or directory", "DRV-LIBCUDA"),
+        ("ModuleNotFoundError: No module named 'torch'", "TORCH-FOUND"),
+        ("No module named 'foo'", "TORCH-IMPORT"),
+    ],
+)
+def test_the_first_that_is_shown_is_the_surest(said: str, first: str) -> None:
+    assert titles(catalogue.search(said))[0].startswith(first)
+
+
+def test_a_number_is_no_part_of_a_message() -> None:
+    assert titles(catalogue.search("139")) == ["SIGSEGV"]
+    assert catalogue.search("77777") == []
+
+
+def test_a_missing_library_is_told_as_the_check_itself_does() -> None:
+    said = "ImportError: libcublas.so.12: cannot open shared object file: No such file or directory"
+    text = catalogue.explain(said)
+    assert text.startswith("TORCH-IMPORT\ncause:    libcublas.so.12 is missing")
+    assert "ENOENT" not in text
+    assert "As the smoke test says" not in text
+
+
+def test_no_command_of_an_entry_is_empty() -> None:
+    for name in (*catalogue.ids(), *catalogue.shared()):
+        assert "``" not in catalogue.shown(catalogue.entry(name)), name
+    assert "Take the line `FOLDER` out" in catalogue.explain("from-entry")
+    assert "then type `ldconfig`" in catalogue.explain("from-entry")
+
+
+ENDLESS = ("A", "/", "/x.so.1 ", "/lib.so: version `A", "Symbol not found ", "a: ", "`", " ", "[(")
+
+
+@pytest.mark.parametrize("part", ENDLESS)
+def test_no_pattern_takes_long_whatever_was_said(part: str) -> None:
+    lines = f"{part * (3_000 // len(part))}\n" * 333
+    begin = time.process_time()
+    for said in (part * (1_000_000 // len(part)), lines):
+        list(catalogue.find_causes(said))
+        catalogue.explain(said)
+    assert time.process_time() - begin < 10
+
+
+def test_each_cause_is_found_at_both_ends_of_a_long_text() -> None:
+    noise = f"{'x' * 900}\n" * 1_000
+    said = "libcudnn.so.9: cannot open shared object file"
+    for text in (f"{said}{'y' * 100_000}\n{noise}", f"{noise}ImportError: {said}: No such file"):
+        assert "library-missing" in [one.cause for one in catalogue.find_causes(text)]
+
+
+def test_what_is_pasted_does_not_command_the_terminal(project: Project) -> None:
+    code, text, _ = explain(project, "lib\x1b[2J\aa.so: cannot open shared object file: No such")
+    assert code == 0
+    assert "\\x1b[2J\\x07" in text
+    assert not set(text) & set("\033\a")
+
+
+@pytest.mark.parametrize("arguments", [("--explain", "DRV-OLD"), ("--list",)])
+def test_nobody_has_to_read_an_answer(project: Project, arguments: tuple[str, ...]) -> None:
+    command = f"{shlex.join(project.command(*arguments))} | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], env=project.env, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("0\n", "")

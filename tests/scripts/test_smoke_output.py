@@ -108,6 +108,14 @@ def test_a_reader_who_has_seen_enough_is_no_error(project: Project) -> None:
     assert (done.stdout.splitlines()[1:], done.stderr) == (["1"], "")
 
 
+def test_a_run_without_a_stdout_is_none_the_worse(project: Project) -> None:
+    file = project.root / "smoke.json"
+    command = f"{shlex.join(project.command('--json', str(file)))} >&-"
+    done = subprocess.run(["bash", "-c", command], env=project.env, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
+    assert '"TORCH-FOUND"' in file.read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
 def test_a_full_disk_swallows_a_file_but_not_the_list(project: Project) -> None:
     project.before = outside() and "true"  # the /dev of this machine
@@ -158,6 +166,26 @@ def test_escaped_texts_are_shown_as_they_were() -> None:
         row = table(f"| |\n|---|\n| {escape(text)} |")
         shown = " ".join(text.replace("\x1b", "\\x1b").split())
         assert row == [[shown if text.count("`") % 2 else shown.replace("`", "")]]
+
+
+def test_nothing_in_markdown_becomes_a_link_or_calls_somebody() -> None:
+    escape = load_package("report").escape
+    text = escape("@everyone at HTTPS://evil.example or www.evil.example, me@evil.example")
+    assert not re.search(r"@\w|://|www\.", text)
+    assert MarkdownIt().render(text).replace("<!-- -->", "") == (
+        "<p>@everyone at HTTPS://evil.example or www.evil.example, me@evil.example</p>\n"
+    )
+
+
+def test_a_text_of_others_is_not_endless(project: Project) -> None:
+    project.add_stub_torch("raise ImportError('x' * 3_000_000)\n")
+    outcome = project.run("--only", "TORCH-IMPORT")
+    assert 900 < len(outcome["TORCH-IMPORT"]["message"]) < 2_000
+    (project.root / "site" / "torch" / "version.py").write_text(
+        f"__version__ = {'1' * 3_000_000!r}"
+    )
+    outcome = project.run("--only", "TORCH-IMPORT")
+    assert len(outcome.text) < 10_000
 
 
 def test_the_workflow_of_a_project_puts_the_table_into_its_summary(project: Project) -> None:

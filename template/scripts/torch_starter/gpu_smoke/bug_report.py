@@ -23,7 +23,7 @@ from .driver_facts import amd_facts, nvidia_facts
 from .machine import ANSWERS, ROOT, Machine
 from .metadata import broken, installed_packages, text_of
 from .redaction import HIDDEN, SECRET, Redactor
-from .report import report
+from .report import escape, printable, report
 from .torch_checks import loaded_libraries
 
 LIMIT = 60  # seconds for what torch and the driver say of themselves
@@ -42,7 +42,9 @@ VARIABLES = re.compile(
     re.IGNORECASE,
 )
 # Those whose values name machines.
-ADDRESSES = re.compile(r"_PROXY$|_ADDR(ESS)?$", re.IGNORECASE)
+ADDRESSES = re.compile(
+    r"_(PROXY|ADDR(ESS)?|IP|URI|COMM_ID|HOST)$|HOST(S|NAME|S?_IP)$", re.IGNORECASE
+)
 
 
 def bug_report(result: Result, limit: float) -> str:
@@ -61,14 +63,14 @@ def bug_report(result: Result, limit: float) -> str:
             min(limit, LIMIT)
         ),
     }
-    blocks = [f"# Smoke test: {result.verdict()}", NOTE, fenced(report(result, False, 100))]
+    blocks = [f"# Smoke test: {escape(result.verdict())}", NOTE, fenced(report(result, False, 100))]
     for title, part in parts.items():
         try:
             text = part()
         except Exception as error:  # one part less, not none
             text = f"It ended in {one_line(error)}."
         blocks.append(f"<details><summary>{title}</summary>\n\n{fenced(text)}\n\n</details>")
-    return redact("\n\n".join(blocks))
+    return printable(redact("\n\n".join(blocks)))
 
 
 def fenced(text: str) -> str:
@@ -138,18 +140,21 @@ def variables(env: Mapping[str, str]) -> Iterator[str]:
         yield f"{name}={value}"
 
 
-ADDRESS = re.compile(r"\s*(\w+://)?(.*@)?([^:/]*)(.*)", re.DOTALL)
-NOBODYS = ("", "*", "localhost", "127.0.0.1", "0.0.0.0")
+# What may stand before a host, the host itself, also by a number of version 6, and what follows.
+ADDRESS = re.compile(
+    r"(\w+://)?(.*@)?(\[[^\]]*\]|[\da-f]*:[\da-f]*:[\da-f:.]*|[^:/]*)(.*)", re.I | re.S
+)
+NOBODYS = ("", "*", "localhost", "127.0.0.1", "0.0.0.0", "::1", "[::1]", "::")
 
 
 def without_hosts(value: str) -> str:
     """A list of addresses without hosts and logins, which are often there without an http://."""
     shown = []
-    for one in value.split(","):
+    for one in re.split(r"([,;\s]+)", value):
         scheme, login, host, rest = ADDRESS.match(one).groups("")  # type: ignore[union-attr]
-        host = host if host in NOBODYS else "<host>"
+        host = host if host in NOBODYS or not host.strip(",; ") else "<host>"
         shown.append(f"{scheme}{f'{HIDDEN}@' * bool(login)}{host}{rest}")
-    return ",".join(shown)
+    return "".join(shown)
 
 
 def devices(result: Result) -> Iterator[str]:
@@ -176,7 +181,9 @@ def rights() -> Iterator[str]:
 
 def others(limit: float) -> str:
     """What torch and nvidia-smi say, as far as they get: a child asks them, since they can hang."""
-    rows, ended = run_child("others", {}, limit)
+    # torch starts `python -m pip`, which takes modules from the folder that it is started in.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
+        rows, ended = run_child("others", {}, limit, empty, PYTHONSAFEPATH="1")
     texts = [*(row["text"] for row in rows), *([f"It {ended}."] if ended else [])]
     return "\n\n".join(text.strip() for text in texts)
 

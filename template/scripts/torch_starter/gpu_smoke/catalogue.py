@@ -8,18 +8,25 @@ from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
 
-from surroundings.knowledge import Match, advice, find_causes, table
+from surroundings.knowledge import Match, advice, find_causes, gist, table
 from surroundings.place import SIGNS, Place, here
 
 from . import machine
+from .blame import lacks, old_cpu
+from .loading import words_of
 
 SHOWN = 3  # so many are shown in full; of more, a line each
 NUMBER = re.compile(r"\W*(?:(winerror|errno|error|code|returned|signal)\W{0,3})?(\d{1,10})\W*")
 OF_SYSTEM = re.compile(r"\b(winerror|errno)\W{1,3}(\d+)")
-# How a program ended: as a shell says it where that was by a signal, and as Windows does.
-EXITED = re.compile(r"exit(?:ed with)? (?:code|status) (129|1[345]\d)\b")
-STATUS = re.compile(r"0x([89a-f][0-9a-f]{7})\b|(?<![\w.])-(\d{9,10})\b")
 FAMILIES = {"winerror": "windows", "errno": "errno", "signal": "signal"}  # of codes.ini
+# How a process ended, as shells, schedulers and Python tell it: by number, or by a signal's words.
+BY_NUMBER = re.compile(
+    r"(?:\b(?:exit(?:ed|s|code)?|code|status|returned|with|signal)[^\w-]{1,5}|^)"
+    r"(?:(0x[0-9a-f]{8})|(-?\d{1,10}))\b|\b(0x[c8e][0-9a-f]{7})\b"
+)
+BY_WORDS = r"(?:^|\bcrashed \(|^fatal python error: |\b\w*sh: (?:line \d+: )?)(?:\d+ )?{}"
+BY_WORDS += r"(?=$|\)|\W*\(core dumped|: \d+$| [^ ]*python)"
+OF_THE_SYSTEM = ("errno", "windows", "signal")  # whose words are part of many messages
 HERE, ELSE, LIKE = "here", "elsewhere", "more places"
 GENERAL = {"driver": "the NVIDIA driver", "on_cpu": "test with `--device cpu`"}
 
@@ -46,6 +53,9 @@ def words() -> dict[str, object]:
 
 def finished(text: str) -> str:
     """Without what a check adds to a word's end, and without a sentence that is all a check's."""
+    parts = text.split("`")
+    parts[1::2] = [re.sub(r"^\0(\w+)\0(?!\w)", r"\1", command) for command in parts[1::2]]
+    text = "`".join(parts)
     text = re.sub(r"(?<=[\w`])\0\w+\0", "", text)
     return re.sub(r"^\0\w+\0$", "As the smoke test says.", text).replace("\0", "")
 
@@ -169,15 +179,20 @@ def plain(text: str) -> str:
 
 def says_so(symptom: str, message: str) -> bool:
     """Whether a symptom is in a message, or the message is a part of it."""
-    parts = plain(symptom).split("...")
-    all_there = all(part in message for part in parts)  # which is quick, and leaves few
-    in_order = all_there and re.search(".*".join(map(re.escape, parts)), message)
-    return bool(in_order) or any(message in part for part in parts)
+    parts, end = plain(symptom).split("..."), 0
+    if re.search("[a-z]{3}", message) and any(message in part for part in parts):
+        return True
+    for part in parts:  # all of them, in this order
+        begin = message.find(part, end)
+        if begin < 0:
+            return False
+        end = begin + len(part)
+    return True
 
 
 def search(text: str) -> list[Found]:
     """What an id, a code or a message leads to; the surest first."""
-    if not (message := plain(text)):
+    if not (message := plain(text := gist(text))):
         return []
     if named := [entry(name) for name in ids() if name.lower() == message]:
         return named
@@ -185,12 +200,38 @@ def search(text: str) -> list[Found]:
     surest: dict[str, Match] = {}  # by family: the first that fits, as for the check itself
     for one in find_causes(text):
         surest.setdefault(table("causes")[one.cause].get("of", ""), one)
-    told += [one_cause(one.cause, one.words) for one in surest.values()]
-    told += [one for one in of_codes(message) if one not in told]
-    also = {name: len(one) for name in ids() for one in symptoms(name) if says_so(one, message)}
+    by_patterns = [by_pattern(one, text) for one in surest.values()]
+    by_codes = [one for one in of_codes(message, bool(surest)) if one not in by_patterns]
+    # The number of an end says it, whichever program's end a pattern is for.
+    told += [*by_codes, *by_patterns] if ends(message) else [*by_patterns, *by_codes]
+    also: dict[str, int] = {}
+    for name in ids():
+        fit = [plain(one).replace("...", "") for one in symptoms(name) if says_so(one, message)]
+        if fit:
+            also[name] = min(max(map(len, fit)), len(message))
     known = {one.title for one in told}
     nearest = sorted(also, key=also.__getitem__, reverse=True)  # what says most is the surest
-    return [*told, *(entry(one) for one in nearest if one not in known)] or by_words(message)
+    # A pattern finds its words in more than one message: one that is listed is surer.
+    lengths = [len(part_meant(one, text)) for one in surest.values()]
+    enough = max(lengths, default=len(message) + 1)
+    first = [one for one in nearest if enough <= also[one] and one not in known]
+    rest = [one for one in nearest if one not in (*first, *known)]
+    found = [*map(entry, first), *told, *map(entry, rest)]
+    return found or by_words(message)
+
+
+def part_meant(match: Match, text: str) -> str:
+    """The part of a text that a cause's pattern has found."""
+    parts = re.search(table("causes")[match.cause]["match"], text)
+    return parts[0] if parts else ""
+
+
+def by_pattern(match: Match, text: str) -> Found:
+    """A cause whose pattern was found, with what the check itself would say of a library."""
+    name, given = match.cause, match.words
+    if table("causes")[name].get("of") == "import":
+        given, name = words_of(match, ImportError(part_meant(match, text)))
+    return one_cause(name, given)
 
 
 def one_cause(name: str, given: Mapping[str, str], *said: str) -> Found:
@@ -198,28 +239,39 @@ def one_cause(name: str, given: Mapping[str, str], *said: str) -> Found:
     return Found(id_of(name) or name, list(said), [rows(name, given)])
 
 
-def way_of_end(message: str) -> str:
-    """The same message, or the signal or the code of Windows by which it says a program ended."""
-    if ended := EXITED.search(message):
-        return f"signal {int(ended[1]) - 128}"
-    if ended := STATUS.search(message):
-        return f"error {int(ended[1], 16) if ended[1] else 2**32 - int(ended[2])}"
-    return message.removesuffix(" (core dumped)")
+def ends(message: str) -> set[tuple[str, str]]:
+    """The codes of how a process ended: of a signal, -11 or 139; of Windows, 0xc0000005."""
+    found = set()
+    for parts in BY_NUMBER.finditer(message):
+        number = int(next(filter(None, parts.groups())), 0)
+        if number < -64 or number >= 1 << 31:
+            found.add(("windows", str(number & 0xFFFFFFFF)))
+        elif number < 0 or 128 < number <= 192:
+            found.add(("signal", str(-number if number < 0 else number - 128)))
+    return found
 
 
-def of_codes(message: str) -> list[Found]:
-    """The codes whose number is asked for, or whose name or words are in a message."""
-    message = way_of_end(message)
-    number, found = NUMBER.fullmatch(message) or OF_SYSTEM.search(message), []
+def of_codes(message: str, known: bool) -> list[Found]:
+    """The codes whose number is asked for, or whose name or words are in a message.
+
+    Where the rest of it is `known`, words that every program says are no cause of their own.
+    """
+    ended, found = ends(message), []
+    number = NUMBER.fullmatch(message) or OF_SYSTEM.search(message)
     for family, code, (name, said, cause) in codes():
-        if number:
+        if number and not message.startswith("-"):
             asked = number[2] == code and FAMILIES.get(number[1], family) == family
         else:
             asked = message in (code, plain(name), plain(said))
+        asked |= (family, code) in ended
+        if family == "signal" and not known:
+            asked |= bool(re.search(BY_WORDS.format(re.escape(plain(said))), message))
         named = name and name.lower() in re.findall(r"\w+", message)
-        if asked or named or (len(said.split()) > 2 and plain(said) in message):
+        common = known and family in OF_THE_SYSTEM
+        if asked or named or (len(said.split()) > 2 and not common and plain(said) in message):
             head = f"{name} ({family} {code}): {said}".removesuffix(": ")
             given = {"number": code, "name": name, "said": said}
+            given |= {"lacks": lacks(), "old_cpu": old_cpu()}
             row = one_cause(cause, given, head) if cause else Found(name, [head], [])
             found.append((name, row))
     known = {name for name, row in found if row.causes}

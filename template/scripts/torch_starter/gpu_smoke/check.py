@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
+from surroundings.knowledge import MOST, shortened
+
 from .machine import ENTRY, FAULTY, NAMES, Machine, advise
 
 DEVICE_IDS = (
@@ -69,6 +71,7 @@ def carry_out(
     except (Exception, SystemExit) as error:
         found = explain(error)
     if found:
+        found.message, found.remedy = shortened(found.message), shortened(found.remedy)
         found.id, found.seconds = found.id or name, round(time.monotonic() - begin, 3)
     return found
 
@@ -76,7 +79,7 @@ def carry_out(
 def one_line(error: Raised) -> str:
     """The kind of an exception and its first line: torch appends hints that do not help."""
     lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0].rstrip('.')}"
+    return f"{type(error).__name__}: {shortened(lines[0].rstrip('.'))}"
 
 
 # --- What checks with torch share: the devices to go over, how numbers are judged
@@ -194,7 +197,7 @@ class Result:
 
     def short_verdict(self) -> str:
         """The same, without what else is to be known of this torch."""
-        torch = self.machine.torch.get("__version__", "not found")
+        torch = shortened(self.machine.torch.get("__version__", "not found"), 100)
         asked = NAMES[self.machine.accelerator]
         blamed = "warn" if self.exit_code() == 5 else "fail"
         wrong = [one for one in self.checks if one.status == blamed]
@@ -240,11 +243,12 @@ LAST = "done"  # the key of a child's last row: without it, something has ended 
 
 
 def run_child(
-    stage: str, job: dict[str, Any], limit: float, **env: str
+    stage: str, job: dict[str, Any], limit: float, folder: str | None = None, **env: str
 ) -> tuple[list[dict[str, Any]], str]:
     """Run a stage of this script: the rows it reported, and how it came to a bad end, if it did.
 
-    When this returns, or this process ends, the child and all that it has started end too.
+    When this returns, or this process ends, the child and all that it has started end too. It runs
+    in `folder` if there is one.
     """
     isolated = ["-I"] if sys.flags.isolated else []
     command = [sys.executable, *isolated, str(ENTRY), "--child", stage, json.dumps(job)]
@@ -254,6 +258,7 @@ def run_child(
             stdin=subprocess.PIPE,  # see end_with_parent
             stdout=output,
             stderr=errors,
+            cwd=folder,
             env={**os.environ, **env},
             start_new_session=True,
         )
@@ -270,10 +275,10 @@ def run_child(
             with suppress(subprocess.TimeoutExpired):  # stuck in a driver, not even this ends it
                 child.wait(5)
         output.seek(0)
-        errors.seek(0)
+        errors.seek(max(0, errors.seek(0, os.SEEK_END) - MOST))
         lines = output.read().decode("utf-8", "replace").splitlines()
         text = errors.read().decode("utf-8", "replace")
-    said = [line.strip() for line in text.splitlines() if re.search("[A-Za-z]", line)]
+    said = [shortened(line.strip()) for line in text.splitlines() if re.search("[A-Za-z]", line)]
     rows = []
     for line in lines:
         if line.startswith(MARK):

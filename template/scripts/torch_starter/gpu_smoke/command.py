@@ -54,7 +54,7 @@ from .machine import (
     installed,
     version_file,
 )
-from .report import markdown, report, wants_colours
+from .report import markdown, printable, report, wants_colours
 
 LIMITS = {"quick": 180, "full": 600}  # seconds for torch, by level
 # In the order in which they are carried out.
@@ -249,12 +249,12 @@ def main(description: str) -> None:
         tell({LAST: stage})
         return
     if arguments.list:
-        print(listing())
+        write(listing())
         return
     if arguments.explain is not None:
         if not (text := explain(arguments.explain)):
             parser.exit(2, UNKNOWN.format(ascii(arguments.explain)))
-        print(text.encode("ascii", "backslashreplace").decode())
+        write(printable(text))
         return
     for name in arguments.only:
         if name not in (*MACHINE_CHECKS, *TORCH_CHECKS):
@@ -309,6 +309,14 @@ def output_trouble(options: argparse.Namespace) -> str:
     return ""
 
 
+def write(text: str) -> None:
+    """Print it."""
+    try:
+        print(text.encode("ascii", "backslashreplace").decode(), flush=True)
+    except BrokenPipeError:  # `| head`: nobody reads on, and nothing is wrong
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def show(result: Result, options: argparse.Namespace, limit: float) -> None:
     """Write it; the list for people first, so that a full disk does not swallow that too."""
     texts = {
@@ -316,10 +324,7 @@ def show(result: Result, options: argparse.Namespace, limit: float) -> None:
     }
     to_stdout = texts.pop("-", None)
     text = to_stdout(result, limit) if to_stdout else report(result, wants_colours())
-    try:
-        print(text.encode("ascii", "backslashreplace").decode(), flush=True)
-    except BrokenPipeError:  # `| head`: nobody reads on, and nothing is wrong
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    write(text)
     for target, make in texts.items():
         text = make(result, limit) + "\n"
         Path(target).write_text(text, encoding="utf-8", errors="backslashreplace")

@@ -39,6 +39,8 @@ def read(file: BinaryIO, offset: int, layout: str) -> tuple[int, ...]:
 
 def imports(path: Path) -> list[str]:
     """The DLLs without which one does not load, in lower case; NoDllError if it is none."""
+    if not path.is_file():  # to open a pipe is to wait for its other end
+        raise NoDllError("it is no file")
     with path.open("rb") as file:
         if read(file, 0, "2B") != tuple(b"MZ"):
             raise NoDllError("it does not begin as one")

@@ -28,6 +28,8 @@ class Library:
     def __init__(self, path: Path) -> None:
         """Find its tables."""
         try:
+            if not path.is_file():  # to open a pipe is to wait for its other end
+                raise NoLibraryError(str(path))
             with path.open("rb") as file:
                 self.content = mmap(file.fileno(), 0, access=ACCESS_READ)
             if self.content[:6] != b"\x7fELF\x02\x01":

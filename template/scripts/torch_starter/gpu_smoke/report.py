@@ -22,7 +22,7 @@ def wants_colours() -> bool:
     """Whether to colour what goes to stdout; in the order in which Python itself decides."""
     if os.environ.get("NO_COLOR") or os.environ.get("FORCE_COLOR"):
         return not os.environ.get("NO_COLOR")
-    return sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return bool(sys.stdout) and sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def printable(text: str) -> str:
@@ -106,6 +106,10 @@ def merged(checks: list[Check]) -> list[Check]:
     return rows
 
 
+# Before what makes a link or a mention of a text without any mark.
+CALLS = re.compile(r"(?<=@)(?=\w)|(?<=:)(?=//)|(?<=\bwww)(?=\.)", re.IGNORECASE)
+
+
 def escape(text: str) -> str:
     """A text as Markdown, in one line and for a cell of a table; `commands` stay code."""
     parts = re.split("`([^`]+)`", text) if text.count("`") % 2 == 0 else [text]
@@ -117,6 +121,7 @@ def escape(text: str) -> str:
         part = re.sub(r"([\\`*_\[\]#~!])", r"\\\1", part)
         for character in "&<|":
             part = part.replace(character, f"&#{ord(character)};")
+        part = CALLS.sub("<!-- -->", part)
         parts[index] = f"<code>{part}</code>" if index % 2 else part
     return " ".join("".join(parts).split())
 

@@ -113,6 +113,21 @@ def cuda_code(said: str) -> int | None:
     return None
 
 
+LONGEST, MOST = 1_000, 20_000  # letters of a line, and of a text, that anybody looks at
+
+
+def shortened(line: str, most: int = LONGEST) -> str:
+    """A line from who knows where, without what is too much for a pattern and for people."""
+    return line if len(line) <= most else f"{line[:most]}... (cut)"
+
+
+def gist(said: str) -> str:
+    """What a program said: of long lines the begin, of many the first and the last."""
+    if len(said) > MOST:
+        said = f"{said[: MOST // 2]}\n{said[-MOST // 2 :]}"
+    return "\n".join(map(shortened, said.split("\n")))
+
+
 class Match(NamedTuple):
     """A cause whose words were found in a text, and what its pattern names in there."""
 
@@ -134,7 +149,7 @@ def find_cause(said: str, family: str = "") -> Match | None:
 
 def find_causes(said: str) -> Iterator[Match]:
     """All of them, whatever their family is."""
-    causes = table("causes")
+    causes, said = table("causes"), gist(said)
     for name in causes.sections():
         pattern = causes[name].get("match", "")
         if pattern and (parts := re.search(pattern, said)):
