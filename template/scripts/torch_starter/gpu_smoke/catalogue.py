@@ -159,6 +159,7 @@ def codes() -> list[tuple[str, str, list[str]]]:
     return found
 
 
+@cache
 def plain(text: str) -> str:
     """A text to compare: in small letters, without line ends and quotes of several kinds."""
     return " ".join(re.sub("[`'\u2018\u2019\"]", "'", text).lower().split())
@@ -198,13 +199,14 @@ def one_cause(name: str, given: Mapping[str, str], *said: str) -> Found:
 def of_codes(message: str) -> list[Found]:
     """The codes whose number is asked for, or whose name or words are in a message."""
     number, found = NUMBER.fullmatch(message) or OF_SYSTEM.search(message), []
+    asked_words = set(re.findall(r"\w+", message))
     for family, code, (name, said, cause) in codes():
         if number:
             asked = number[2] == code and FAMILIES.get(number[1], family) == family
         else:
             asked = message in (code, plain(name), plain(said))
-        named = name and name.lower() in re.findall(r"\w+", message)
-        if asked or named or (len(said.split()) > 2 and plain(said) in message):
+        named = name and name.lower() in asked_words
+        if asked or named or (plain(said) in message and len(said.split()) > 2):
             head = f"{name} ({family} {code}): {said}".removesuffix(": ")
             given = {"number": code, "name": name, "said": said}
             row = one_cause(cause, given, head) if cause else Found(name, [head], [])
