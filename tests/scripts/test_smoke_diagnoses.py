@@ -67,7 +67,7 @@ def cases() -> Iterator[object]:
         yield pytest.param(one, marks=marks, id=one.what)
 
 
-@pytest.mark.parametrize("fault", cases())
+@pytest.mark.parametrize("fault", [*cases()])
 def test_a_fault_is_named_with_its_remedy_and_nothing_else_is(
     fault: Injection, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
