@@ -1,5 +1,6 @@
 """Projects for the smoke test: a data file, the script, and a torch: real, a stub, or none."""
 
+import compileall
 import importlib
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -95,6 +97,19 @@ def move(name: str) -> str:
     return "--data torch_version=latest" if name in RELEASES else ""
 
 
+@cache
+def compiled_scripts() -> tempfile.TemporaryDirectory[str]:
+    """The smoke test as a project has it after its first run: a test need not compile it again."""
+    folder = tempfile.TemporaryDirectory()
+    shutil.copy(SCRIPT, folder.name)
+    without_caches = shutil.ignore_patterns("__pycache__")
+    for name in ("gpu_smoke", "surroundings"):
+        package = Path(folder.name, "torch_starter", name)
+        shutil.copytree(PACKAGE.with_name(name), package, ignore=without_caches)
+        compileall.compile_dir(package, quiet=2)
+    return folder
+
+
 @dataclass
 class Outcome:
     """What a run of the smoke test came to."""
@@ -133,12 +148,7 @@ class Project:
     def __post_init__(self) -> None:
         """Write the project."""
         scripts = self.root / "scripts"
-        scripts.mkdir(parents=True)
-        shutil.copy(SCRIPT, scripts)
-        without_caches = shutil.ignore_patterns("__pycache__")
-        for name in ("gpu_smoke", "surroundings"):
-            package = PACKAGE.with_name(name)
-            shutil.copytree(package, scripts / "torch_starter" / name, ignore=without_caches)
+        shutil.copytree(compiled_scripts().name, scripts)
         version = version_of(self.build)
         own = wheels_of(self.build) | {
             "toolkit": TOOLKITS.get(self.build),

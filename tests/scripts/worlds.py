@@ -9,18 +9,25 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+# One process makes all mounts: one each would be half of what a test takes.
 BIND = """
 mount -t tmpfs tmpfs /mnt
-mkdir -p /mnt/dev/shm /mnt/run /mnt/mnt
+folders='/mnt/dev/shm /mnt/run /mnt/mnt' links= files= mounts=
 for one in /*; do
-    case $one in /mnt|/dev|/run) continue;; esac
-    if [ -L "$one" ]; then cp -a "$one" /mnt
-    elif [ -d "$one" ]; then mkdir -p "/mnt$one"; mount --rbind "$one" "/mnt$one"; fi
+    case $one in /mnt|/dev|/run|*' '*) continue;; esac
+    if [ -L "$one" ]; then links="$links $one"
+    elif [ -d "$one" ]; then
+        folders="$folders /mnt$one" mounts="$mounts$one /mnt$one none rbind\\n"
+    fi
 done
 for one in null zero full random urandom tty; do
-    touch /mnt/dev/$one
-    mount --bind /dev/$one /mnt/dev/$one
+    files="$files /mnt/dev/$one" mounts="$mounts/dev/$one /mnt/dev/$one none bind\\n"
 done
+mkdir -p $folders
+[ ! "$links" ] || cp -a $links /mnt
+touch $files
+printf "$mounts" >/mnt/mnt/fstab
+mount --all --fstab /mnt/mnt/fstab
 """
 # put PATH TEXT: a file of the root that the test sees; nothing outside of it is written to.
 PUT = """
@@ -32,8 +39,8 @@ put() {
         mount --bind /mnt/mnt/$count "$path"
         return
     fi
-    folder=$(dirname "$path")
-    while [ ! -d "$folder" ]; do folder=$(dirname "$folder"); done
+    folder=${path%/*}
+    while [ ! -d "$folder" ]; do folder=${folder%/*}; done
     case $folder in
     /mnt|/mnt/run*|/mnt/dev*|/mnt/mnt*|/mnt/sys/bus*) ;;
     /mnt/sys*|/mnt/proc/driver*)
@@ -45,7 +52,7 @@ put() {
             "lowerdir=$folder,upperdir=/mnt/mnt/up$count,workdir=/mnt/mnt/work$count"
         ;;
     esac
-    mkdir -p "$(dirname "$path")"
+    mkdir -p "${path%/*}"
     printf '%b' "$2" >"$path"
 }
 """

@@ -25,9 +25,7 @@ from . import (
     torch_checks,
 )
 from .blame import explain_end, explain_error, name_causes
-from .bug_report import bug_report, tell_others
 from .builds import VersionError, read_machine
-from .catalogue import explain
 from .check import (
     LAST,
     Check,
@@ -193,6 +191,20 @@ def run_torch_checks(job: Job) -> None:
         tell({"start": "TORCH-EXIT"})  # to be blamed for a crash after all checks
 
 
+def tell_others() -> None:
+    """What else is installed here, for a bug report."""
+    from . import bug_report  # which no check needs, as below
+
+    bug_report.tell_others()
+
+
+def for_a_bug_report(result: Result, limit: float) -> str:
+    """All that a bug report needs."""
+    from .bug_report import bug_report
+
+    return bug_report(result, limit)
+
+
 # What a child can be asked to do.
 CHILDREN: dict[str, Callable[[dict[str, Any]], None]] = {
     "torch": lambda job: run_torch_checks(Job(**job)),
@@ -252,6 +264,8 @@ def main(description: str) -> None:
         write(listing())
         return
     if arguments.explain is not None:
+        from .catalogue import explain
+
         if not (text := explain(arguments.explain)):
             parser.exit(2, UNKNOWN.format(ascii(arguments.explain)))
         write(printable(text))
@@ -285,7 +299,7 @@ def main(description: str) -> None:
 OUTPUTS: dict[str, tuple[str, Callable[[Result, float], str]]] = {
     "json": ("for programs", lambda result, limit: json.dumps(result.document(), indent=2)),
     "markdown": ("a table for a CI summary", lambda result, limit: markdown(result)),
-    "report": ("all that a bug report needs", bug_report),
+    "report": ("all that a bug report needs", for_a_bug_report),
 }
 
 
