@@ -240,7 +240,6 @@ def one_cause(name: str, given: Mapping[str, str], *said: str) -> Found:
     return Found(id_of(name) or name, list(said), [rows(name, given)])
 
 
-<<<<<<< HEAD
 def ends(message: str) -> set[tuple[str, str]]:
     """The codes of how a process ended: of a signal, -11 or 139; of Windows, 0xc0000005."""
     found = set()
@@ -260,28 +259,17 @@ def of_codes(message: str, known: bool) -> list[Found]:
     """
     ended, found = ends(message), []
     number = NUMBER.fullmatch(message) or OF_SYSTEM.search(message)
-=======
-def of_codes(message: str) -> list[Found]:
-    """The codes whose number is asked for, or whose name or words are in a message."""
-    number, found = NUMBER.fullmatch(message) or OF_SYSTEM.search(message), []
-    asked_words = set(re.findall(r"\w+", message))
->>>>>>> 5745ad15a06125c82353dc6ea0e79f546e89c664
     for family, code, (name, said, cause) in codes():
         if number and not message.startswith("-"):
             asked = number[2] == code and FAMILIES.get(number[1], family) == family
         else:
             asked = message in (code, plain(name), plain(said))
-<<<<<<< HEAD
         asked |= (family, code) in ended
         if family == "signal" and not known:
             asked |= bool(re.search(BY_WORDS.format(re.escape(plain(said))), message))
         named = name and name.lower() in re.findall(r"\w+", message)
         common = known and family in OF_THE_SYSTEM
         if asked or named or (len(said.split()) > 2 and not common and plain(said) in message):
-=======
-        named = name and name.lower() in asked_words
-        if asked or named or (plain(said) in message and len(said.split()) > 2):
->>>>>>> 5745ad15a06125c82353dc6ea0e79f546e89c664
             head = f"{name} ({family} {code}): {said}".removesuffix(": ")
             given = {"number": code, "name": name, "said": said}
             given |= {"lacks": lacks(), "old_cpu": old_cpu()}

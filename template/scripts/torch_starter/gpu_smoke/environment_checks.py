@@ -31,13 +31,8 @@ from .machine import (
     python_fits,
     repair,
 )
-<<<<<<< HEAD
 from .metadata import installed_packages, text_of
 from .origins import is_own, module_with
-=======
-from .origins import module_with
-from .requirements import packages
->>>>>>> 5745ad15a06125c82353dc6ea0e79f546e89c664
 
 CHECKS: dict[str, CheckFunction] = {}
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
@@ -155,13 +150,8 @@ def check_dlls(machine: Machine) -> Check | None:
 def nvidia_packages() -> dict[str, set[str]]:
     """The installed packages of NVIDIA that are named after a CUDA version: {"cudnn": {"13"}}."""
     found: dict[str, set[str]] = {}
-<<<<<<< HEAD
     for package in installed_packages():
         if parts := re.fullmatch(r"nvidia-(.+)-cu(\d\d)", package.key):
-=======
-    for name in packages():
-        if parts := re.fullmatch(r"nvidia-(.+)-cu(\d\d)", name):
->>>>>>> 5745ad15a06125c82353dc6ea0e79f546e89c664
             found.setdefault(parts[1], set()).add(parts[2])
     return found
 
@@ -172,13 +162,13 @@ def check_nvidia_packages(machine: Machine) -> Check | None:
     major = (machine.wheels.get("toolkit") or "").partition(".")[0]
     if machine.wheels.get("accelerator") != "cuda" or not machine.torch or not major:
         return None
-    of_nvidia = sorted(nvidia_packages().items())
-    for name, found in of_nvidia:
+    packages = nvidia_packages()
+    for name, found in sorted(packages.items()):
         if len(found) > 1:
             names = " and ".join(f"nvidia-{name}-cu{one}" for one in sorted(found))
             problem = f"Both {names} are installed, and have overwritten each other's files."
             return Check("fail", problem, repair())
-    for name, found in of_nvidia:
+    for name, found in sorted(packages.items()):
         if major not in found:
             other = f"nvidia-{name}-cu{min(found)}"
             problem = f"{other} is installed, but this torch is for CUDA {major}."
