@@ -72,8 +72,7 @@ def test_its_own_tests_pass(project: Path) -> None:
 
 @pytest.mark.parametrize(
     "tool",
-    # Only scripts/ knows of other systems: for those tests/repo/test_lint.py types it, in a tenth
-    # of the time that mypy takes with all of torch.
+    # Only scripts/ knows of other systems: for those tests/repo/test_lint.py types it, without torch.
     ["ruff check", "ruff format --check", "mypy"],
 )
 def test_its_linters_and_type_checker_are_clean(project: Path, tool: str) -> None:
