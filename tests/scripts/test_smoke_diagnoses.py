@@ -55,8 +55,7 @@ def cases() -> Iterator[object]:
 
     The same words of the same check are one cause, told in one place after the other; where a row
     asks for none, what the driver and torch do is the cause. The first place of each cause, and
-    every sixth after it, are in README.md's test command, the others are slow; test_causes.py
-    reads the rows of all places.
+    every sixth after it, are in README.md's test command, the others are slow.
     """
     seen: Counter[Hashable] = Counter()
     for one in FAULTS:
