@@ -171,7 +171,7 @@ def test_a_build_s_words_are_nobody_else_s(text: str, package: str, number: int)
         "error: Failed to build `x==1`\n  cause: Failed to resolve requirements from `build-system."
         "requires`\n  cause: Failed to fetch: `https://index.example/simple/setuptools/`",
         "  \N{MULTIPLICATION SIGN} Installing build dependencies did not run successfully.\n"
-        "  | exit code: 1\n  `-> [1 lines of output]\n      ERROR: HTTP error 503\n      [end of output]\n",
+        "  `-> [1 lines of output]\n      ERROR: HTTP error 503\n      [end of output]\n",
         "  \N{MULTIPLICATION SIGN} git clone https://host.example/x did not run successfully.\n"
         "  `-> [1 lines of output]\n      fatal: Connection refused\n      [end of output]\n",
     ],
