@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import platform
 import signal
@@ -10,11 +11,13 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from scripts.bootstrap_helpers import Demo, make_demo, module, tool
 
+index = module("index")
 downloads, errors, failures, said = map(module, ("downloads", "system_errors", "failures", "said"))
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
 
@@ -171,7 +174,7 @@ def test_a_build_s_words_are_nobody_else_s(text: str, package: str, number: int)
         "error: Failed to build `x==1`\n  cause: Failed to resolve requirements from `build-system."
         "requires`\n  cause: Failed to fetch: `https://index.example/simple/setuptools/`",
         "  \N{MULTIPLICATION SIGN} Installing build dependencies did not run successfully.\n"
-        "  | exit code: 1\n  `-> [1 lines of output]\n      ERROR: HTTP error 503\n      [end of output]\n",
+        "  `-> [1 lines of output]\n      ERROR: HTTP error 503\n      [end of output]\n",
         "  \N{MULTIPLICATION SIGN} git clone https://host.example/x did not run successfully.\n"
         "  `-> [1 lines of output]\n      fatal: Connection refused\n      [end of output]\n",
     ],
@@ -261,6 +264,15 @@ def forbid_to_connect() -> None:
     prctl = ctypes.CDLL(None).prctl
     if prctl(38, 1, 0, 0, 0) or prctl(22, 2, ctypes.c_char_p(program), 0, 0):
         os._exit(99)
+
+
+def test_an_index_that_the_system_forbids_to_ask_is_no_index_that_is_down() -> None:
+    for number, advised in ((errno.EPERM, True), (errno.EACCES, True), (errno.ECONNREFUSED, False)):
+        reason = index.words_of(OSError(number, os.strerror(number)))
+        trouble = index.Trouble(f"https://index.example cannot be reached ({reason})")
+        build = SimpleNamespace(build={"index_url": None})
+        what, _ = failures.index_advice(build, "", trouble, "locking failed", "uv")
+        assert (what == "The system forbids this program the network: locking failed.") is advised
 
 
 def test_a_network_that_the_system_forbids_is_told(demo: Demo) -> None:

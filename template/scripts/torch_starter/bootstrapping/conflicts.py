@@ -19,9 +19,8 @@ WHO = (
     r"\s+depends?\s+on\s+(?:one of:\s+)?"
 )
 WANTED = r"\([^)]*\)|[=<>!~][^\s]*"
-ASKS = re.compile(
-    rf"{WHO}(torch\w*)(?:\{{[^}}]*\}})?\s*((?:{WANTED})(?:\s+\2(?:\{{[^}}]*\}})?(?:{WANTED}))*)"
-)
+MARK = r"(?:\{[^}]*\})?"
+ASKS = re.compile(rf"{WHO}(torch\w*){MARK}\s*((?:{WANTED})(?:\s+\2{MARK}(?:{WANTED}))*)")
 NEEDS = re.compile(rf"{WHO}([A-Za-z][\w-]*)")  # anything at all
 NAME = re.compile(r"^name\s*=\s*[\"']([^\"']+)", re.MULTILINE)
 
@@ -33,7 +32,7 @@ def torch_asked_for(text: str, packages: Mapping[str, str]) -> tuple[str, str, s
     # What has a way without that torch, which is barred by something else, is not at odds with it.
     others = {name for name, needed in NEEDS.findall(text) if not needed.startswith("torch")}
     for name, package, wanted in ASKS.findall(text):
-        clauses = [one.strip("(),.") for one in re.split(rf"\s+{package}(?:{{[^}}]*}})?", wanted)]
+        clauses = [one.strip("(),.") for one in re.split(rf"\s+{package}{MARK}", wanted)]
         clauses = [one if one[:1] in "=<>!~" else f"=={one}" for one in clauses]
         clauses = [re.sub(r"\.?(?:dev|a)0\b", "", one) for one in clauses]  # <2.10.dev0 of ~=2.9.0
         version = packages.get(package, "").partition("+")[0]
