@@ -327,6 +327,16 @@ FAULTS: list[Injection] = [
         torch="import jinja2",
         change=from_elsewhere("jinja2", "2.6", "raise ImportError('no soft_unicode')"),
     ),
+    Injection(
+        "PYTHONPATH brings a file named as a module of Python's own",
+        "ENV-VARS",
+        "out of PYTHONPATH, or type `unset PYTHONPATH`; or rename",
+        "takes the place of modules of Python's own: dataclasses.",
+        1,
+        ("TORCH-IMPORT",),
+        torch="import dataclasses\ndataclasses.dataclass",
+        change=from_elsewhere("dataclasses", "0.8", ""),
+    ),
     # --- packages that are compiled for another torch
     Injection(
         "a package that was compiled for another torch",
