@@ -234,7 +234,7 @@ FAULTS: list[Injection] = [
         "a limit on the address space",
         "TORCH-IMPORT",
         "`ulimit -v",
-        "There is not enough memory to load torch's libraries, or a limit forbids it",
+        "There is not enough memory to load these libraries, or a limit forbids it",
         "OSError: /x/libtorch_cpu.so: failed to map segment from shared object: Cannot allocate "
         "memory",
     ),

@@ -187,3 +187,21 @@ def test_what_nobody_knows_is_said_to_be_unknown(project: Project, said: str) ->
     what, remedy = trouble.splitlines()
     assert what == f"Nothing is known here of {said!a}."
     assert remedy.startswith("-> Try fewer of its words, or run the smoke test")
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("Segmentation fault (core dumped)", "SIGSEGV (signal 11)"),
+        ("returned non-zero exit status 134.", "SIGABRT (signal 6)"),
+        ("exit code 137", "SIGKILL (signal 9)"),
+        ("-1073741515", "STATUS_DLL_NOT_FOUND"),
+        ("Process finished with exit code -1073741819 (0xC0000005)", "STATUS_ACCESS_VIOLATION"),
+    ],
+)
+def test_the_way_in_which_a_program_ended_is_found(message: str, words: str) -> None:
+    assert words in load_package("catalogue").explain(message)
+
+
+def test_an_exit_code_of_a_program_s_own_is_no_signal() -> None:
+    assert load_package("catalogue").explain("command terminated with exit code 127") == ""
