@@ -234,7 +234,7 @@ FAULTS: list[Injection] = [
         "a limit on the address space",
         "TORCH-IMPORT",
         "`ulimit -v",
-        "There is not enough memory to load torch's libraries, or a limit forbids it",
+        "There is not enough memory to load these libraries, or a limit forbids it",
         "OSError: /x/libtorch_cpu.so: failed to map segment from shared object: Cannot allocate "
         "memory",
     ),
@@ -326,6 +326,16 @@ FAULTS: list[Injection] = [
         ("TORCH-IMPORT",),
         torch="import jinja2",
         change=from_elsewhere("jinja2", "2.6", "raise ImportError('no soft_unicode')"),
+    ),
+    Injection(
+        "PYTHONPATH brings a file named as a module of Python's own",
+        "ENV-VARS",
+        "out of PYTHONPATH, or type `unset PYTHONPATH`; or rename",
+        "takes the place of modules of Python's own: dataclasses.",
+        1,
+        ("TORCH-IMPORT",),
+        torch="import dataclasses\ndataclasses.dataclass",
+        change=from_elsewhere("dataclasses", "0.8", ""),
     ),
     # --- packages that are compiled for another torch
     Injection(

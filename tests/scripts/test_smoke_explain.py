@@ -279,3 +279,7 @@ def test_nobody_has_to_read_an_answer(project: Project, arguments: tuple[str, ..
     command = f"{shlex.join(project.command(*arguments))} | true; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], env=project.env, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("0\n", "")
+
+
+def test_an_exit_code_of_a_program_s_own_is_no_signal() -> None:
+    assert catalogue.explain("command terminated with exit code 127") == ""

@@ -112,3 +112,13 @@ def test_python_s_own_modules_are_known_where_python_path_hides_them(tmp_path: P
     path = os.pathsep.join([library, str(tmp_path), str(tmp_path / "none")])
     assert shadows({"PYTHONPATH": path}) == {str(tmp_path): ["queue"]}
     assert shadows({}) == {}
+
+
+def test_the_environment_s_own_cudnn_is_not_in_the_way(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    traps = load_package("environment_checks").traps
+    (tmp_path / "libcudnn.so.9").touch()
+    assert len(traps("cuda", {"LD_LIBRARY_PATH": str(tmp_path)})) == 1
+    monkeypatch.setattr(load_package("origins"), "ROOT", tmp_path.parent)
+    assert traps("cuda", {"LD_LIBRARY_PATH": str(tmp_path)}) == []

@@ -96,8 +96,7 @@ def suspect() -> str:
 
 
 # Causes of its last line, by how they begin.
-TOLD_BY_WORDS = ("no-memory", "disk-full", "over-quota", "no-gpu-memory", "too-many-")
-TOLD_BY_WORDS += ("kernel-too-old",)
+TOLD_BY_WORDS = re.compile("no-memory|disk-full|over-quota|no-gpu-memory|too-many-|kernel-too-old")
 # How the dynamic linker begins where it ends the process, with 127 as its exit code.
 LINKER = re.compile(r"symbol lookup error: |error while loading shared libraries: ")
 UNTOLD = ("crash", "hangs", "openmp", "level-zero")  # of which the words of the end say enough
@@ -108,7 +107,7 @@ def cause_of_end(ended: str) -> str:
     if (found := code_in(ended)) and (cause := code(*found).cause):
         return cause
     said = find_cause(ended, "run")
-    if said and said.cause.startswith(TOLD_BY_WORDS):
+    if said and TOLD_BY_WORDS.match(said.cause):
         return said.cause
     # A shell that started it has 128 and the number of the signal as its exit code.
     for number in signal.valid_signals():

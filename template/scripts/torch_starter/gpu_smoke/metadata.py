@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
@@ -68,9 +69,9 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def folders() -> Iterator[Path]:
+def folders(path: Iterable[str]) -> Iterator[Path]:
     """Where metadata lies, in the order in which Python looks; what begins with ~ is pip's rest."""
-    for place in dict.fromkeys(sys.path):
+    for place in dict.fromkeys(path):
         try:
             names = sorted(os.listdir(place or "."))  # noqa: PTH208 - Path's is slower
         except OSError:
@@ -92,8 +93,14 @@ def read(folder: Path) -> Package | None:
 
 def installed_packages() -> list[Package]:
     """Each package once: the first of a name is the one that is imported."""
+    return read_all(*sys.path)
+
+
+@cache
+def read_all(*path: str) -> list[Package]:
+    """The same, for a sys.path."""
     found: dict[str, Package] = {}
-    for folder in folders():
+    for folder in folders(path):
         if package := read(folder):
             found.setdefault(package.key, package)
     return list(found.values())
@@ -101,4 +108,4 @@ def installed_packages() -> list[Package]:
 
 def broken() -> list[Path]:
     """Folders of metadata without a name or a version, which stop pip and others."""
-    return [folder for folder in folders() if not read(folder)]
+    return [folder for folder in folders(sys.path) if not read(folder)]

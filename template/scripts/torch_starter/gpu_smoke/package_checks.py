@@ -160,8 +160,9 @@ def check_metadata() -> Check | None:
 
 
 # What torch requires and loads as libraries; the rest are modules in Python alone.
-COMPILED = ("nvidia-", "cuda-", "triton", "pytorch-triton", "intel-", "mkl", "onemkl", "oneccl")
-COMPILED += ("dpcpp", "impi", "tbb", "tcmlib", "umf", "rocm")
+COMPILED = re.compile(
+    "nvidia-|cuda-|triton|pytorch-triton|intel-|mkl|onemkl|oneccl|dpcpp|impi|tbb|tcmlib|umf|rocm"
+)
 
 
 def check_libraries(every: dict[str, tuple[str, str]]) -> Check | None:
@@ -176,7 +177,7 @@ def check_libraries(every: dict[str, tuple[str, str]]) -> Check | None:
                 continue
             but = f"but {have} is installed" if have else "which is not installed"
             problem = f"{source} {version} needs {name}{clauses}, {but}."
-            compiled = name.startswith(COMPILED)
+            compiled = COMPILED.match(name)
             data = {"packages": [name], "explains": "libraries" if compiled else "modules"}
             return Check("warn", problem, repair(), data)
     return None
