@@ -11,7 +11,7 @@ import re
 import traceback
 from pathlib import Path
 
-from surroundings.knowledge import Match, code, find_cause
+from surroundings.knowledge import Match, code, find_cause, gist
 from surroundings.system import brought_by, install
 
 from .check import Check, one_line
@@ -150,7 +150,7 @@ def words_of(match: Match, error: Exception) -> tuple[dict[str, str], str]:
     if name == "noexec" and not noexec:
         name = "map-refused"
     if symbol := found.get("symbol"):
-        words |= of_symbol(symbol, str(error))
+        words |= of_symbol(symbol, gist(str(error)))
     if name in ("library-missing", "mac-library"):
         words |= of_missing(Path(library).name)
     if name == "backend-extension":
