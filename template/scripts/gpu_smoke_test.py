@@ -10,6 +10,7 @@ torch_builds.json, 3 the asked-for device cannot be used, 4 PyTorch or the drive
 The checks are in torch_starter/gpu_smoke.
 """
 
+import os
 import sys
 
 if sys.version_info < (3, 10):  # noqa: UP036 - a system's own Python may be older
@@ -44,6 +45,9 @@ if __name__ == "__main__":
     # find, but not to import.
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         del sys.path[0]
+    # Nor from a folder of PYTHONPATH: Python's own come first here, in their order.
+    library = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib may be one of those
+    sys.path.sort(key=lambda one: "-packages" in one or not one.startswith(library))
     try:
         main()
     except KeyboardInterrupt:

@@ -54,6 +54,7 @@ scripts/torch_starter/gpu_smoke/dlls.py scripts/torch_starter/gpu_smoke/driver_c
 scripts/torch_starter/gpu_smoke/driver_facts.py scripts/torch_starter/gpu_smoke/elf.py
 scripts/torch_starter/gpu_smoke/environment_checks.py scripts/torch_starter/gpu_smoke/full_checks.py
 scripts/torch_starter/gpu_smoke/loading.py scripts/torch_starter/gpu_smoke/machine.py
+scripts/torch_starter/gpu_smoke/metadata.py
 scripts/torch_starter/gpu_smoke/origins.py scripts/torch_starter/gpu_smoke/package_checks.py
 scripts/torch_starter/gpu_smoke/redaction.py scripts/torch_starter/gpu_smoke/report.py
 scripts/torch_starter/gpu_smoke/report.schema.json scripts/torch_starter/gpu_smoke/requirements.py

@@ -111,7 +111,7 @@ FAULTS: list[Injection] = [
         "a system that is too old for torch",
         "TORCH-IMPORT",
         SWITCH,
-        "This system is too old for the installed torch: its glibc lacks GLIBC_2.27: ",
+        "This system is too old for what is installed: its glibc lacks GLIBC_2.27: ",
         GLIBC,
     ),
     Injection(
@@ -258,7 +258,7 @@ FAULTS: list[Injection] = [
         "a package that torch imports is missing",
         "TORCH-IMPORT",
         RECREATE,
-        "torch needs the module typing_extras, which is missing: ",
+        "The module typing_extras is needed, and missing: ",
         1,
         torch="import typing_extras",
     ),
@@ -266,7 +266,7 @@ FAULTS: list[Injection] = [
         "a package that torch imports is broken",
         "TORCH-IMPORT",
         RECREATE,
-        "The package sympy, which torch imports, does not load: ",
+        "The package sympy, which is imported here, does not load: ",
         1,
         torch="import sympy",
         change=file("site/sympy/__init__.py", "raise SyntaxError('f-string: expecting }')\n"),
@@ -326,6 +326,16 @@ FAULTS: list[Injection] = [
         ("TORCH-IMPORT",),
         torch="import jinja2",
         change=from_elsewhere("jinja2", "2.6", "raise ImportError('no soft_unicode')"),
+    ),
+    Injection(
+        "PYTHONPATH brings a file named as a module of Python's own",
+        "ENV-VARS",
+        "out of PYTHONPATH, or type `unset PYTHONPATH`; or rename",
+        "takes the place of modules of Python's own: dataclasses.",
+        1,
+        ("TORCH-IMPORT",),
+        torch="import dataclasses\ndataclasses.dataclass",
+        change=from_elsewhere("dataclasses", "0.8", ""),
     ),
     # --- packages that are compiled for another torch
     Injection(

@@ -17,7 +17,7 @@ FAULTS: list[Injection] = [
         "macOS: a library is missing",
         "TORCH-IMPORT",
         RECREATE,
-        "is missing, which torch needs: ",
+        "is needed, and missing: ",
         f"ImportError: {MAC}Library not loaded: @rpath/libc10.dylib",
     ),
     raises(

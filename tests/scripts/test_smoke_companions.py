@@ -13,7 +13,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from scripts.injections import ON_CPU, codec_for, companion
-from scripts.smoke_helpers import Project, load_package
+from scripts.smoke_helpers import Project, load_package, place_of
 
 # --- What was built for what, by versions
 
@@ -50,6 +50,7 @@ def test_ranges_of_versions_are_understood_as_packaging_does() -> None:
     satisfied = load_package("package_checks").satisfied
     versions = ("2.8", "2.8.0", "2.8.1", "2.9.0+cu130", "2.11.0", "2.29.7", "13.1.0.3", "3")
     ranges = "==2.8.0 ==2.8 ==2.8.* !=2.8.* !=2.8.0 >=2.8.1 >2.8 <2.11 <=2.9.0 ~=2.8.0 ~=2.8"
+    ranges += " ==2.9.0+cu130 ==2.9.0+cpu !=2.9.0+cpu !=2.9.0+cu130"
     ranges += " ===2.8.0 ==13.1.0.* >=2.8,<2.9 >=2.8,!=2.8.1,<3 <3,>2.9"
     for version, one in product(versions, ranges.split()):
         if one.startswith("===") and version != one[3:]:
@@ -135,6 +136,26 @@ WINDOWS += " dependencies). Try using the full path with constructor syntax."
             "torchcodec none is built for another torch than torch 2.14.1; it says OSError: dlopen",
         ),
         (
+            {7: "/x/libsox.so.3: undefined symbol: lsx_debug_impl"},
+            "",
+            "A library is of another version than what needs it: it lacks lsx_debug_impl: ",
+        ),
+        (
+            {7: "/usr/lib/libavfilter.so.10: undefined symbol: vaMapBuffer2"},
+            "",
+            "/usr/lib/libavfilter.so.10 is of another version than a library that it needs: ",
+        ),
+        (
+            {7: "/lib64/libm.so.6: version `GLIBC_2.29' not found (required by /x/_torchaudio.so)"},
+            "",
+            "This system is too old for what is installed: its glibc lacks GLIBC_2.29: torchcodec ",
+        ),
+        (
+            {7: "/x/c.so: undefined symbol: PyUnicode_AsUTF8AndSize"},
+            "",
+            "A package that is loaded with torch was built for another version of Python: ",
+        ),
+        (
             {5: "libpython3.12.so.1.0: cannot open shared object file: No such file or directory"},
             "",
             "torchcodec none does not work; it says OSError: libpython3.12.so.1.0: cannot open",
@@ -142,17 +163,25 @@ WINDOWS += " dependencies). Try using the full path with constructor syntax."
     ],
 )
 def test_what_the_loaders_of_all_systems_say_is_understood(
-    said: dict[int, str], name: str, message: str
+    monkeypatch: pytest.MonkeyPatch, said: dict[int, str], name: str, message: str
 ) -> None:
     job = load_package("check").Job("cpu", fallback=False, names=[])
     job.companions = {"torchcodec": "Do this."}
     job.torch = SimpleNamespace(__version__="2.14.1")
+    place_of(monkeypatch)
+    monkeypatch.setattr(load_package("origins"), "owns", lambda: "dpkg -S")
     found = load_package("companion_checks").explain_ffmpeg(said, job)
     assert (found.id, found.status) == (name, "fail")
     assert message in found.message
     assert "\n" not in found.message
-    python = "Install libpython3.12.so.1.0, or take torchcodec 0.16 or newer"
-    assert name or found.remedy.startswith(python if "libpython" in message else "Do this.")
+    remedies = {
+        "for another torch than": "Do this.",
+        "libpython": "Install libpython3.12.so.1.0, or take torchcodec 0.16 or newer",
+        "its glibc lacks": "Use a newer system or a container of one, or choose an older torch",
+        "/usr/lib/": "Type `dpkg -S /usr/lib/libavfilter.so.10` to see of which package it is",
+        "": "Type `sh bootstrap.sh",
+    }
+    assert name or found.remedy.startswith(next(v for k, v in remedies.items() if k in message))
 
 
 @pytest.mark.parametrize(

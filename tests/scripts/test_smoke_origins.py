@@ -95,6 +95,35 @@ def test_the_mount_of_a_file_is_known_with_whether_it_may_run_something() -> Non
             assert mount_of(f"{place}/x") == (place, "noexec" in options.split(","))
 
 
+@pytest.mark.parametrize(
+    ("loaded", "path", "module"),
+    [
+        ("gcc/9.3.0:R/4.3.1", "/home/rita/proj/old/libstdc++.so.6", ""),
+        ("gcc/9.3.0:R/4.3.1", "/sw/R/4.3.1/lib/libR.so", "R/4.3.1"),
+        ("gcc/9.3.0:R/4.3.1", "/sw/R/4.2.0/lib/libR.so", ""),
+        ("t/1:git/2.4", "/home/t/lib/libx.so", ""),
+        (
+            "GCC/12.3:cuDNN/8.9.2-CUDA-12.1",
+            "/sw/cudnn-8.9/lib/libcudnn.so",
+            "cuDNN/8.9.2-CUDA-12.1",
+        ),
+        ("cuda/12.1", "/usr/local/cuda-11.8/lib64/libcudart.so", ""),
+        ("cuda/12.1", "/usr/local/cuda/lib64/libcudart.so", "cuda/12.1"),
+        ("compilers/gcc/9.3.0", "/opt/gcc-9.3.0-x3k/lib64/libgomp.so.1", "compilers/gcc/9.3.0"),
+        ("python/3.10", "/home/me/.venv/lib/python3.12/site-packages/a.so", ""),
+    ],
+)
+def test_a_module_brings_what_lies_in_a_folder_of_its_name_and_version(
+    origins: Any,  # noqa: ANN401
+    monkeypatch: pytest.MonkeyPatch,
+    loaded: str,
+    path: str,
+    module: str,
+) -> None:
+    monkeypatch.setenv("LOADEDMODULES", loaded)
+    assert origins.module_with(path) == module
+
+
 # --- Names and numbers, against the headers of those who gave them
 
 HEADERS = {
@@ -159,6 +188,8 @@ MARKERS = [
     "(sys_platform == 'linux' or sys_platform == 'win32') and extra == 'all'",
     "implementation_name == 'cpython' and python_version not in '2.7 3.3'",
     "os_name == 'posix'",
+    "python_version ~= '3.9'",
+    "python_version ~= '2.7' or python_full_version ~= '3.99.0'",
 ]
 
 
@@ -175,7 +206,7 @@ def test_a_marker_that_is_not_understood_asks_for_nothing() -> None:
     applies = load_package("requirements").applies
     assert not applies("platform_moon == 'full'")
     assert not applies("__import__('os')")
-    assert not applies("python_version ~= '3.1'")
+    assert not applies("python_version ~~ '3.1'")
 
 
 @linux

@@ -20,7 +20,30 @@ COMPILE = {
     "KeyError: 'getpwuid(): uid not found: 1001'": "compile-no-user",
     "OSError: No username set in the environment": "compile-no-user",
     "ImportError: /tmp/torchinductor_me/ab/c.so: failed to map segment from shared object: "
-    "Operation not permitted": "compile-noexec",
+    "Operation not permitted": "map-refused",
+    "ImportError: /tmp/torchinductor_me/ab/c.so: failed to map segment from shared object: "
+    "Cannot allocate memory": "address-space",
+    "ImportError: /opt/m/libstdc++.so.6: version `GLIBCXX_3.4.30' not found (required by "
+    "/x/libtriton.so)": "old-libstdcpp",
+    "/usr/bin/ld: final link failed: No space left on device\ncollect2: error: ld returned 1 exit "
+    "status": "disk-full",
+    "/usr/bin/ld: final link failed: Disk quota exceeded\ncollect2: error: ld returned 1 exit "
+    "status": "over-quota",
+    "/usr/bin/ld: cannot find -ltorch_cpu: No such file or directory\ncollect2: error: ld returned "
+    "1 exit status": "compile-no-libtorch",
+    "/usr/bin/ld: cannot find -lgomp\ncollect2: error: ld returned 1 exit status": (
+        "compile-no-openmp"
+    ),
+    "/usr/bin/ld: cannot find crt1.o: No such file\ncollect2: error: ld returned 1": (
+        "compile-no-compiler"
+    ),
+    "collect2: fatal error: cannot find 'ld'": "compile-no-compiler",
+    "collect2: fatal error: ld terminated with signal 9 [Killed]": "compile-killed",
+    "g++: fatal error: Killed signal terminated program cc1plus": "compile-killed",
+    "x.o: undefined reference to `omp_get_num_threads'\ncollect2: error: ld returned 1": (
+        "compile-linker"
+    ),
+    "RuntimeError: torch.compile is not supported on Python 3.15+": "compile-python",
     "FileNotFoundError: [Errno 2] No such file or directory: '/sbin/ldconfig'": (
         "compile-no-ldconfig"
     ),
@@ -84,6 +107,23 @@ def test_each_way_in_which_torch_compile_fails_has_its_cause(said: str) -> None:
     assert "{" not in found.message + found.remedy
 
 
+@pytest.mark.parametrize("home", [False, True])
+def test_what_was_compiled_where_nothing_may_be_run_goes_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, home: bool
+) -> None:
+    checks, place = load_package("compile_checks"), str(tmp_path)
+    (tmp_path / ".cache").mkdir()
+    monkeypatch.setattr(Path, "home", lambda: tmp_path)
+    closed = place if home else "/mnt/x"
+    monkeypatch.setattr(checks, "mount_of", lambda path: ("/mnt", path.startswith(closed)))
+    lies = f"{place}/.triton/cache/A" if home else "/mnt/x/torchinductor_me"
+    said = f"ImportError: {lies}/c.so: failed to map segment from shared object"
+    found = checks.explain_compile(RuntimeError(said))
+    assert found.data["cause"] == "compile-noexec"
+    assert found.message.startswith(f"What is compiled lies in {lies}, from which nothing may be ")
+    assert (f"={place}/.cache/torchinductor " in found.remedy) != home
+
+
 def test_an_unknown_failure_of_torch_compile_is_not_guessed_at() -> None:
     found = load_package("compile_checks").explain_compile(RuntimeError("what is this"))
     assert "or send what `" in found.remedy
@@ -120,6 +160,9 @@ IMPORT = {
     "/x/libtorch_cuda.so: undefined symbol: ncclGroupSimulateEnd": "symbol-nvidia",
     "/x/libtorch_cuda.so: undefined symbol: cudaGetDriverEntryPointByVersion": "symbol-nvidia",
     "/x/libc10_cuda.so: undefined symbol: cuMemCreate": "symbol-driver",
+    "/x/libtorch_cuda.so: undefined symbol: cuFileHandleRegister": "symbol-nvidia",
+    "/x/libcufile.so.0: undefined symbol: shm_open": "symbol-librt",
+    "/usr/lib/libsox.so.3: undefined symbol: lsx_debug_impl": "symbol-outside",
     "/x/a.so: undefined symbol: _ZNK3c1010TensorImpl4sizeEv": "symbol-torch",
     "/x/a.so: undefined symbol: _ZN5torch8autogradE": "symbol-torch",
     "/x/_C.so: undefined symbol: _PyThreadState_UncheckedGet": "symbol-python",
@@ -136,6 +179,43 @@ IMPORT = {
         "map-refused"
     ),
     "libcudnn.so.9: file too short": "not-a-library",
+    "/x/libc10.so: cannot open shared object file: Too many levels of symbolic links": (
+        "library-link-loop"
+    ),
+    "/x/libc10.so: cannot open shared object file: Transport endpoint is not connected": (
+        "library-disk-gone"
+    ),
+    "/x/libc10.so: cannot stat shared object: Stale file handle": "library-disk-gone",
+    "/x/libc10.so: cannot read file data: Input/output error": "disk-broken",
+    "/x/libc10.so: cannot map zero-fill pages: Cannot allocate memory": "address-space",
+    "/x/libc10.so: CPU ISA level is lower than required": "processor-too-old",
+    "NumPy was built with baseline optimizations: \n(X86_V2) but your machine doesn't support:": (
+        "processor-too-old"
+    ),
+    "/x/libtorch.so: cannot enable executable stack as shared object requires: Permission denied": (
+        "executable-stack-refused"
+    ),
+    "/x/libtorch.so: cannot enable executable stack as shared object requires: Invalid argument": (
+        "executable-stack"
+    ),
+    "No module named '_ctypes'": "python-without",
+    "No module named '_lzma'": "python-without",
+    "No module named '_distutils_hack'": "no-module",
+    "DLL load failed while importing _C: Das angegebene Modul wurde nicht gefunden.": "dll-missing",
+    "DLL load failed while importing _C: Le module sp\u00e9cifi\u00e9 est introuvable.": (
+        "dll-missing"
+    ),
+    "DLL load failed while importing _C: \u627e\u4e0d\u5230\u6307\u5b9a\u7684\u6a21\u5757\u3002": (
+        "dll-missing"
+    ),
+    "dlopen(/x/_C.so, 0x0002): Library not loaded: @rpath/libomp.dylib\n  Reason: tried: '/o/l' "
+    "(mach-o file, but is an incompatible architecture (have 'x86_64', need 'arm64'))": (
+        "mac-architecture"
+    ),
+    "dlopen(/x/_C.so, 0x0002): Library not loaded: @rpath/libc++.1.dylib\n  Reason: tried: '/x/l' "
+    "(code signature in <B> '/x/l' not valid for use in process: different Team IDs)": (
+        "mac-quarantine"
+    ),
     "libcuda.so.1: cannot open shared object file: No such file or directory": "library-missing",
     "Error loading shared library libgcc_s.so.1: No such file (needed by /x/libc10.so)": "musl",
     "Error relocating /x/libtorch_cpu.so: __strdup: symbol not found": "musl",
@@ -175,7 +255,8 @@ def test_each_way_in_which_torch_does_not_load_has_its_cause(said: str) -> None:
         ("libcuda.so.1", "of the NVIDIA driver", "Install the NVIDIA driver"),
         ("libcudart.so.13", "a library of NVIDIA", "bootstrap"),
         ("libpython3.12.so.1.0", "of another Python", "bootstrap"),
-        ("libmkl_intel_lp64.so.2", "Intel's packages", "from one source"),
+        ("libmkl_intel_lp64.so.2", "a library of Intel", "bootstrap"),
+        ("libsycl.so.8", "a library of Intel", "bootstrap"),
         ("libze_loader.so.1", "Intel's driver", "Level Zero"),
         ("libgomp.so.1", "the system's", "libgomp"),
         ("libcurl.so.4", "is missing: ", "bootstrap"),
@@ -215,6 +296,10 @@ RUN = {
     "CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`": "unknown-error",
     "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED": "unknown-error",
     "CUDA out of memory. Tried to allocate 2.00 GiB": "no-gpu-memory",
+    "HIP out of memory. Tried to allocate 2.00 GiB": "no-gpu-memory-amd",
+    "HIP error: out of memory": "no-gpu-memory-amd",
+    "XPU out of memory. Tried to allocate 2.00 GiB": "no-gpu-memory-intel",
+    "MPS backend out of memory (MPS allocated: 17.00 GB": "no-gpu-memory-apple",
     "NCCL error in: NCCLUtils.cpp:1, remote process exited\nncclRemoteError: A call failed": (
         "peer-ended"
     ),
@@ -231,6 +316,16 @@ def test_an_error_while_torch_computes_has_its_cause_or_its_name(said: str) -> N
     found = load_package("blame").explain_error(RuntimeError(said))
     assert found.data["cause"] == RUN[said]
     assert "faulty" not in found.remedy
+
+
+def test_what_numpy_says_below_its_advice_is_what_is_told() -> None:
+    said = (
+        "IMPORTANT: PLEASE READ THIS\nOriginal error was: libopenblas.so: cannot open shared object"
+    )
+    error = ImportError("Error importing numpy")
+    error.__cause__ = ImportError(f"{said} file: No such file or directory\n")
+    found = load_package("torch_checks").numpy_says(error)
+    assert found.startswith("ImportError: libopenblas.so: cannot open shared object file: No such")
 
 
 def test_an_unknown_code_is_told_with_its_name_and_number() -> None:
@@ -252,6 +347,22 @@ def test_an_unknown_code_is_told_with_its_name_and_number() -> None:
         ("crashed (exit code 0xc0000409)", "crash"),
         ("crashed (exit code 0xc000012d)", "page-file"),
         ("crashed (exit code 0x1)", "crash"),
+        *((f"crashed (exit code {code})", "crash") for code in (5, 8, 14, 126, 127, 193, 206, 225)),
+        *((f"crashed (exit code {code})", "crash") for code in ("0x5", "0x7e", "0xc1", "0xe1")),
+        ("crashed (exit code 137)", "killed"),
+        ("crashed (exit code 139)", "crash"),
+        ("ended before its work was done (exit code 0)", "crash"),
+        ("crashed (exit code 127), saying `FATAL: kernel too old`", "kernel-too-old"),
+        (
+            "crashed (exit code 127), saying `/x/python: symbol lookup error: /x/libcudnn.so.9: "
+            "undefined symbol: cudnnGetVersion, version libcudnn_graph.so.9`",
+            "symbol-nvidia",
+        ),
+        (
+            "crashed (exit code 1), saying `libgomp: Thread creation failed: Resource temporarily "
+            "unavailable`",
+            "too-many-threads",
+        ),
         ("crashed (Aborted), saying `what():  std::bad_alloc`", "no-memory"),
         ("crashed (exit code 0x1), saying `OSError: [Errno 28] No space left`", "disk-full"),
     ],
@@ -283,7 +394,7 @@ def fields(section: Any) -> set[str]:  # noqa: ANN401
 def test_every_cause_names_only_what_the_checks_know() -> None:
     causes, loading = knowledge.table("causes"), load_package("loading")
     usual = {"again", "bootstrap", "mps_fallback", "python", "recreate", "redistributable"}
-    usual |= {"repair", "report"}
+    usual |= {"repair", "report", "sudo"}
     usual |= {"set", "switch", "unset_visible"}
     compiling = {*load_package("compile_checks").words_for(""), "named", "program", "other"}
     for name in causes.sections():

@@ -12,7 +12,8 @@ search this folder for its id; to add one, write such a function beside its like
     full_checks         what only `--level full` looks at             /
     speed_checks        how fast it is, for `--level full` as well   /
 
-What they ask is in machine.py, with the project's builds of builds.py, and in driver_facts.py.
+What they ask is in machine.py, with the project's builds of builds.py, in driver_facts.py, and,
+of installed packages, in metadata.py.
 
 What it says belongs into surroundings/causes/, the messages by which people find its id into
 surroundings/symptoms.ini; catalogue.py reads both for `--explain`. The checks are carried out in

@@ -13,8 +13,8 @@ from pathlib import Path
 from surroundings.knowledge import code, find_cause, named
 
 from . import companion_checks, device_checks
-from .check import DEVICE_IDS, FOLLOWS, Check, one_line
-from .loading import code_in
+from .check import DEVICE_IDS, FOLLOWS, Check, Raised, one_line
+from .loading import code_in, of_loader
 from .machine import FAULTY, LEVEL_ZERO, ONE_OPENMP, REPORT, SWITCH, advise
 from .origins import first_outside, how_to_remove, known_to_the_linker, named_by_variables
 
@@ -27,7 +27,7 @@ NAMES = {
 SEND = f"Send what `{REPORT}` writes to those who look after this template."
 
 
-def explain_error(error: Exception) -> Check:
+def explain_error(error: Raised) -> Check:
     """What it means that a check with torch raised this."""
     said, problem = f"{type(error).__name__}: {error}", f"The check ended in {one_line(error)}."
     if found := code_of(said, error):
@@ -46,7 +46,7 @@ def told(cause: str, problem: str, **words: object) -> Check:
     return Check("fail", f"{says[:-1]}: {problem}", do, {"cause": cause}, found)
 
 
-def code_of(said: str, error: Exception | None = None) -> tuple[str, int] | None:
+def code_of(said: str, error: Raised | None = None) -> tuple[str, int] | None:
     """The family and number of the code in what torch says, if it is one of a library's."""
     for family, pattern in NAMES.items():
         for name in re.findall(pattern, said):
@@ -78,6 +78,10 @@ def explain_end(
     problem = f"PyTorch {ended}; the last check that finished is {last}."
     problem = problem if cause in UNTOLD else f"{says[:-1]}: {problem}"
     data = {"ended": ended, "last_finished": last, "cause": cause}
+    linker = LINKER.search(ended)
+    if linker and (found := of_loader(ended, problem, ImportError(ended[linker.end() :]))):
+        found.id, found.data = found.id or name, {**data, **found.data}
+        return found
     return Check("fail", problem, remedy, data, name)
 
 
@@ -91,7 +95,10 @@ def suspect() -> str:
     )
 
 
-TOLD_BY_WORDS = ("no-memory", "disk-full", "no-gpu-memory", "too-many-files")  # of its last line
+# Causes of its last line, by how they begin.
+TOLD_BY_WORDS = re.compile("no-memory|disk-full|over-quota|no-gpu-memory|too-many-|kernel-too-old")
+# How the dynamic linker begins where it ends the process, with 127 as its exit code.
+LINKER = re.compile(r"symbol lookup error: |error while loading shared libraries: ")
 UNTOLD = ("crash", "hangs", "openmp", "level-zero")  # of which the words of the end say enough
 
 
@@ -100,10 +107,12 @@ def cause_of_end(ended: str) -> str:
     if (found := code_in(ended)) and (cause := code(*found).cause):
         return cause
     said = find_cause(ended, "run")
-    if said and said.cause in TOLD_BY_WORDS:
+    if said and TOLD_BY_WORDS.match(said.cause):
         return said.cause
+    # A shell that started it has 128 and the number of the signal as its exit code.
     for number in signal.valid_signals():
-        if f"crashed ({signal.strsignal(number)})" in ended:
+        ways = (signal.strsignal(number), f"exit code {128 + number}")
+        if any(f"crashed ({way})" in ended for way in ways):
             try:
                 cause = named("signal", signal.Signals(number).name)[1].cause
             except (KeyError, ValueError):  # one of Linux's own for real time
@@ -202,6 +211,13 @@ def mixed(one: Check) -> bool:
     return cause.startswith(MIXED) or not cause
 
 
+def names(one: Check, packages: list[str]) -> bool:
+    """Whether a failure is one to load a module of a package."""
+    of_module = one.data.get("cause") in ("no-module", "other-package")
+    modules = "|".join(re.sub(r"[-_.]+", "[-_.]", re.escape(name)) for name in packages)
+    return of_module and bool(re.search(rf"\b({modules})\b", one.message, re.IGNORECASE))
+
+
 def environment(found: dict[str, Check]) -> None:
     """Another torch, or what torch imports, comes from a variable: the rest follows from that."""
     cause = found.get("ENV-VARS")
@@ -228,7 +244,10 @@ def libraries(found: dict[str, Check]) -> None:
             own = OWN_CAUSE.match(str(one.data.get("cause", "")))
             if one.status != "fail" or one is cause or not one.id.startswith(ids) or own:
                 continue
-            if one is failed_import(found) and not mixed(one):
+            of_modules = cause.data.get("explains") == "modules"
+            if of_modules and not names(one, cause.data["packages"]):
+                continue  # what is written in Python alone crashes nothing
+            if one is failed_import(found) and not of_modules and not mixed(one):
                 continue
             cause.status = "fail"  # it was no matter of taste
             follow(one, name)

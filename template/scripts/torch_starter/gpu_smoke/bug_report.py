@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import platform
@@ -22,6 +21,7 @@ from surroundings.place import here
 from .check import Result, one_line, run_child, tell
 from .driver_facts import amd_facts, nvidia_facts
 from .machine import ANSWERS, ROOT, Machine
+from .metadata import broken, installed_packages, text_of
 from .redaction import HIDDEN, SECRET, Redactor
 from .report import escape, printable, report
 from .torch_checks import loaded_libraries
@@ -120,11 +120,12 @@ def project(machine: Machine) -> Iterator[str]:
 
 def packages() -> Iterator[str]:
     """Every installed package, by whom and, if not from an index, from where."""
-    for one in importlib.metadata.distributions():
-        installer = (one.read_text("INSTALLER") or "").strip()
-        origin = json.loads(one.read_text("direct_url.json") or "{}").get("url", "")
-        notes = ", ".join(filter(None, (installer, origin)))
-        yield f"{one.metadata['Name']}=={one.version}" + (f" ({notes})" if notes else "")
+    for one in installed_packages():
+        installer = text_of(one.folder / "INSTALLER").strip()
+        origin = re.findall(r'"url": *"([^"]*)', text_of(one.folder / "direct_url.json"))
+        notes = ", ".join(filter(None, (installer, *origin)))
+        yield f"{one.name}=={one.version}" + (f" ({notes})" if notes else "")
+    yield from (f"{one}: no name or no version" for one in broken())
 
 
 def variables(env: Mapping[str, str]) -> Iterator[str]:

@@ -47,6 +47,7 @@ class Check:
 
 
 CheckFunction = Callable[[Any], "Check | None"]
+Raised = Exception | SystemExit  # a package may end Python, as one that wants its licence read
 
 
 def check(table: dict[str, CheckFunction], name: str) -> Callable[[CheckFunction], CheckFunction]:
@@ -61,13 +62,13 @@ def because(cause: str, data: dict[str, Any] | None = None, **words: object) -> 
 
 
 def carry_out(
-    name: str, function: CheckFunction, subject: object, explain: Callable[[Exception], Check]
+    name: str, function: CheckFunction, subject: object, explain: Callable[[Raised], Check]
 ) -> Check | None:
     """Run one check; an exception becomes a failure with a sentence, never a traceback."""
     begin = time.monotonic()
     try:
         found = function(subject)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         found = explain(error)
     if found:
         found.message, found.remedy = shortened(found.message), shortened(found.remedy)
@@ -75,7 +76,7 @@ def carry_out(
     return found
 
 
-def one_line(error: Exception) -> str:
+def one_line(error: Raised) -> str:
     """The kind of an exception and its first line: torch appends hints that do not help."""
     lines = str(error).strip().splitlines() or ["no message"]
     return f"{type(error).__name__}: {shortened(lines[0].rstrip('.'))}"
@@ -238,6 +239,7 @@ class Result:
 # --- Children of this script, for what can crash or hang
 
 MARK = "@smoke "  # begins each line that a child has for its parent; the rest is noise
+LAST = "done"  # the key of a child's last row: without it, something has ended it before
 
 
 def run_child(
@@ -263,8 +265,7 @@ def run_child(
         try:
             code, ended = child.wait(limit), ""
             if code:
-                how = signal.strsignal(-code) if code < 0 else f"exit code {code & 0xFFFFFFFF:#x}"
-                ended = f"crashed ({how})"
+                ended = f"crashed ({way_of_end(code)})"
         except subprocess.TimeoutExpired:
             ended = f"did not answer within {limit:g} s"
         finally:
@@ -283,8 +284,18 @@ def run_child(
         if line.startswith(MARK):
             with suppress(ValueError):  # a line that was cut short
                 rows.append(json.loads(line[len(MARK) :]))
+    if not ended and {LAST: stage} not in rows:
+        ended = "ended before its work was done (exit code 0)"
+    rows = [row for row in rows if LAST not in row]
     omp = [line for line in said if line.startswith("OMP: Error")]  # a hint comes after it
     return rows, f"{ended}, saying `{[*said, *omp][-1]}`" if ended and said else ended
+
+
+def way_of_end(code: int) -> str:
+    """How a process ended, by what its parent gets; Windows' codes are known in hexadecimal."""
+    if code < 0:
+        return signal.strsignal(-code) or f"signal {-code}"
+    return f"exit code {code & 0xFFFFFFFF:#x}" if sys.platform == "win32" else f"exit code {code}"
 
 
 def tell(row: dict[str, Any]) -> None:

@@ -29,9 +29,11 @@ from .bug_report import bug_report, tell_others
 from .builds import VersionError, read_machine
 from .catalogue import explain
 from .check import (
+    LAST,
     Check,
     CheckFunction,
     Job,
+    Raised,
     Result,
     carry_out,
     end_children_with_this_process,
@@ -43,6 +45,7 @@ from .check import (
 from .device_checks import ONLY_FOR
 from .driver_facts import amd_facts, ask_driver, nvidia_facts
 from .full_checks import start_processes, take_part
+from .loading import explain_import
 from .machine import (
     BUILDS,
     RESTORE,
@@ -98,7 +101,7 @@ def listing() -> str:
     return "\n".join(rows)
 
 
-def ended_in(error: Exception) -> Check:
+def ended_in(error: Raised) -> Check:
     """A check without torch that raises has read a file that is not as the template made it."""
     return Check("fail", f"The check ended in {one_line(error)}.", RESTORE)
 
@@ -164,12 +167,14 @@ def collect_torch_checks(
 
 def run_torch_checks(job: Job) -> None:
     """The child's work; a device that does not open has no numbers to check."""
+    environment_checks.as_python_has_it(os.environ)
     broken = False
     for name in job.names:
         if broken and name != "LIB-MAPS":  # which may be why
             continue
         tell({"start": name})
-        found = carry_out(name, TORCH_CHECKS[name], job, explain_error)
+        explaining = explain_import if name == "TORCH-IMPORT" else explain_error
+        found = carry_out(name, TORCH_CHECKS[name], job, explaining)
         if found:  # else it does not apply here
             tell(asdict(found))
         broken |= bool(found and found.status == "fail" and name in NEEDED)
@@ -230,6 +235,7 @@ def main(description: str) -> None:
         stage, job = arguments.child
         end_with_parent()
         CHILDREN[stage](json.loads(job))
+        tell({LAST: stage})
         return
     if arguments.list:
         write(listing())

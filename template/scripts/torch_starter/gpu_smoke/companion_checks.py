@@ -17,9 +17,11 @@ import sys
 import wave
 from pathlib import Path
 
+from surroundings.knowledge import find_cause
 from surroundings.system import install
 
 from .check import Check, CheckFunction, Job, check, one_line
+from .loading import chain, of_loader
 from .machine import FAULTY, WINDOWS, installed, repair, version_file
 from .origins import owner_of
 
@@ -32,6 +34,9 @@ PACKAGES = {
 }
 # What the loaders of Linux, macOS and Windows say if a library lacks what another was built for.
 OTHER_TORCH = re.compile(r"undefined symbol|[Ss]ymbol not found|WinError 127|nms does not exist")
+LACKS = re.compile(r"(?:undefined symbol|[Ss]ymbol not found): *'?(\w+)")
+# torch's own, as mangled names begin, and those of its stable interface; macOS adds an underscore.
+TORCH_SYMBOL = re.compile(r"_?_Z\w*(3c10|2at|5torch|6caffe2)|_?(aoti_)?torch_|_?THP")
 GPU_LIBRARY = re.compile(r"lib(?:c10_|torch_)?(?:cuda|hip|xpu)|lib(?:cudart|nvrtc|amdhip)")
 NO_PYTHON = ", or take torchcodec 0.16 or newer, which does without it."
 OTHER_CUDA = "compiled with different CUDA"
@@ -61,9 +66,10 @@ def check_audio(job: Job) -> Check | None:
 
 def explain(name: str, error: Exception, job: Job) -> Check:
     """What it means that a companion does not load: torch hides the loader's words in a cause."""
-    root = error
-    while isinstance(root.__cause__, Exception):
-        root = root.__cause__
+    root = chain(error)[-1]
+    said = f"{type(root).__name__}: {root}"
+    if find_cause(said, "run") and not find_cause(said, "import"):
+        raise error  # it has loaded, and computes
     return explain_words(name, str(root), one_line(root), job)
 
 
@@ -75,7 +81,7 @@ def explain_words(name: str, said: str, line: str, job: Job) -> Check:
     if OTHER_CUDA in said or (missing and GPU_LIBRARY.match(missing[1]) and not owner):
         problem = f"{companion} is built for another CUDA than {torch}; it says {line}."
         return Check("fail", problem, job.companions[name])
-    if OTHER_TORCH.search(said):
+    if OTHER_TORCH.search(said) and (of_torch(said) or not LACKS.search(said)):
         problem = f"{companion} is built for another torch than {torch}; it says {line}."
         return Check("fail", problem, job.companions[name])
     if missing and missing[1].startswith("libpython"):
@@ -83,8 +89,18 @@ def explain_words(name: str, said: str, line: str, job: Job) -> Check:
         here = (folder / missing[1]).is_file()
         get = f"Let LD_LIBRARY_PATH name {folder}" if here else f"Install {missing[1]}"
         return Check("fail", f"{companion} does not work; it says {line}.", f"{get}{NO_PYTHON}")
+    problem = f"{companion} does not work; it says {line}."
+    if not owner and (found := of_loader(said, problem, ImportError(said))):
+        found.id = ""  # it is this companion's, whatever it is for torch
+        return found
     whose = f"; it belongs to the package {owner}, which is not whole" if owner else ""
     return Check("fail", f"{companion} does not work; it says {line}{whose}.", repair())
+
+
+def of_torch(said: str) -> bool:
+    """Whether the symbol that a loader does not find is one of torch's."""
+    symbol = LACKS.search(said)
+    return bool(symbol and TORCH_SYMBOL.match(symbol[1]))
 
 
 def version_of(name: str) -> str:
@@ -156,7 +172,7 @@ def loader_says() -> dict[int, str]:
 def explain_ffmpeg(said: dict[int, str], job: Job) -> Check:
     """What it means that torchcodec loads none of its libraries: mostly that there is no FFmpeg."""
     for words in said.values():
-        if not NOT_THERE.search(words):
+        if not NOT_THERE.search(words) or "incompatible architecture" in words:
             return explain_words("torchcodec", words, one_line(OSError(words)), job)
     majors = sorted(said)
     several = ", ".join(map(str, majors[:-1]))

@@ -22,8 +22,8 @@ from surroundings.knowledge import code, find_cause
 from surroundings.system import install, packages
 
 from .check import Check, CheckFunction, Job, Tensor, check, judge, one_line, relative_error
-from .loading import chain, code_in, mount_of
-from .machine import UNSET_COMMAND, WINDOWS, advise, installed
+from .loading import chain, code_in, mount_of, of_loader
+from .machine import ROOT, UNSET_COMMAND, WINDOWS, advise, installed
 
 CHECKS: dict[str, CheckFunction] = {}
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
@@ -103,15 +103,15 @@ def explain_compile(error: Exception) -> Check:
     match = find_cause(said, "compile")
     found = code_in(said, error)
     cause = match.cause if match else (code(*found).cause if found else "")
-    if not cause:
-        return Check("warn", problem, advise("unknown-compile").do)
-    words = {
-        "named": "",
-        "program": "",
-        "other": "",
-        **words_for(said),
-        **(match.words if match else {}),
-    }
+    words = {"named": "", "program": "", "other": "", **words_for(said)}
+    refused = cause == "compile-noexec" and not words["mount"]
+    if refused or not match:  # a library that was compiled is loaded as others are
+        if found_too := of_loader(said, problem, error):
+            found_too.status, found_too.id = "warn", ""
+            return found_too
+        if not cause:
+            return Check("warn", problem, advise("unknown-compile").do)
+    words |= match.words if match else {}
     _, says, do = advise(cause, **words)
     return Check("warn", f"{says[:-1]}: {problem}", do, {"cause": cause})
 
@@ -122,12 +122,17 @@ def words_for(said: str) -> dict[str, str]:
     with suppress(Exception):  # which may be what is wrong
         folder = cache_folder(os.environ.get(CACHE, ""))
     library = re.search(r"(/\S+): failed to map segment", said)
+    lies = str(Path(library[1]).parent) if library else folder
+    mount, noexec = mount_of(lies)
+    file = re.search(r"\[Errno \d+\][^\n]*: '(/[^'\n]+)'", said)
+    full = str(Path(file[1]).parent) if file else folder
     named = next((one for one in ("CXX", "CC") if not is_there(os.environ.get(one, ""))), "")
     version = installed("triton")
     return {
-        "cache": folder,
-        "mount": mount_of(library[1] if library else folder)[0],
-        "on": f" in {folder}" if folder else "",
+        "folder": lies,
+        "mount": mount if noexec else "",
+        "elsewhere": elsewhere(),
+        "on": f" in {full}" if full else "",
         "triton": "" if version == "none" else f" {version}",
         "variable": f", which {named} names" if named else "",
         "which": f", which {named} names" if named else "",
@@ -138,6 +143,16 @@ def words_for(said: str) -> dict[str, str]:
         "headers": headers(),
         "openmp": openmp(),
     }
+
+
+def elsewhere() -> str:
+    """How to let torch and Triton compile where what they have compiled may be run."""
+    folders = [Path.home() / ".cache", Path(tempfile.gettempdir()), Path("/var/tmp"), ROOT]
+    place = next((one for one in folders if one.is_dir() and not mount_of(str(one))[1]), None)
+    if not place:
+        return f"Let {CACHE} and TRITON_CACHE_DIR name a folder whose programs may be run."
+    variables = f"{CACHE}={place / 'torchinductor'} TRITON_CACHE_DIR={place / 'triton'}"
+    return f"Type `export {variables}`, or name another folder whose programs may be run."
 
 
 def is_there(command: str) -> bool:

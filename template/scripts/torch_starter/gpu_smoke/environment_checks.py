@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -11,7 +10,10 @@ import re
 import sys
 import sysconfig
 from collections.abc import Mapping
+from importlib.machinery import FrozenImporter
 from pathlib import Path
+
+from surroundings.knowledge import table
 
 from .check import Check, CheckFunction, because, check
 from .dlls import search_path, trouble
@@ -29,7 +31,8 @@ from .machine import (
     python_fits,
     repair,
 )
-from .origins import module_with
+from .metadata import installed_packages, text_of
+from .origins import is_own, module_with
 
 CHECKS: dict[str, CheckFunction] = {}
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
@@ -147,9 +150,8 @@ def check_dlls(machine: Machine) -> Check | None:
 def nvidia_packages() -> dict[str, set[str]]:
     """The installed packages of NVIDIA that are named after a CUDA version: {"cudnn": {"13"}}."""
     found: dict[str, set[str]] = {}
-    for distribution in importlib.metadata.distributions():
-        name = re.sub(r"[-_.]+", "-", str(distribution.metadata["Name"])).lower()
-        if parts := re.fullmatch(r"nvidia-(.+)-cu(\d\d)", name):
+    for package in installed_packages():
+        if parts := re.fullmatch(r"nvidia-(.+)-cu(\d\d)", package.key):
             found.setdefault(parts[1], set()).add(parts[2])
     return found
 
@@ -203,7 +205,8 @@ def traps(accelerator: str, env: Mapping[str, str]) -> list[tuple[str, str]]:
     if accelerator == "cuda":
         for folder in filter(None, env.get("LD_LIBRARY_PATH", "").split(os.pathsep)):
             # Torch finds its own libraries, but what cuDNN loads later is found here first.
-            for library in listed(folder, "libcudnn*.so*")[:1]:
+            outside = not is_own(folder)
+            for library in listed(folder, "libcudnn*.so*")[:1] if outside else ():
                 problem = f"LD_LIBRARY_PATH offers {library}, but torch brings its own cuDNN"
                 found.append((problem, f"take {folder} out of LD_LIBRARY_PATH"))
         for name in ("CUDA_HOME", "CUDA_PATH"):
@@ -235,19 +238,51 @@ NEEDS = [
 ]
 
 
+def python_path(env: Mapping[str, str]) -> list[str]:
+    """The folders that PYTHONPATH names, if Python heeds it."""
+    text = "" if sys.flags.ignore_environment else env.get("PYTHONPATH", "")
+    return [one for one in text.split(os.pathsep) if one]
+
+
+def shadows(env: Mapping[str, str]) -> dict[str, list[str]]:
+    """By folder of PYTHONPATH, the modules of Python's own whose place its files take."""
+    found: dict[str, list[str]] = {}
+    library = os.path.realpath(sysconfig.get_path("stdlib"))
+    for folder in python_path(env):
+        files = listed(folder, "*") if os.path.realpath(folder) != library else []
+        named = {one.stem for one in files if one.suffix == ".py"}
+        named |= {one.name for one in files if os.access(one / "__init__.py", os.R_OK)}
+        taken = sorted(named & sys.stdlib_module_names - {"test"} - set(sys.builtin_module_names))
+        if taken := [one for one in taken if not FrozenImporter.find_spec(one)]:
+            found[folder] = taken
+    return found
+
+
+def as_python_has_it(env: Mapping[str, str]) -> None:
+    """Let sys.path begin with PYTHONPATH again, before what is not ours is imported.
+
+    gpu_smoke_test.py has put Python's own modules first; what is needed of them later is loaded.
+    """
+    if shadows(env):
+        table("causes")
+        table("codes.ini")
+        first = [str(Path(one).absolute()) for one in python_path(env)]
+        sys.path.sort(key=lambda one: one not in first)
+
+
 def foreign(env: Mapping[str, str]) -> dict[str, str]:
-    """What PYTHONPATH brings in place of this environment's: by module, the folder it lies in.
+    """What is imported in place of this environment's: by module, the folder it lies in.
 
     What lies in the project is its owner's, and what the environment does not have is no harm.
     """
     found: dict[str, str] = {}
-    inside = [os.path.realpath(one) for one in (sys.prefix, ROOT)]
+    inside = [os.path.realpath(one) for one in (sys.prefix, ROOT, sysconfig.get_path("stdlib"))]
     outside = {
         os.path.realpath(folder): folder
-        for folder in filter(None, env.get("PYTHONPATH", "").split(os.pathsep))
+        for folder in filter(None, dict.fromkeys([*python_path(env), *sys.path]))
         if not any(Path(os.path.realpath(folder)).is_relative_to(one) for one in inside)
     }
-    if not outside or sys.flags.ignore_environment or not in_venv():
+    if not outside or not in_venv():
         return found
     own = Path(sysconfig.get_path("purelib"))
     for name in ("torch", *COMPANIONS, *NEEDS):
@@ -264,12 +299,31 @@ def from_elsewhere(found: Mapping[str, str], env: Mapping[str, str]) -> tuple[st
     """What is wrong with PYTHONPATH, and the way out."""
     folder = next(iter(found.values()))
     names = [name for name, place in found.items() if place == folder]
+    if folder not in python_path(env):
+        who = who_adds(folder)
+        problem = f"{who} brings {' and '.join(names)} from {folder} in place of .venv's"
+        return problem, f"take {folder} out of {who}"
     problem = f"PYTHONPATH brings {' and '.join(names)} from {folder} in place of .venv's"
     if module := module_with(folder):
         return problem, f"type `module unload {module}`"
-    alone = len(list(filter(None, env["PYTHONPATH"].split(os.pathsep)))) == 1
+    return problem, out_of_python_path(folder, env)
+
+
+def out_of_python_path(folder: str, env: Mapping[str, str]) -> str:
+    """How to get rid of a folder of PYTHONPATH."""
     unset = f"type `{UNSET_COMMAND.format('PYTHONPATH')}`"
-    return problem, unset if alone else f"take {folder} out of PYTHONPATH, or {unset}"
+    alone = len(python_path(env)) == 1
+    return unset if alone else f"take {folder} out of PYTHONPATH, or {unset}"
+
+
+def who_adds(folder: str) -> str:
+    """The file that puts a folder on sys.path when Python starts, or sys.path itself."""
+    for file in listed(sysconfig.get_path("purelib"), "*.pth"):
+        if folder in text_of(file):
+            return str(file)
+    starts = (sys.modules.get(name) for name in ("sitecustomize", "usercustomize"))
+    files = (getattr(one, "__file__", None) or "" for one in starts)
+    return next((one for one in files if one and folder in text_of(Path(one))), "sys.path")
 
 
 @check(CHECKS, "ENV-VARS")
@@ -278,11 +332,25 @@ def check_environment(machine: Machine) -> Check:
     found, others = traps(machine.accelerator, os.environ), foreign(os.environ)
     if others:
         found.insert(0, from_elsewhere(others, os.environ))
+    if taken := shadows(os.environ):
+        return python_s_own(taken)
     if not found:
         return Check("pass", "no environment variable is in the way")
     problem, way_out = ("; ".join(parts) for parts in zip(*found, strict=True))
     remedy = f"If you did not mean that, {way_out}."
     return Check("warn", f"{problem}.", remedy, {"foreign": list(others)} if others else {})
+
+
+def python_s_own(taken: Mapping[str, list[str]]) -> Check:
+    """What it means that PYTHONPATH hides modules of Python's own."""
+    folder, names = next(iter(taken.items()))
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+    problem = f"PYTHONPATH names {folder}, which takes the place of modules of Python's own: "
+    remedy = out_of_python_path(folder, os.environ)
+    # What this program itself needs, torch needs as well.
+    status = "fail" if any(one in sys.modules for one in names) else "warn"
+    remedy = f"{remedy[0].upper()}{remedy[1:]}; or rename what is yours in there."
+    return Check(status, f"{problem}{shown}.", remedy, {"foreign": ["python"]})
 
 
 @check(CHECKS, "SYS-SHM")

@@ -5,21 +5,25 @@ What is said of each cause is in surroundings/causes/libraries.ini and torch.ini
 
 from __future__ import annotations
 
-import importlib.metadata
+import importlib.util
 import os
 import re
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from surroundings.knowledge import Match, code, find_cause, gist
 from surroundings.system import brought_by, install
 
-from .check import Check, one_line
-from .machine import LEVEL_ZERO, ONE_OPENMP, WINDOWS, advise, repair
+from .check import Check, Raised, one_line
+from .machine import LEVEL_ZERO, WINDOWS, advise, repair
+from .metadata import installed_packages
 from .origins import (
+    STANDARD,
     first_outside,
     folder_of_torch,
     how_to_remove,
+    how_to_update,
     is_own,
     known_to_the_linker,
     named_by_variables,
@@ -39,6 +43,7 @@ LIBRARIES = {
     "cufft": "libcufft",
     "curand": "libcurand",
     "cufile": "libcufile",
+    "cuFile": "libcufile",
     "cupti": "libcupti",
     "cuda": "libcudart",
     "nvrtc": "libnvrtc",
@@ -80,7 +85,7 @@ def kind_of(path: str) -> str:
     return ", as it is empty" if not begin else ""
 
 
-def culprit(error: Exception) -> tuple[str, str]:
+def culprit(error: Raised) -> tuple[str, str]:
     """The package other than torch in whose code an import failed, and its file; or nothing."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         parts = re.split(r"[/\\](?:(?:site|dist)-packages|site)[/\\]", frame.filename)
@@ -91,25 +96,26 @@ def culprit(error: Exception) -> tuple[str, str]:
     return "", ""
 
 
-def chain(error: Exception) -> list[Exception]:
+def chain(error: Raised) -> list[Raised]:
     """An exception, and those that it was raised from."""
-    found = [error]
+    found: list[Raised] = [error]
     while isinstance(cause := found[-1].__cause__, Exception) and cause not in found:
         found.append(cause)
     return found
 
 
-def code_in(said: str, error: Exception | None = None) -> tuple[str, int] | None:
+def code_in(said: str, error: Raised | None = None) -> tuple[str, int] | None:
     """The family and number of a system's code in what was said."""
     if number := getattr(error, "winerror", None) or re.search(r"WinError (\d+)", said):
         return "windows", int(number if isinstance(number, int) else number[1])
-    if parts := re.search(r"exit code (0x[0-9a-fA-F]+)", said):
+    # Smaller ones are what a program ends with by itself, and no codes of the system.
+    if parts := re.search(r"exit code 0x([89a-f][0-9a-f]{7})\b", said, re.IGNORECASE):
         return "windows", int(parts[1], 16)
     parts = re.search(r"\[Errno (\d+)\]", said)
     return ("errno", int(parts[1])) if parts else None
 
 
-def explain_import(error: Exception) -> Check:
+def explain_import(error: Raised) -> Check:
     """What it means that `import torch` raised this: a failure with the id of its cause."""
     problem = f"`import torch` ended in {one_line(error)}."
     for one in chain(error):
@@ -127,7 +133,13 @@ def explain_import(error: Exception) -> Check:
     return Check("fail", problem, repair())
 
 
-def explain_match(match: Match, problem: str, error: Exception) -> Check:
+def of_loader(said: str, problem: str, error: Raised) -> Check | None:
+    """What a loader's or Python's words mean, whoever asked it to load something."""
+    match = find_cause(said, "import")
+    return explain_match(match, problem, error) if match else None
+
+
+def explain_match(match: Match, problem: str, error: Raised) -> Check:
     """The same, by the cause that was found."""
     words, name = words_of(match, error)
     id_, says, do = advise(name, **words)
@@ -135,12 +147,12 @@ def explain_match(match: Match, problem: str, error: Exception) -> Check:
     return Check("fail", told, do, {"cause": name}, id_)
 
 
-def words_of(match: Match, error: Exception) -> tuple[dict[str, str], str]:
+def words_of(match: Match, error: Raised) -> tuple[dict[str, str], str]:
     """What is to be known of a cause, for its sentences; and its name, if it was narrowed down."""
     name, found = match
     torch = folder_of_torch()
     library = found.get("library") or found.get("file") or found.get("path") or ""
-    path = library if "/" in library else str(Path(torch, "lib", library))
+    path = library if "/" in library else place_of(library, torch)
     mount, noexec = mount_of(path)
     words = {"where": torch, "library": library, "folder": str(Path(path).parent)}
     words |= {"mount": mount, "path": path, "what": kind_of(path)}
@@ -150,28 +162,76 @@ def words_of(match: Match, error: Exception) -> tuple[dict[str, str], str]:
     if name == "noexec" and not noexec:
         name = "map-refused"
     if symbol := found.get("symbol"):
-        words |= of_symbol(symbol, gist(str(error)))
+        said = gist(str(error))
+        words |= of_symbol(symbol, said)
+        outside = library_of_another(said) if name == "symbol-other" else ""
+        if outside:
+            name, words["library"] = "symbol-outside", outside
+            words["remove"] = how_to_update(outside)
+    if name == "python-without":
+        words["needs"] = PARTS.get(found["module"], "a library")
     if name in ("library-missing", "mac-library"):
         words |= of_missing(Path(library).name)
     if name == "backend-extension":
-        points = importlib.metadata.entry_points(group="torch.backends")
-        by = {one.name: one.dist for one in points} | {one.module: one.dist for one in points}
-        dist = by.get(found["module"])
-        words["package"] = f"{dist.metadata['Name']} {dist.version}" if dist else found["module"]
+        words["package"] = backend_of(found["module"])
         root = chain(error)[-1]
         words["because"] = f": {one_line(root)}" if root is not error else ""
     if name in ("torch-source", "circular"):
-        where = torch if name == "torch-source" else circular_file(str(error))
-        words |= {"file": where, "where": where}
+        where = torch if name == "torch-source" else circular_file(str(error), found["module"])
+        words |= {"file": where or "A file", "where": where}
         if where and not is_own(where):
-            words["source"] = f"Start Python in another folder than {Path(where).parent}."
+            folder = Path(where).absolute().parent
+            words["source"] = f"Start Python in another folder than {folder}."
     return {key: str(one) for key, one in words.items()}, name
 
 
-def circular_file(said: str) -> str:
-    """The file that Python names at the end of its words about a circle."""
-    parts = re.search(r"\(([^()]*\.py)\)\s*$", said)
-    return parts[1] if parts else "A file"
+def place_of(library: str, torch: str) -> str:
+    """Where a library lies that is named without a folder: in a package, or beside torch's."""
+    found = (file for one in installed_packages() for file in one.files(library) if library)
+    return str(next(found, Path(torch, "lib", library)))
+
+
+def backend_of(module: str) -> str:
+    """The package that torch loads a backend of, by the name or the module of that."""
+    for one in installed_packages():
+        points = one.entry_points("torch.backends")
+        if module in (*points, *points.values()):
+            return str(one)
+    return module
+
+
+def circular_file(said: str, module: str) -> str:
+    """The file that Python names at the end of its words about a circle, or that of the module."""
+    if parts := re.search(r"\(([^()]*\.py)\)\s*$", said):
+        return parts[1]
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(module.partition(".")[0])
+        return (spec and spec.origin) or ""
+    return ""
+
+
+# What Python's own modules need while Python is built, where that is not plain.
+PARTS = {
+    "_ctypes": "libffi",
+    "_lzma": "xz (liblzma)",
+    "_bz2": "bzip2",
+    "_sqlite3": "SQLite",
+    "_ssl": "OpenSSL",
+    "_hashlib": "OpenSSL",
+    "_uuid": "libuuid",
+    "_curses": "ncurses",
+    "_decimal": "libmpdec",
+    "readline": "readline",
+    "zlib": "zlib",
+}
+
+
+def library_of_another(said: str) -> str:
+    """The library that lacks a symbol, where it is none of this environment's; else ""."""
+    who = re.search(r"(/\S+?\.so[.\d]*): undefined symbol", said)
+    path = who[1] if who else ""
+    there = STANDARD.match(path) or Path(path).is_file()
+    return path if path and there and not is_own(path) else ""
 
 
 def of_symbol(symbol: str, said: str) -> dict[str, str]:
@@ -202,8 +262,11 @@ BROUGHT_BY = {
         "",
     ),
     r"libpython": (", which is of another Python", ""),
-    r"lib(mkl|iomp5)": (", which is of Intel's packages, as conda's torch has them", ONE_OPENMP),
-    r"lib(ze_loader|sycl|OpenCL)": (", which is of Intel's driver", LEVEL_ZERO),
+    r"lib(mkl|iomp5|sycl|ur_|umf|pti|ccl|tbb|hwloc|svml|imf|irng|intlc|irc)": (
+        ", a library of Intel that packages bring (intel-sycl-rt, mkl and the like)",
+        "",
+    ),
+    r"lib(ze_|OpenCL|igdgmm|igc)": (", which is of Intel's driver", LEVEL_ZERO),
 }
 
 

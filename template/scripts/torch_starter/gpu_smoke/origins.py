@@ -5,17 +5,17 @@ What is said of each place is in surroundings/causes/libraries.ini, as from-*.
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from surroundings.system import administrator, owns
 
 from .machine import ROOT, UNSET_COMMAND, WINDOWS, advise, repair
+from .metadata import installed_packages
 
 PATHS = {"win32": "PATH", "darwin": "DYLD_LIBRARY_PATH"}
 VARIABLE = PATHS.get(sys.platform, "LD_LIBRARY_PATH")
@@ -42,22 +42,16 @@ def is_own(path: str) -> bool:
 
 def owner_of(library: str) -> str:
     """The installed package that brings a shared library, by its RECORD; "" for none."""
-    for distribution in importlib.metadata.distributions():
-        name = str(distribution.metadata["Name"])
-        if name.startswith(("nvidia", "torch", "triton")):
-            files = distribution.files or []
-            if any(PurePosixPath(file).name == library for file in files):
-                return f"{name} {distribution.version}"
-    return ""
+    every = installed_packages()
+    return next((str(one) for one in every if any(one.files(library))), "")
 
 
 def package_of(path: str) -> str:
     """The installed package that a file is of, by its RECORD, or its folder's name."""
     wanted = os.path.realpath(path)
-    for distribution in importlib.metadata.distributions():
-        for file in distribution.files or []:
-            if file.name == Path(path).name and os.path.realpath(str(file.locate())) == wanted:
-                return f"{distribution.metadata['Name']} {distribution.version}"
+    for package in installed_packages():
+        if any(os.path.realpath(file) == wanted for file in package.files(Path(path).name)):
+            return str(package)
     parts = re.split(r"[/\\](?:site|dist)-packages[/\\]", path)
     return re.split(r"[/\\.]", parts[-1])[0] if len(parts) > 1 else ""
 
@@ -85,9 +79,26 @@ def linker_entry(folder: str) -> str:
 
 def module_with(path: str) -> str:
     """The module of an HPC system that is loaded and whose name is in the path."""
-    loaded = os.environ.get("LOADEDMODULES", "").split(":")
-    names = [one for one in loaded if one and one.partition("/")[0].lower() in path.lower()]
-    return names[-1] if names else ""
+    loaded = filter(None, os.environ.get("LOADEDMODULES", "").split(":"))
+    parts = re.split(r"[/\\]", path.lower())
+    return next((one for one in reversed(list(loaded)) if brings(one.lower(), parts)), "")
+
+
+def brings(module: str, parts: list[str]) -> bool:
+    """Whether a path is a module's, by its parts: .../cudnn-8.9/lib is of cuDNN/8.9.2-CUDA-12.1.
+
+    Without a version in the path, a short name such as R is no sign of anything.
+    """
+    words = module.split("/")
+    name, version = (words[-2], words[-1]) if words[1:] else (words[0], "")
+    for part, after in zip(parts, [*parts[1:], ""], strict=True):
+        if found := re.fullmatch(rf"{re.escape(name)}(?:[-_.]?v?(\d.*))?", part):
+            have = found[1] or (after if after[:1].isdigit() else "")
+            if have and (version.startswith(have) or have.startswith(version)):
+                return True
+            if not have and len(name) > 2:
+                return True
+    return False
 
 
 def origin_of(path: str) -> tuple[str, dict[str, str]]:
@@ -128,6 +139,13 @@ def how_to_remove(path: str) -> str:
     return advise(cause, **words).do
 
 
+def how_to_update(path: str) -> str:
+    """What to do so that a library, which is none of this environment's, goes with others."""
+    cause, words = origin_of(path)
+    system_s = cause in ("from-package", "from-system") and words["owns"]
+    return advise("from-system-package" if system_s else cause, **words).do
+
+
 def pattern_of(name: str) -> re.Pattern[str]:
     """What the files of a library are called."""
     return re.compile(rf"{name}[\w-]*\.(so|dll|dylib)")
@@ -166,10 +184,6 @@ def first_outside(libraries: Iterator[str]) -> str:
 
 def nvidia_package(library: str) -> str:
     """The installed package of NVIDIA that brings a library of that name; "" for none."""
-    for distribution in importlib.metadata.distributions():
-        name = str(distribution.metadata["Name"])
-        if name.startswith("nvidia"):
-            files = (file.name for file in distribution.files or [])
-            if any(re.match(library, file) for file in files):
-                return f"{name} {distribution.version}"
-    return ""
+    every = (one for one in installed_packages() if one.key.startswith("nvidia"))
+    have = (one for one in every if any(re.match(library, file.name) for file in one.files()))
+    return str(next(have, ""))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import re
 from pathlib import Path
 
@@ -19,8 +18,9 @@ from .machine import (
     repair,
     version_file,
 )
+from .metadata import broken, installed_packages
 from .origins import folder_of_torch
-from .requirements import applies, canonical, extras_of, packages, requirements, satisfied
+from .requirements import applies, extras_of, packages, requirements, satisfied
 
 CHECKS: dict[str, CheckFunction] = {}
 # Of what a wheel was built for: its name, and the line of torch/version.py that says so of torch.
@@ -145,7 +145,24 @@ def check_requirements(machine: Machine) -> Check | None:
         remedy = right_one(name, machine) if name in COMPANIONS else remedy
         data = {"packages": [one for one, _ in found], "harmless": True}  # to torch itself
         return Check("fail" if fatal else "warn", problem, remedy, data)
-    return check_libraries(every)
+    return check_libraries(every) or check_metadata()
+
+
+def check_metadata() -> Check | None:
+    """Does each folder of metadata say of which package it is?"""
+    if not (found := broken()):
+        return None
+    others = f", as are {len(found) - 1} more" if found[1:] else ""
+    problem = f"{found[0]} is what was left of a package, or is damaged{others}: it has no name "
+    problem += "or no version, at which pip and others may stop."
+    remedy = "Remove that folder; if you need its package, install that again."
+    return Check("warn", problem, remedy, {"harmless": True})
+
+
+# What torch requires and loads as libraries; the rest are modules in Python alone.
+COMPILED = re.compile(
+    "nvidia-|cuda-|triton|pytorch-triton|intel-|mkl|onemkl|oneccl|dpcpp|impi|tbb|tcmlib|umf|rocm"
+)
 
 
 def check_libraries(every: dict[str, tuple[str, str]]) -> Check | None:
@@ -160,7 +177,9 @@ def check_libraries(every: dict[str, tuple[str, str]]) -> Check | None:
                 continue
             but = f"but {have} is installed" if have else "which is not installed"
             problem = f"{source} {version} needs {name}{clauses}, {but}."
-            return Check("warn", problem, repair(), {"packages": [name]})
+            compiled = COMPILED.match(name)
+            data = {"packages": [name], "explains": "libraries" if compiled else "modules"}
+            return Check("warn", problem, repair(), data)
     return None
 
 
@@ -188,18 +207,18 @@ def check_extensions(machine: Machine) -> Check | None:
     if not there or not torch_is_right(machine):
         return None
     named, good = misfits(machine), []
-    for distribution in importlib.metadata.distributions():
-        name = canonical(str(distribution.metadata["Name"]))
-        needs = distribution.requires or []
-        if name == "torch" or name in named or not any(re.match(r"torch\b", one) for one in needs):
+    for package in installed_packages():
+        name = package.key
+        needs_torch = any(re.match(r"torch\b", one) for one in package.requires)
+        if name == "torch" or name in named or not needs_torch:
             continue
-        files = [str(one.locate()) for one in distribution.files or [] if one.suffix == ".so"]
-        if symbol := lacking(map(Path, files), TORCH_SYMBOLS, there):
-            problem = f"{name} {distribution.version} was built for another torch than "
+        files = [one for one in package.files() if one.suffix == ".so"]
+        if symbol := lacking(files, TORCH_SYMBOLS, there):
+            problem = f"{name} {package.version} was built for another torch than "
             problem += f"{machine.torch['__version__']}: its code calls {symbol}, which that lacks."
             remedy = f"Take a {name} that was built for it, or build it again: "
             remedy += "`pip install --no-build-isolation --no-binary :all: --force-reinstall "
-            remedy += f"--no-deps {name}=={distribution.version}`."
+            remedy += f"--no-deps {name}=={package.version}`."
             remedy = right_one(name, machine) if name in COMPANIONS else remedy
             return Check("warn", problem, remedy, {"packages": [name], "symbol": symbol})
         good += [name] if files else []

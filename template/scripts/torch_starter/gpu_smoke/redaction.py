@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import socket
@@ -14,6 +13,8 @@ from urllib.parse import quote
 
 from surroundings import linux
 from surroundings.knowledge import table
+
+from .metadata import installed_packages
 
 HIDDEN = "<hidden>"
 SECRET = re.compile("TOKEN|PASS|SECRET|KEY(?!RING)|CREDENTIAL|AUTH|COOKIE|USERNAME", re.IGNORECASE)
@@ -171,7 +172,7 @@ def longest_first(texts: Iterable[str]) -> list[str]:
 
 def words_of_any_report() -> set[str]:
     """Words that a report cannot do without, even where somebody is called so."""
-    packages = [str(one.metadata["Name"]) for one in importlib.metadata.distributions()]
+    packages = [one.name for one in installed_packages()]
     texts = [*packages, *sys.stdlib_module_names, "python pytorch linux windows darwin macos"]
     for name in ("symptoms.ini", "causes", "codes.ini"):
         texts += [text for row in table(name).values() for text in (row.name, *row.values())]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.metadata
 import operator
 import os
 import platform
@@ -13,10 +12,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from .machine import numbers
+from .metadata import canonical, installed_packages
 
 RELEASE = re.compile(r"\d+(?:\.\d+)*")
 REQUIREMENT = re.compile(r"([\w.-]+)\s*(?:\[([^]]*)\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?")
-CLAUSE = re.compile(r"\s*(===?|!=|<=|>=|<|>|~=)\s*(\d+(?:\.\d+)*)(\.\*)?[^,]*")
+CLAUSE = re.compile(r"\s*(===?|!=|<=|>=|<|>|~=)\s*(\d+(?:\.\d+)*)(\.\*)?[^,+]*(\+[\w.]+)?[^,]*")
 
 
 def satisfied(version: str, clauses: str) -> bool:
@@ -24,7 +24,15 @@ def satisfied(version: str, clauses: str) -> bool:
     release = RELEASE.match(version)
     parts = [found for one in clauses.split(",") if (found := CLAUSE.match(one))]
     have = numbers(release[0]) if release else []
-    return not have or all(meets(have, one[1], one[2], bool(one[3])) for one in parts)
+    local = "+" + version.partition("+")[2]
+    for one in parts if have else ():
+        met = meets(have, one[1], one[2], bool(one[3]))
+        if one[4] and one[1] in ("==", "===", "!="):  # a build of that version, such as +cu130
+            same = meets(have, "==", one[2], prefix=False) and local == one[4]
+            met = same != (one[1] == "!=")
+        if not met:
+            return False
+    return True
 
 
 def meets(have: list[int], operator: str, text: str, prefix: bool) -> bool:
@@ -48,14 +56,7 @@ def meets(have: list[int], operator: str, text: str, prefix: bool) -> bool:
 
 def packages() -> dict[str, tuple[str, str]]:
     """The installed packages: of each its version and its metadata, but for the description."""
-    found: dict[str, tuple[str, str]] = {}
-    for distribution in importlib.metadata.distributions():
-        # As text, since to parse all of it takes ten times as long.
-        metadata = (distribution.read_text("METADATA") or "").partition("\n\n")[0]
-        fields = dict(re.findall(r"^(Name|Version): *(\S+)", metadata, re.MULTILINE))
-        if len(fields) == 2:  # the first of a name is the one that is imported
-            found.setdefault(canonical(fields["Name"]), (fields["Version"], metadata))
-    return found
+    return {one.key: (one.version, one.metadata) for one in installed_packages()}
 
 
 def requirements(metadata: str) -> Iterator[tuple[str, str, str]]:
@@ -74,11 +75,6 @@ def extras_of(metadata: str, name: str) -> set[str]:
     return found
 
 
-def canonical(name: str) -> str:
-    """A package's name as it is compared: NVIDIA_NCCL.cu13 -> nvidia-nccl-cu13."""
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 # --- Markers: they are expressions of Python, too
 
 
@@ -91,6 +87,7 @@ COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.GtE: operator.ge,
     ast.In: lambda a, b: a in b,
     ast.NotIn: lambda a, b: a not in b,
+    ast.Is: lambda a, b: meets(a, "~=", ".".join(map(str, b)), prefix=False),
 }
 
 
@@ -116,6 +113,7 @@ def applies(marker: str, extra: str = "") -> bool:
     """Whether a requirement with this marker is one here; not if the marker is not understood."""
     if not marker:
         return not extra
+    marker = marker.replace("~=", " is ")  # Python has no `~=`, but an `is`, which no marker has
     try:
         found = bool(value_of(ast.parse(marker, mode="eval").body, environment(extra)))
     except (SyntaxError, KeyError, TypeError):
@@ -138,5 +136,8 @@ def value_of(node: ast.expr, words: dict[str, str]) -> Any:  # noqa: ANN401
     a, b = value_of(node.left, words), value_of(node.comparators[0], words)
     if isinstance(node.ops[0], ast.In | ast.NotIn) or not (a[:1].isdigit() and b[:1].isdigit()):
         return COMPARE[type(node.ops[0])](a, b)
-    a, b = ([*numbers(one), 0, 0, 0][:4] for one in (a, b))
+    if not isinstance(node.ops[0], ast.Is):  # for which the length counts
+        a, b = ([*numbers(one), 0, 0, 0][:4] for one in (a, b))
+        return COMPARE[type(node.ops[0])](a, b)
+    a, b = numbers(a), numbers(b)
     return COMPARE[type(node.ops[0])](a, b)

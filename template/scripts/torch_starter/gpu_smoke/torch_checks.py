@@ -6,7 +6,6 @@ Every check goes over all of job.devices: one bad card in eight is the real case
 from __future__ import annotations
 
 import ctypes
-import importlib.metadata
 import importlib.util
 import re
 import sys
@@ -23,10 +22,11 @@ from .check import (
     judge,
     judge_losses,
     learn,
-    one_line,
     relative_error,
 )
+from .loading import chain, of_loader
 from .machine import ONE_OPENMP, installed, repair
+from .metadata import installed_packages
 from .origins import how_to_remove, is_own
 
 CHECKS: dict[str, CheckFunction] = {}
@@ -97,7 +97,11 @@ def check_numpy(job: Job) -> Check | None:
         numpy = importlib.import_module("numpy")
         total = float(job.torch.from_numpy(numpy.ones(10)).sum())
     except Exception as error:
-        problem = f"torch {job.torch.__version__} cannot use {have}; it says {one_line(error)}."
+        said = numpy_says(error)
+        problem = f"torch {job.torch.__version__} cannot use {have}; it says {said}."
+        if found := of_loader(said, problem, error):
+            found.id = ""  # it is this check's, whatever it is for torch
+            return found
         old = "Numpy is not available" in str(error) and not have.startswith("NumPy 1.")
         remedy = "Give the project the requirement `numpy<2`." if old else repair()
         return Check("fail", problem, remedy)
@@ -109,15 +113,21 @@ def check_numpy(job: Job) -> Check | None:
     return Check("pass", have)
 
 
+def numpy_says(error: Exception) -> str:
+    """Why NumPy does not load: it puts the loader's words below much advice."""
+    words = str(chain(error)[-1])
+    origin = re.search(r"Original error was: ([^\n]+)", words)
+    text = origin[1] if origin else " ".join(words.split())[:300]
+    return f"{type(chain(error)[-1]).__name__}: {text}".rstrip(".")
+
+
 def compiled_for_numpy_1() -> list[str]:
     """The installed packages whose extensions look for NumPy only where it was before 2."""
     found = []
-    for distribution in importlib.metadata.distributions():
-        name = f"{distribution.metadata['Name']} {distribution.version}"
-        if not any(text.lower().startswith("numpy") for text in distribution.requires or []):
+    for package in installed_packages():
+        if not any(text.lower().startswith("numpy") for text in package.requires):
             continue
-        for file in distribution.files or []:
-            path = Path(str(distribution.locate_file(file)))
+        for path in package.files():
             if path.suffix not in (".so", ".pyd") or not path.is_file() or not path.stat().st_size:
                 continue
             with path.open("rb") as binary, mmap(binary.fileno(), 0, access=ACCESS_READ) as content:
@@ -125,7 +135,7 @@ def compiled_for_numpy_1() -> list[str]:
                 if place < 0:
                     continue  # not one that uses NumPy's C API
                 if content.find(b"numpy._core._multiarray_umath") < 0:
-                    found.append(name)
+                    found.append(str(package))
                 break  # the others are compiled alike
     return sorted(found)
 
