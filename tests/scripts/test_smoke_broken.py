@@ -389,6 +389,7 @@ def test_a_pipe_in_place_of_a_library_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "libx.so"
     os.mkfifo(pipe)
     assert load_package("elf").open_library(pipe) is None
+    assert load_package("metadata").text_of(pipe) == ""
     dlls = load_package("dlls")
     with pytest.raises(dlls.NoDllError):
         dlls.imports(pipe)
