@@ -51,6 +51,8 @@ def test_the_redactor_keeps_what_only_looks_like_a_host() -> None:
         ("https://github.com/x?pw=s3&a=1", "https://github.com/x?pw=<hidden>&a=1"),
         ("?a=1&X-Amz-Credential=AK%2F", "?a=1&X-Amz-Credential=<hidden>"),
         ("Server=x;pwd=s3cret; password=s3cret", "Server=x;pwd=<hidden>; password=<hidden>"),
+        ("AKIAIOSFODNN7EXAMPLE.", "<hidden>."),
+        ("https://pytorch.org. https://github.com.x.example", "https://pytorch.org. https://<host>"),
         ("Authorization: Bearer s3cret-s3cret", "Authorization: Bearer <hidden>"),
     ],
 )  # fmt: skip
@@ -66,7 +68,6 @@ def test_the_redactor_takes_out(text: str, shown: str) -> None:
 def test_a_token_is_known_by_its_begin(begin: str) -> None:
     redact = load_package("redaction").Redactor({})
     assert redact(f"with {begin}{'aB3-' * 6}, or") == "with <hidden>, or"
-    assert redact(f"AKIA{'A2' * 8}.") == "<hidden>."
 
 
 def test_the_redactor_takes_no_time_whatever_is_in_a_line() -> None:

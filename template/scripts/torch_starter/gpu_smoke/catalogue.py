@@ -252,10 +252,10 @@ def ends(message: str) -> set[tuple[str, str]]:
     return found
 
 
-def of_codes(message: str, known: bool) -> list[Found]:
+def of_codes(message: str, surer: bool) -> list[Found]:
     """The codes whose number is asked for, or whose name or words are in a message.
 
-    Where the rest of it is `known`, words that every program says are no cause of their own.
+    Where there is something `surer`, words that every program says are no cause of their own.
     """
     ended, found = ends(message), []
     number = NUMBER.fullmatch(message) or OF_SYSTEM.search(message)
@@ -265,10 +265,10 @@ def of_codes(message: str, known: bool) -> list[Found]:
         else:
             asked = message in (code, plain(name), plain(said))
         asked |= (family, code) in ended
-        if family == "signal" and not known:
+        if family == "signal" and not surer:
             asked |= bool(re.search(BY_WORDS.format(re.escape(plain(said))), message))
         named = name and name.lower() in re.findall(r"\w+", message)
-        common = known and family in OF_THE_SYSTEM
+        common = surer and family in OF_THE_SYSTEM
         if asked or named or (len(said.split()) > 2 and not common and plain(said) in message):
             head = f"{name} ({family} {code}): {said}".removesuffix(": ")
             given = {"number": code, "name": name, "said": said}

@@ -12,7 +12,7 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from surroundings.knowledge import Match, code, find_cause
+from surroundings.knowledge import Match, code, find_cause, gist
 from surroundings.system import brought_by, install
 
 from .check import Check, Raised, one_line
@@ -162,8 +162,9 @@ def words_of(match: Match, error: Raised) -> tuple[dict[str, str], str]:
     if name == "noexec" and not noexec:
         name = "map-refused"
     if symbol := found.get("symbol"):
-        words |= of_symbol(symbol, str(error))
-        outside = library_of_another(str(error)) if name == "symbol-other" else ""
+        said = gist(str(error))
+        words |= of_symbol(symbol, said)
+        outside = library_of_another(said) if name == "symbol-other" else ""
         if outside:
             name, words["library"] = "symbol-outside", outside
             words["remove"] = how_to_update(outside)

@@ -59,7 +59,8 @@ class Package:
 def text_of(path: Path) -> str:
     """What a file says, with a mark for what is no UTF-8; "" where it cannot be read."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        # To open a pipe is to wait for its other end.
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     except OSError:
         return ""
 

@@ -48,7 +48,7 @@ SERIAL = re.compile(r"\b((?:GPU|MIG)-[0-9a-f]{4})[0-9a-f]{4}(?:-[0-9a-f]{4}){3}-
 PUBLIC = (
     r"(?:(?:[\w-]{1,63}\.){0,9}(?:pytorch\.org|nvidia\.com|github\.com|githubusercontent\.com"
     r"|gitlab\.com|huggingface\.co|python\.org|anaconda\.(?:org|com)|microsoft\.com|intel\.com"
-    r"|amd\.com|numpy\.org|aka\.ms)|localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?![\w.-])"
+    r"|amd\.com|numpy\.org|aka\.ms)|localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?!\.?[\w-])"
 )
 # Addresses that only an organisation's own network knows, and are no version of a library.
 OCTET = r"(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d))"
