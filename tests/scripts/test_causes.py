@@ -116,7 +116,7 @@ def test_nobody_is_told_what_cannot_be_done_there(
     monkeypatch.setattr("os.geteuid", lambda: 1000, raising=False)
     monkeypatch.setattr(platform, "system", lambda: "Linux")
     for kinds in (*GUESTS, *MACHINES):
-        names = PLACE.Place(dict.fromkeys(kinds, ["a sign"])).names
+        names = PLACE.Place({kind: ["a sign"] for kind in kinds}).names
         do = advice(cause, *kinds).do if is_told(cause, names) else ""
         for some, none, never in NEVER:
             if names & set(some.split()) and names.isdisjoint(none.split()):
@@ -145,6 +145,51 @@ def test_a_container_s_row_comes_before_that_of_what_it_runs_on() -> None:
         (["job.slurm", "job.allocation"], "not on the job's node"),
     ):
         assert words in advice("no-driver", *kinds).do
+
+
+def test_who_may_do_it_decides_whose_row_is_taken() -> None:
+    for cause, kinds, words in (
+        ("driver-updated", ["container.apptainer", "job.slurm"], "Take another node"),
+        ("driver-mismatch", ["container.docker", "notebook.colab"], "on a new machine"),
+        ("no-fabric", ["container.docker", "ci.github"], "look after the runner"),
+        ("none-usable", ["container.docker"], "reboot the host"),
+        ("job-without-gpu", ["container.apptainer", "job.slurm"], "--gres=gpu:1"),
+        ("no-driver", ["container.docker", "job.htcondor"], "request_gpus"),
+        ("no-device-file", ["job.slurm"], "Take another node"),
+        ("lost-in-container", ["container.docker", "wsl"], "wsl --shutdown"),
+        ("driver-mismatch", ["container.docker", "wsl"], "wsl --shutdown"),
+        ("lost-in-container", ["container.docker"], "no-cgroups"),
+        ("no-driver", ["container.lxc.proxmox"], "pct set ID -dev0"),
+        ("no-driver", ["container.docker", "container.desktop"], "build for macOS"),
+        ("no-driver", ["ci.github", "container.kubernetes"], "resources: limits"),
+        ("finds-no-gpu", ["jetson"], "/dev/nvmap"),
+        ("amd-does-not-open", ["wsl"], "ROCm for WSL"),
+        ("gpu-lost", ["cloud.aws"], "another machine"),
+        ("no-memory", ["container.kubernetes"], "limits: memory"),
+    ):
+        assert words in advice(cause, *kinds).do, (cause, kinds)
+    assert "may be a cluster's login node" in advice("no-driver", "login.slurm").says
+
+
+@pytest.mark.parametrize(
+    ("kinds", "root", "told"),
+    [
+        ([], 1000, "Type `sudo apt install ffmpeg`."),
+        (["container.docker"], 0, "and add it to the image, so that it stays."),
+        (["container.kubernetes"], 1000, "Add it to the image, by `apt install ffmpeg` there."),
+        (["container.apptainer"], 0, "Add it to the image, by `apt install ffmpeg` there."),
+        (["job.slurm"], 1000, "Load a module that brings FFmpeg, or ask who looks after"),
+    ],
+)
+def test_a_program_is_installed_by_who_may(
+    monkeypatch: pytest.MonkeyPatch, kinds: list[str], root: int, told: str
+) -> None:
+    system: Any = importlib.import_module("surroundings.system")
+    monkeypatch.setattr(system, "system", lambda: "debian")
+    monkeypatch.setattr(system, "here", lambda: PLACE.Place({kind: ["x"] for kind in kinds}))
+    monkeypatch.setattr("os.geteuid", lambda: root, raising=False)
+    monkeypatch.setattr(sys, "base_prefix", "/nowhere")
+    assert told in system.install({"debian": "ffmpeg", "": "ffmpeg"}, "FFmpeg")
 
 
 def test_every_code_s_cause_is_one_that_is_told() -> None:

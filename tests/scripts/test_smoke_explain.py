@@ -79,7 +79,7 @@ TOLD = [
      "rocm-smi"),
     ("XPU out of memory. Tried to allocate 20.00 MiB", "no-intel-memory", "xpu-smi"),
     ("MPS backend out of memory (MPS allocated: 8.61 GB", "no-apple-memory", "WATERMARK"),
-    ("CUDA error: cudaErrorNoKernelImageForDevice", "DRV-ARCH", "compute_platform"),
+    ("CUDA error: cudaErrorNoKernelImageForDevice", "DRV-ARCH", "--compute-platform"),
     ("torch.cuda.is_available() returns False", "TORCH-BUILD", "--recreate"),
 ]  # fmt: skip
 

@@ -61,7 +61,7 @@ def advice(cause: str, place: Place, **words: object) -> Advice:
 
 @cache
 def rows_of(cause: str) -> list[tuple[str, str]]:
-    """The rows of a cause and of those that it is like, in the order in which they are looked at."""
+    """The rows of a cause and of those that it is like, in the order of their turns."""
     section = table("causes")[cause]
     rows, like = list(section.items()), section.get("like")
     while like:
