@@ -75,7 +75,7 @@ GIVES = {
         world(files={"/proc/self/mountinfo": OVERLAY}),
         {},
     ),
-    "Apptainer": ("`apptainer exec --nv`", world(), {"APPTAINER_CONTAINER": "/images/x.sif"}),
+    "Apptainer": ("`apptainer exec --nv`", world(place="apptainer"), {}),
     "Apptainer in a job": ("`apptainer exec --nv`", world(place="apptainer"), JOB),
     "LXD or Incus": ("`incus config set NAME nvidia.runtime=true`", world(place="lxc"), {}),
     "systemd-nspawn": ("`--bind=/dev/nvidia0 --bind=", world(place="nspawn"), {}),

@@ -247,6 +247,34 @@ MACHINES: dict[str, tuple[dict[str, str], dict[str, str], str, str, str]] = {
         "notebook colab container",
         "kaggle",
     ),
+    "a job that Apptainer's variables have come to, from where it was submitted": (
+        {},
+        {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1", "APPTAINER_CONTAINER": "/x.sif"},
+        DISK,
+        "job slurm",
+        "container apptainer",
+    ),
+    "a laptop with Telepresence, a client of Jenkins, and the Charliecloud of a job": (
+        {},
+        {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "JENKINS_URL": "https://j", "CH_RUNNING": "1"},
+        DISK,
+        "",
+        "guest container kubernetes ci jenkins",
+    ),
+    "Proxmox's container": (
+        {"/run/systemd/container": "lxc", "/proc/version": "Linux version 6.8.12-4-pve\n"},
+        {},
+        DISK,
+        "container lxc proxmox engine",
+        "docker tenant",
+    ),
+    "Docker Desktop on a Mac": (
+        {"/.dockerenv": "", "/proc/version": "Linux version 6.10.14-linuxkit\n"},
+        {},
+        OVERLAY.format("/var/lib/docker/overlay2"),
+        "container docker desktop engine",
+        "wsl tenant",
+    ),
     "a GitHub runner's own machine": (
         {},
         {"GITHUB_ACTIONS": "true", "CI": "true"},
@@ -274,6 +302,8 @@ def test_a_login_node_is_one_without_a_job_and_salloc_leaves_its_user_there() ->
     _, names = look({}, {"SLURM_JOB_ID": "7"}, "srun")
     assert {"allocation", "job", "slurm"} <= names
     assert "login" not in names
+    _, names = look({"/run/slurmd.pid": "1\n"}, {}, "srun")
+    assert "guest" not in names  # an administrator is on a node for jobs
     _, names = look({}, {"SLURM_JOB_ID": "7", "SLURMD_NODENAME": "n1"}, "srun")
     assert names.isdisjoint({"allocation", "login"})
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.smoke_helpers import Project, load_package
+from scripts.smoke_helpers import PLACE, Project, load_package
 
 catalogue = load_package("catalogue")
 WELL_KNOWN = [  # what people paste, as it stands in public reports
@@ -40,6 +40,52 @@ WELL_KNOWN = [  # what people paste, as it stands in public reports
 ]  # fmt: skip
 
 
+# What engines, schedulers, the kernel and torch say, the title, and what is to be done on a machine
+# of one's own. (Each is out of a public report.)
+TOLD = [
+    ('docker: Error response from daemon: could not select device driver "" with capabilities: '
+     "[[gpu]].", "toolkit-missing", "nvidia-container-toolkit"),
+    ("unknown or invalid runtime name: nvidia", "runtime-unknown", "nvidia-ctk runtime configure"),
+    ('no runtime for "nvidia" is configured', "runtime-unknown", "nvidia-ctk runtime configure"),
+    ("Error: setting up CDI devices: unresolvable CDI devices nvidia.com/gpu=all",
+     "cdi-unresolved", "nvidia-ctk cdi generate"),
+    ("nvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.4, please update "
+     "your driver to a newer version", "image-asks-for-driver", "older CUDA"),
+    ("nvidia-container-cli: initialization error: load library failed: libnvidia-ml.so.1: cannot "
+     "open shared object file: no such file or directory: unknown", "no-driver-on-host", "host"),
+    ("nvidia-container-cli: mount error: file creation failed: /x/libnvidia-ml.so.1: file exists: "
+     "unknown", "driver-in-image", "out of the image"),
+    ("0/3 nodes are available: 3 Insufficient nvidia.com/gpu.", "resource-insufficient",
+     "kubectl describe nodes"),
+    ("modprobe: FATAL: Module nvidia not found in directory /lib/modules/6.8.0-51-generic",
+     "DRV-NOTLOADED", "dkms autoinstall"),
+    ("modprobe: ERROR: could not insert 'nvidia': No such device", "DRV-NOTLOADED", "lspci -nnk"),
+    ("modprobe: ERROR: could not insert 'nvidia': Key was rejected by service", "DRV-NOTLOADED",
+     "mokutil"),
+    ("NVRM: GPU 0000:01:00.0: RmInitAdapter failed! (0x24:0x72:1568)", "CUDA-NODEVICE",
+     "RmInitAdapter tells why"),
+    ("NVRM: installed in this system requires use of the NVIDIA open kernel modules.",
+     "CUDA-NODEVICE", "open kernel module"),
+    ("NVRM: Xid (PCI:0000:01:00): 79, pid='<unknown>', name=<unknown>, GPU has fallen off the bus.",
+     "CUDA-NODEVICE", "off and on"),
+    ("GPU has fallen off the bus", "CUDA-NODEVICE", "off and on"),
+    ("Unable to determine the device handle for GPU0000:01:00.0: Unknown Error", "CUDA-NODEVICE",
+     "off and on"),
+    ("NVRM: Xid (PCI:0000:c1:00): 119, pid=1, Timeout after 6s of waiting for RPC response",
+     "CUDA-UNKNOWN", "update the NVIDIA driver"),
+    ("Cannot re-initialize CUDA in forked subprocess. To use CUDA with multiprocessing, you must "
+     "use the 'spawn' start method", "forked", "spawn"),
+    ("NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp", "nvml-fails-when-full",
+     "smaller batch"),
+    ("torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2.00 GiB", "no-amd-memory",
+     "rocm-smi"),
+    ("XPU out of memory. Tried to allocate 20.00 MiB", "no-intel-memory", "xpu-smi"),
+    ("MPS backend out of memory (MPS allocated: 8.61 GB", "no-apple-memory", "WATERMARK"),
+    ("CUDA error: cudaErrorNoKernelImageForDevice", "DRV-ARCH", "--compute-platform"),
+    ("torch.cuda.is_available() returns False", "TORCH-BUILD", "--recreate"),
+]  # fmt: skip
+
+
 def titles(found: Iterable[object]) -> list[str]:
     return [getattr(one, "title") for one in found]  # noqa: B009 - the scripts have no types here
 
@@ -47,6 +93,16 @@ def titles(found: Iterable[object]) -> list[str]:
 @pytest.mark.parametrize(("said", "name"), WELL_KNOWN)
 def test_what_people_paste_finds_its_id(said: str, name: str) -> None:
     assert name in titles(catalogue.search(said))
+
+
+@pytest.mark.parametrize(("said", "name", "word"), TOLD)
+def test_a_message_from_around_torch_is_told_with_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, said: str, name: str, word: str
+) -> None:
+    bare = PLACE.Place({})
+    monkeypatch.setattr(catalogue, "here", lambda: bare)
+    found = next(one for one in catalogue.search(said) if one.title == name)
+    assert any(word in row.do for cause in found.causes for row in cause[:1])
 
 
 @pytest.mark.parametrize("name", catalogue.ids())

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from .place import Place
+from .place import GIVEN, Place, kinds_of
 
 if TYPE_CHECKING:
     from configparser import ConfigParser
@@ -39,18 +39,15 @@ def advice(cause: str, place: Place, **words: object) -> Advice:
 
     Args:
         cause: The name of a section. Its rows `says` and `do` are for every place, `do.docker` for
-            Docker alone, `do.docker+wsl` for Docker in WSL; the first that fits is taken. Its
-            `like` names a section whose rows for a place stand after its own for one.
+            Docker alone, `do.docker+wsl` for Docker in WSL; the first that fits is taken, in
+            the order of `turn`. Its `like` names a section whose rows for a place follow its own,
+            turn by turn, and that section's `like` another.
         words: What stands in the braces of those rows.
 
     Raises:
         KeyError: There is no such section, or one of its words is not given.
     """
-    section = table("causes")[cause]
-    rows = list(section.items())
-    if like := section.get("like"):
-        rows += table("causes")[like].items()
-    rows.sort(key=lambda row: "." not in row[0])  # those for every place come last
+    rows = rows_of(cause)
 
     def first(kind: str) -> str:
         for name, text in rows:
@@ -59,7 +56,35 @@ def advice(cause: str, place: Place, **words: object) -> Advice:
                 return " ".join(text.split()).format_map(words)
         return ""
 
-    return Advice(section.get("id", ""), first("says"), first("do"))
+    return Advice(table("causes")[cause].get("id", ""), first("says"), first("do"))
+
+
+@cache
+def rows_of(cause: str) -> list[tuple[str, str]]:
+    """The rows of a cause and of those that it is like, in the order of their turns."""
+    section = table("causes")[cause]
+    rows, like = list(section.items()), section.get("like")
+    while like:
+        rows += [row for row in table("causes")[like].items() if row[0] != "like"]
+        like = table("causes")[like].get("like")
+    return sorted(rows, key=lambda row: turn(row[0]))
+
+
+def turn(row: str) -> int:
+    """When a row is looked at: first where the more of what can be done is decided.
+
+    Who is given a notebook or a runner cannot start its container otherwise; who starts one in a
+    job can, but has no more rights on its host than the job has.
+    """
+    names = [name for name in row.partition(".")[2].split("+") if name[:1] not in ("", "!")]
+    kinds = {kind for name in names for kind in kinds_of(name)}
+    if not names:
+        return len(GIVEN) + 3  # what is for every place
+    if kinds.intersection(GIVEN):
+        return min(GIVEN.index(kind) for kind in kinds.intersection(GIVEN))
+    if "engine" in names or ("container" in kinds and "container" not in names):
+        return len(GIVEN)
+    return len(GIVEN) + (1 if kinds.intersection(("job", "login", "tenant")) else 2)
 
 
 def fits(places: str, place: Place) -> bool:

@@ -25,7 +25,7 @@ DMI = "/sys/class/dmi/id"
 # Sources: systemd's src/basic/virt.c (container=, DMI), cloud-init's ds-identify (clouds), the
 # manuals of the schedulers (jobs), enroot's conf/hooks, the documentation of each service.
 SIGNS = {
-    "container.kubernetes": "KUBERNETES_SERVICE_HOST /var/run/secrets/kubernetes.io "
+    "container.kubernetes": "KUBERNETES_SERVICE_HOST+root:overlay /var/run/secrets/kubernetes.io "
     "/proc/1/cgroup:kubepods /proc/self/mountinfo:/kubelet/pods/+root:overlay "
     "/etc/hosts:Kubernetes-managed /proc/1/environ:KUBERNETES_SERVICE_HOST=",
     "container.docker": "/.dockerenv /proc/1/cgroup:/docker root:/docker/ container=docker",
@@ -33,18 +33,20 @@ SIGNS = {
     "container=podman",
     "container.crio": "/proc/1/cgroup:crio-",
     "container.containerd": "root:/io.containerd. /proc/1/cgroup:cri-containerd",
-    "container.apptainer": "APPTAINER_CONTAINER SINGULARITY_CONTAINER /.singularity.d "
-    "APPTAINER_NAME SINGULARITY_NAME",
+    "container.apptainer": "/.singularity.d root:/apptainer/mnt/ root:/singularity/mnt/",
     "container.enroot": "root:enroot root:pyxis /.lock+/proc/self/mountinfo:enroot",
     "container.lxc": "container=lxc /proc/1/cgroup:/lxc/ /proc/1/cgroup:lxc.payload root:/lxc/ "
     "root:/lxd/ root:/incus/",
+    "container.lxc.proxmox": "container=lxc+/proc/version:-pve",
     "container.nspawn": "container=systemd-nspawn /run/host/container-manager:nspawn",
-    "container.charliecloud": "CH_RUNNING",
-    "container.shifter": "SHIFTER_RUNTIME SHIFTER_IMAGEREQUEST /var/udiMount",
+    "container.charliecloud": "CH_RUNNING+/ch",
+    "container.shifter": "SHIFTER_RUNTIME+/opt/udiImage",
+    "container.desktop": "/proc/version:linuxkit /proc/version:orbstack",
     "container.flatpak": "/.flatpak-info container=flatpak",
     "container.snap": "SNAP_NAME+root:squashfs",
     "container.toolbox": "/run/.toolboxenv",
-    "container.distrobox": "DISTROBOX_ENTER_PATH /run/.containerenv+CONTAINER_ID",
+    "container.distrobox": "/run/.containerenv+CONTAINER_ID "
+    "DISTROBOX_ENTER_PATH+/run/.containerenv DISTROBOX_ENTER_PATH+/.dockerenv",
     "container": "container=oci container=rkt container=proot container=pouch "
     "/run/systemd/container+!/run/systemd/container:wsl /run/host/container-manager "
     "/proc/1/environ:container=+!/proc/1/environ:container=wsl",
@@ -65,18 +67,19 @@ SIGNS = {
     "job.sge": "JOB_ID+SGE_ROOT JOB_ID+SGE_TASK_ID",
     "job.htcondor": "_CONDOR_JOB_AD _CONDOR_SLOT",
     "job.flux": "FLUX_JOB_ID",
-    "login.slurm": "?srun+!SLURM_JOB_ID+!SLURM_JOBID+!/proc/self/cgroup:slurm",
-    "login.pbs": "?qsub+?pbsnodes+!PBS_JOBID",
+    "login.slurm": "?srun+!SLURM_JOB_ID+!SLURM_JOBID+!/proc/self/cgroup:slurm+"
+    "!/run/slurmd.pid+!/run/slurm/slurmd.pid+!/var/spool/slurmd+!/var/spool/slurm/d",
+    "login.pbs": "?qsub+?pbsnodes+!PBS_JOBID+!/var/spool/pbs/mom_priv/mom.lock",
     "login.lsf": "?bsub+?bhosts+!LSB_JOBID",
     "login.flux": "?flux+FLUX_URI+!FLUX_JOB_ID",
     "notebook.colab": "COLAB_RELEASE_TAG COLAB_GPU COLAB_BACKEND_VERSION",
     "notebook.kaggle": "KAGGLE_KERNEL_RUN_TYPE KAGGLE_URL_BASE /kaggle/working",
     "notebook.sagemaker": "SAGEMAKER_INTERNAL_IMAGE_URI SM_TRAINING_ENV SAGEMAKER_APP_TYPE "
     "/opt/ml/metadata/resource-metadata.json",
-    "notebook.databricks": "DATABRICKS_RUNTIME_VERSION /databricks/driver",
+    "notebook.databricks": "DATABRICKS_RUNTIME_VERSION+/databricks /databricks/driver",
     "notebook.codespaces": "CODESPACES=true",
     "notebook.runpod": "RUNPOD_POD_ID",
-    "notebook.lightning": "LIGHTNING_CLOUDSPACE_HOST LIGHTNING_CLOUD_PROJECT_ID /teamspace/studios",
+    "notebook.lightning": "LIGHTNING_CLOUDSPACE_HOST /teamspace/studios",
     "notebook.paperspace": "PAPERSPACE_NOTEBOOK_REPO_ID PAPERSPACE_FQDN",
     "notebook.vast": "VAST_CONTAINERLABEL",
     "notebook.azureml": "AZUREML_RUN_ID AZUREML_ARM_WORKSPACE_NAME",
@@ -84,7 +87,7 @@ SIGNS = {
     "notebook.jupyterhub": "JUPYTERHUB_API_URL JUPYTERHUB_USER",
     "ci.github": "GITHUB_ACTIONS=true",
     "ci.gitlab": "GITLAB_CI",
-    "ci.jenkins": "JENKINS_URL",
+    "ci.jenkins": "JENKINS_URL+BUILD_TAG",
     "ci.azure": "TF_BUILD",
     "ci.circleci": "CIRCLECI=true",
     "ci.buildkite": "BUILDKITE=true",
@@ -111,6 +114,8 @@ SIGNS = {
 }
 # Where nobody loads a kernel module or restarts the machine, because it is another's.
 GUESTS = ("container", "wsl", "job", "login", "notebook", "ci")
+GIVEN = ("notebook", "ci")  # whose machines and containers somebody else starts
+TENANTS = ("job", "login", *GIVEN)  # where nobody is root, or is so for a while alone
 MUCH = 2**20  # bytes: more of a file is not read
 
 
@@ -122,12 +127,20 @@ class Place:
 
     @property
     def names(self) -> frozenset[str]:
-        """All that the place can be called: {"container", "docker", "guest", "linux", "root"}."""
+        """All that the place can be called: {"container", "docker", "guest", "linux", "root"}.
+
+        `engine`: a container that its user starts, and so can start otherwise; `tenant`: a part of
+        a machine that others look after.
+        """
         kinds = [kind.split(".") for kind in self.signs]
         guest = {"guest"} if any(parts[0] in GUESTS for parts in kinds) else set()
         if guest:  # and then it does not matter in what machine
             kinds = [parts for parts in kinds if parts[0] not in ("vm", "cloud")]
         parts = {part for kind in kinds for part in kind}
+        if "container" in parts and parts.isdisjoint(GIVEN):
+            guest.add("engine")
+        if parts.intersection((*TENANTS, "kubernetes")):
+            guest.add("tenant")
         user = "root" if getattr(os, "geteuid", lambda: 1)() == 0 else "user"
         system = platform.system().lower().replace("darwin", "macos")
         return frozenset({*parts, *guest, user, system})
@@ -135,6 +148,13 @@ class Place:
     def is_a(self, name: str) -> bool:
         """Whether this is a place of that name."""
         return name in self.names
+
+
+@cache
+def kinds_of(name: str) -> frozenset[str]:
+    """The kinds that a name of a place is one of: slurm is a job's and a login node's."""
+    split = [kind.split(".") for kind in SIGNS]
+    return frozenset([name, *(parts[0] for parts in split if name in parts)])
 
 
 @cache

@@ -91,9 +91,15 @@ def install(packages: Mapping[str, str], what: str) -> str:
     if not name:
         return f"Install {what}."
     command = f"{COMMANDS[name]} {package}"
+    place, root = here(), not administrator()
+    if place.is_a("apptainer") or (place.is_a("container") and not root):
+        return f"Add it to the image, by `{command}` there."
+    if (place.is_a("job") or place.is_a("login")) and not place.is_a("container"):
+        conda = f"type `conda install -c conda-forge {packages.get('conda', packages[''])}`"
+        return f"Load a module that brings {what}, or ask who looks after this machine; or {conda}."
     if name == "nixos":
         return f"Type `{command}`, or add {package} to the configuration."
-    if not here().is_a("container"):
+    if not place.is_a("container"):
         return f"Type `{administrator()}{command}`."
     if "apt" in command:
         command = f"apt-get update && apt-get install -y {package}"
