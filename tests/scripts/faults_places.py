@@ -354,6 +354,7 @@ FAULTS: list[Injection] = [
         "DRV-CGROUP",
         "Delete the pod",
         "has lost its right",
+        before=world(place="kubernetes"),
         env={**POD, "FAKE_NVML": "999", "FAKE_INIT": "100"},
     ),
     # --- device files
@@ -411,6 +412,7 @@ FAULTS: list[Injection] = [
         "DRV-MIG",
         "`nvidia.com/mig-1g.10gb: 1`",
         "CUDA sees no instance",
+        before=world(place="kubernetes"),
         env={**POD, "FAKE_MIG": "1", "FAKE_GPUS": ""},
     ),
     there(
@@ -514,6 +516,7 @@ FAULTS: list[Injection] = [
         "CUDA-NODEVICE",
         "another node",
         "has fallen off the bus",
+        before=world(place="kubernetes"),
         env={**POD, "FAKE_LOST": "1", "FAKE_INIT": "100"},
     ),
     there(
