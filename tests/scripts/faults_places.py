@@ -69,7 +69,7 @@ GIVES = {
         world(place="podman selinux"),
         {},
     ),
-    "a pod": ("`resources: limits: nvidia.com/gpu: 1`", world(), POD),
+    "a pod": ("`resources: limits: nvidia.com/gpu: 1`", world(place="kubernetes"), POD),
     "nerdctl": (
         "`nerdctl run --gpus all`",
         world(files={"/proc/self/mountinfo": OVERLAY}),
@@ -144,7 +144,7 @@ FAULTS: list[Injection] = [
     no_libcuda(
         "a pod with `utility` alone",
         "NVIDIA_DRIVER_CAPABILITIES=compute,utility in the pod's `env:`",
-        world(),
+        world(place="kubernetes"),
         **POD,
     ),
     no_libcuda(
@@ -192,7 +192,7 @@ FAULTS: list[Injection] = [
     there(
         "cuInit returns 803 with CUDA's compat first, in a container",
         "CUDA-COMPAT",
-        "type `ldconfig`, in the image too",
+        "in the image, and run `ldconfig` there",
         f"{COMPAT}/libcuda.so.1, is found before the driver that runs, 580.95.05",
         world(place="docker", driver_in=COMPAT),
         env={"FAKE_INIT": "803"},
@@ -363,6 +363,7 @@ FAULTS: list[Injection] = [
         "DRV-CGROUP",
         "Delete the pod",
         "has lost its right",
+        before=world(place="kubernetes"),
         env={**POD, "FAKE_NVML": "999", "FAKE_INIT": "100"},
     ),
     # --- device files
@@ -420,6 +421,7 @@ FAULTS: list[Injection] = [
         "DRV-MIG",
         "`nvidia.com/mig-1g.10gb: 1`",
         "CUDA sees no instance",
+        before=world(place="kubernetes"),
         env={**POD, "FAKE_MIG": "1", "FAKE_GPUS": ""},
     ),
     there(
@@ -435,7 +437,7 @@ FAULTS: list[Injection] = [
         "CUDA-NODEVICE",
         "Let the pod start on another node",
         "could not start it",
-        world("nvidiactl", "nvidia-uvm", "nvidia0"),
+        world("nvidiactl", "nvidia-uvm", "nvidia0", place="kubernetes"),
         env={**POD, **NONE},
     ),
     # --- the card and the kernel's driver
@@ -616,6 +618,7 @@ FAULTS: list[Injection] = [
         "CUDA-NODEVICE",
         "another node",
         "has fallen off the bus",
+        before=world(place="kubernetes"),
         env={**POD, "FAKE_LOST": "1", "FAKE_INIT": "100"},
     ),
     there(
@@ -671,7 +674,7 @@ FAULTS: list[Injection] = [
         )
         for what, remedy, place, env in (
             ("Docker", "`--shm-size=8g`, or in Compose with `shm_size: 8gb`", "docker", {}),
-            ("a pod", "Mount a volume `emptyDir: medium: Memory` on /dev/shm", "", POD),
+            ("a pod", "Mount a volume `emptyDir: medium: Memory` on /dev/shm", "kubernetes", POD),
             ("Apptainer", "It is the host's own", "apptainer", {}),
             ("a job of Slurm", "ask those who look after this node for more", "", JOB),
         )
