@@ -208,7 +208,7 @@ def test_a_program_is_installed_as_this_system_does(
     (tmp_path / "os-release").write_text(release, encoding="utf-8")
     system: Any = importlib.import_module("surroundings.system")
     place = importlib.import_module("surroundings.place").Place(
-        {"container": ["a sign"]} if container else {}
+        {"container.docker": ["a sign"]} if container else {}
     )
     monkeypatch.setattr(system, "OS_RELEASE", tmp_path / "os-release")
     monkeypatch.setattr(system, "here", lambda: place)
@@ -218,7 +218,8 @@ def test_a_program_is_installed_as_this_system_does(
     ffmpeg = load_package("companion_checks").FFMPEG
     assert system.install(ffmpeg, "FFmpeg") == typed.replace("`sudo ", "`")  # which root needs not
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert system.install(ffmpeg, "FFmpeg") == typed
+    in_image = "Add it to the image, by `apt install ffmpeg` there."  # which is root's to change
+    assert system.install(ffmpeg, "FFmpeg") == (in_image if container else typed)
     monkeypatch.setattr(sys, "platform", "win32")
     assert system.install(ffmpeg, "FFmpeg") == "Type `winget install Gyan.FFmpeg.Shared`."
     (tmp_path / "conda-meta").mkdir()

@@ -77,10 +77,10 @@ TOLD = [
      "use the 'spawn' start method", "forked", "spawn"),
     ("NVML_SUCCESS == r INTERNAL ASSERT FAILED at CUDACachingAllocator.cpp", "nvml-fails-when-full",
      "smaller batch"),
-    ("torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2.00 GiB", "no-amd-memory",
+    ("torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2.00 GiB", "no-gpu-memory-amd",
      "rocm-smi"),
-    ("XPU out of memory. Tried to allocate 20.00 MiB", "no-intel-memory", "xpu-smi"),
-    ("MPS backend out of memory (MPS allocated: 8.61 GB", "no-apple-memory", "WATERMARK"),
+    ("XPU out of memory. Tried to allocate 20.00 MiB", "no-gpu-memory-intel", "xpu-smi"),
+    ("MPS backend out of memory (MPS allocated: 8.61 GB", "no-gpu-memory-apple", "WATERMARK"),
     ("CUDA error: cudaErrorNoKernelImageForDevice", "DRV-ARCH", "--compute-platform"),
     ("torch.cuda.is_available() returns False", "TORCH-BUILD", "--recreate"),
 ]  # fmt: skip

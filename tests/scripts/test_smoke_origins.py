@@ -67,9 +67,9 @@ def test_what_the_system_has_is_told_by_its_package_and_never_removed_where_all_
     found = origins.how_to_remove("/usr/lib/x86_64-linux-gnu/libstdc++.so.6")
     assert found.startswith("It is the system's own")
     monkeypatch.setattr(origins, "linker_entry", lambda folder: "/etc/ld.so.conf.d/x.conf")
-    found = origins.how_to_remove("/usr/local/cuda/lib64/libcublas.so.12")
+    found = origins.how_to_remove("/usr/local/no-such-cuda/lib64/libcublas.so.12")
     assert found == (
-        "Take the line `/usr/local/cuda/lib64` out of /etc/ld.so.conf.d/x.conf, then type "
+        "Take the line `/usr/local/no-such-cuda/lib64` out of /etc/ld.so.conf.d/x.conf, then type "
         "`sudo ldconfig`."
     )
 

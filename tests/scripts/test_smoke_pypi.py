@@ -122,7 +122,7 @@ def test_what_stands_in_for_the_projects_own_build_is_told_in_every_output(
     verdict = ON_THE_CPU + instead + INSTEAD.format(own)
     found = outputs(project, *OPEN)
     assert found["text"].startswith(f"{verdict}  (")
-    assert found["report"] == f"# Smoke test: {verdict}"
+    assert found["report"] == f"# Smoke test: {' '.join(verdict.split())}"
     assert found["markdown"].startswith(f"### {verdict.replace('  ', ' ')} (")
     outcome = project.run(*OPEN)
     assert (outcome.code, outcome.ids("warn")) == (0, warned)

@@ -247,7 +247,7 @@ def python_path(env: Mapping[str, str]) -> list[str]:
 def shadows(env: Mapping[str, str]) -> dict[str, list[str]]:
     """By folder of PYTHONPATH, the modules of Python's own whose place its files take."""
     found: dict[str, list[str]] = {}
-    library = os.path.realpath(sysconfig.get_path("stdlib"))
+    library = os.path.realpath(Path(os.__file__).parent)
     for folder in python_path(env):
         files = listed(folder, "*") if os.path.realpath(folder) != library else []
         named = {one.stem for one in files if one.suffix == ".py"}
@@ -276,7 +276,7 @@ def foreign(env: Mapping[str, str]) -> dict[str, str]:
     What lies in the project is its owner's, and what the environment does not have is no harm.
     """
     found: dict[str, str] = {}
-    inside = [os.path.realpath(one) for one in (sys.prefix, ROOT, sysconfig.get_path("stdlib"))]
+    inside = [os.path.realpath(one) for one in (sys.prefix, ROOT, Path(os.__file__).parent)]
     outside = {
         os.path.realpath(folder): folder
         for folder in filter(None, dict.fromkeys([*python_path(env), *sys.path]))

@@ -27,10 +27,10 @@ OPENERS = [
     re.compile(URL + r"[^\s/@\"]*(?:@[^\s/@\"]*)*(?=@)", re.IGNORECASE),
     re.compile(URL + r"[^\s/@:]+:(?!\d{1,5}(?!\w))[^\s@'\"<>]*(?=@)", re.IGNORECASE),
     # Or if it has quotes or spaces, or looks like a port with a path: then a host is to follow.
-    re.compile(rf"{URL}[^\s/@:]+:[^\n@]{{1,100}}(?=@{DOMAIN})", re.IGNORECASE),
+    re.compile(URL + r"[^\s/@:]+:[^\n@]{1,100}(?=@" + DOMAIN + ")", re.IGNORECASE),
     # Parameters that say what they are, of a URL and of a connection; headers of HTTP.
     re.compile(
-        rf"(?P<keep>[?&;][\w.-]{{0,40}}?{TELLING}[\w.-]{{0,40}}=)[^\s&;'\"]+", re.IGNORECASE
+        r"(?P<keep>[?&;][\w.-]{0,40}?" + TELLING + r"[\w.-]{0,40}=)[^\s&;'\"]+", re.IGNORECASE
     ),
     re.compile(r"(?P<keep>\b(?:password|passwd|pwd|secret|api_?key)=)[^\s&;'\"]+", re.IGNORECASE),
     re.compile(r"(?P<keep>\b(?:Bearer|Basic) )[\w.~+/=-]{8,}"),
@@ -51,10 +51,11 @@ PUBLIC = (
     r"|amd\.com|numpy\.org|aka\.ms)|localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?!\.?[\w-])"
 )
 # Addresses that only an organisation's own network knows, and are no version of a library.
+TWO, THREE, UP_TO_THREE = "{2}", "{3}", "{0,3}"
 OCTET = r"(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d))"
 PRIVATE = re.compile(
-    rf"(?<![\w./\\~-])(?:10{OCTET}{{3}}|192\.168{OCTET}{{2}}|169\.254{OCTET}{{2}}"
-    rf"|172\.(?:1[6-9]|2\d|3[01]){OCTET}{{2}}|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7]){OCTET}{{2}})"
+    rf"(?<![\w./\\~-])(?:10(?:{OCTET}){THREE}|192\.168(?:{OCTET}){TWO}|169\.254(?:{OCTET}){TWO}"
+    rf"|172\.(?:1[6-9]|2\d|3[01])(?:{OCTET}){TWO}|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])(?:{OCTET}){TWO})"
     r"(?!\.?\w)"
     r"|(?<![\w.:])\[?(?:f[cd][0-9a-f]{2}|fe[89ab][0-9a-f])(?=:[0-9a-f:]*:)"
     r"(?:(?=[0-9a-f:]*::)|(?=(?::[0-9a-f]{1,4}){3}))[0-9a-f:]+(?:%\w+)?\]?",
@@ -65,7 +66,7 @@ OF_A_LIBRARY = re.compile(
 )
 HOSTS = [
     re.compile(
-        rf"((?!file:)\b[a-z][a-z0-9+.-]{{0,30}}://(?:[^\s/@]*@)?)(?!{PUBLIC}|[<$%{{])"
+        r"((?!file:)\b[a-z][a-z0-9+.-]{0,30}://(?:[^\s/@]*@)?)(?!" + PUBLIC + r"|[<$%{])"
         r"(?:\[[0-9a-f:.%]+\]|[^\W_][\w.-]*)",
         re.IGNORECASE,
     ),
@@ -83,13 +84,16 @@ HOSTS = [
 ]
 # Whoever has an account or a mailbox at a host.
 AT_HOST = re.compile(
-    rf"(?<![\w./@:+-])(?!git@)[\w.+-]{{1,64}}@(?:(?!{PUBLIC}){DOMAIN}|[\w-]+(?=:[^\s:]))",
+    r"(?<![\w./@:+-])(?!git@)[\w.+-]{1,64}@(?:(?!" + PUBLIC + ")" + DOMAIN + r"|[\w-]+(?=:[^\s:]))",
     re.IGNORECASE,
 )
 # Whoever's folder it is, as in a path that was copied from elsewhere; of Windows also with spaces.
 PART = r"[^/\\\s'\":;,<>]+"
 SOMEBODY = [
-    re.compile(rf"([/\\]Users\\+){PART}(?:(?: {PART}){{1,3}}(?=\\)|(?: (?![a-z]){PART}){{0,3}})"),
+    re.compile(
+        rf"([/\\]Users\\+){PART}"
+        rf"(?: {PART}(?: {PART}){UP_TO_THREE}(?=\\)|(?: (?![a-z]){PART}){UP_TO_THREE})"
+    ),
     re.compile(rf"((?:[/\\](?:home|users?|people)|(?<![\w.-])/u)[/\\]+(?:[a-z0-9]/)?){PART}", re.I),
 ]
 # Accounts and hosts that are no person's.
@@ -130,7 +134,7 @@ class Redactor:
         self.rules += [(one, r"\1<host>") for one in HOSTS]
         for domain in {host.partition(".")[2] for host in hosts} | domains():  # all others there
             if "." in domain:
-                inside = rf"(?<![\w.-])(?:[\w-]{{1,63}}\.){{1,9}}{re.escape(domain)}(?![\w-])"
+                inside = r"(?<![\w.-])(?:[\w-]{1,63}\.){1,9}" + re.escape(domain) + r"(?![\w-])"
                 self.rules.append((re.compile(inside, re.IGNORECASE), "<host>"))
 
     def __call__(self, text: str) -> str:
