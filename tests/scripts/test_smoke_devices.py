@@ -248,3 +248,19 @@ def test_why_macos_offers_no_gpu_is_named(
 
 def test_no_python_of_this_machine_is_translated() -> None:
     assert not load_package("device_checks").translated()
+
+
+@pytest.mark.parametrize(
+    ("kinds", "remedy"),
+    [((), "and reboot; if it stays, the hardware is faulty."), (("job.slurm",), "another machine")],
+)
+def test_nobody_is_told_to_restart_another_s_machine(
+    monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], remedy: str
+) -> None:
+    blame, check = load_package("blame"), load_package("check")
+    monkeypatch.setattr(blame, "here", lambda: place_of(*kinds))
+    ruled_out = [check.Check("pass", "", id=name) for name in blame.RULED_OUT]
+    wrong = check.Check("fail", "wrong numbers", blame.FAULTY, id="NUM-MATMUL")
+    blame.suspect_hardware([*ruled_out, wrong])
+    assert remedy in wrong.remedy
+    assert ("reboot" in wrong.remedy) == (not kinds)

@@ -11,11 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from surroundings.knowledge import code, find_cause, named
+from surroundings.place import here
 
 from . import companion_checks, device_checks
 from .check import DEVICE_IDS, FOLLOWS, Check, Raised, one_line
 from .loading import code_in, of_loader
-from .machine import FAULTY, LEVEL_ZERO, ONE_OPENMP, REPORT, SWITCH, advise
+from .machine import AGAIN, FAULTY, LEVEL_ZERO, ONE_OPENMP, REPORT, SWITCH, advise
 from .origins import first_outside, how_to_remove, known_to_the_linker, named_by_variables
 
 # How the codes of NVIDIA's libraries are written in what torch says, by family of codes.ini.
@@ -275,3 +276,8 @@ def suspect_hardware(checks: list[Check]) -> None:
             one.remedy = f"First do what {doubtful[0]} says; it may be the cause."
         elif any(name not in found for name in RULED_OUT):
             one.remedy = "Type the same without `--only`, which looks for other causes first."
+        elif here().is_a("guest"):  # nobody restarts another's machine
+            one.remedy = (
+                f"Type `{AGAIN} --recreate`; if it stays, try another machine: where all is "
+            )
+            one.remedy += "well there, the hardware of this one is faulty."
