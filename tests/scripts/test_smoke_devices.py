@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from scripts.injections import MOVE
-from scripts.smoke_helpers import Project, fake_driver, load_package, place_of
+from scripts.smoke_helpers import PLACE, Project, fake_driver, load_package, place_of
 from scripts.torch_helpers import doctor, patch_torch, pretend_gpus, real_project
 
 with_torch = [
@@ -258,7 +258,8 @@ def test_nobody_is_told_to_restart_another_s_machine(
     monkeypatch: pytest.MonkeyPatch, kinds: tuple[str, ...], remedy: str
 ) -> None:
     blame, check = load_package("blame"), load_package("check")
-    monkeypatch.setattr(blame, "here", lambda: place_of(*kinds))
+    place = PLACE.Place({kind: ["a sign"] for kind in kinds})
+    monkeypatch.setattr(blame, "here", lambda: place)
     ruled_out = [check.Check("pass", "", id=name) for name in blame.RULED_OUT]
     wrong = check.Check("fail", "wrong numbers", blame.FAULTY, id="NUM-MATMUL")
     blame.suspect_hardware([*ruled_out, wrong])
