@@ -283,6 +283,12 @@ def test_the_first_that_is_shown_is_the_surest(said: str, first: str) -> None:
     assert titles(catalogue.search(said))[0].startswith(first)
 
 
+def test_a_number_of_the_system_is_no_code_of_a_library_and_a_resolver_s_is_none() -> None:
+    assert titles(catalogue.search("Operation not permitted (os error 1)")) == ["EPERM"]
+    said = "[Errno 8] nodename nor servname provided, or not known"
+    assert "ENOEXEC" not in titles(catalogue.search(said))
+
+
 def test_a_number_is_no_part_of_a_message() -> None:
     assert titles(catalogue.search("139")) == ["SIGSEGV"]
     assert catalogue.search("77777") == []

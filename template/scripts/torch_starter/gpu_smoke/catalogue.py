@@ -17,8 +17,15 @@ from .loading import words_of
 
 SHOWN = 3  # so many are shown in full; of more, a line each
 NUMBER = re.compile(r"\W*(?:(winerror|errno|error|code|returned|signal)\W{0,3})?(\d{1,10})\W*")
-OF_SYSTEM = re.compile(r"\b(winerror|errno)\W{1,3}(\d+)")
-FAMILIES = {"winerror": "windows", "errno": "errno", "signal": "signal"}  # of codes.ini
+OF_SYSTEM = re.compile(r"\b(winerror|errno|os error)\W{1,3}(\d+)")
+# What looks up names has numbers of its own, which Python calls errno too.
+RESOLVER = re.compile("nodename nor servname|name or service not|name resolution|getaddrinfo")
+FAMILIES = {
+    "winerror": "windows",
+    "errno": "errno",
+    "os error": "errno",
+    "signal": "signal",
+}  # of codes.ini
 # How a process ended, as shells, schedulers and Python tell it: by number, or by a signal's words.
 BY_NUMBER = re.compile(
     r"(?:\b(?:exit(?:ed|s|code)?|code|status|returned|with|signal)[^\w-]{1,5}|^)"
@@ -258,7 +265,8 @@ def of_codes(message: str, surer: bool) -> list[Found]:
     Where there is something `surer`, words that every program says are no cause of their own.
     """
     ended, found = ends(message), []
-    number = NUMBER.fullmatch(message) or OF_SYSTEM.search(message)
+    system = None if RESOLVER.search(message) else OF_SYSTEM.search(message)
+    number = NUMBER.fullmatch(message) or system
     for family, code, (name, said, cause) in codes():
         if number and not message.startswith("-"):
             asked = number[2] == code and FAMILIES.get(number[1], family) == family
@@ -268,7 +276,7 @@ def of_codes(message: str, surer: bool) -> list[Found]:
         if family == "signal" and not surer:
             asked |= bool(re.search(BY_WORDS.format(re.escape(plain(said))), message))
         named = name and name.lower() in re.findall(r"\w+", message)
-        common = surer and family in OF_THE_SYSTEM
+        common = (surer and family in OF_THE_SYSTEM) or (system and family not in OF_THE_SYSTEM)
         if asked or named or (len(said.split()) > 2 and not common and plain(said) in message):
             head = f"{name} ({family} {code}): {said}".removesuffix(": ")
             given = {"number": code, "name": name, "said": said}
