@@ -46,7 +46,7 @@ if __name__ == "__main__":
     if not getattr(sys.flags, "safe_path", sys.flags.isolated):
         del sys.path[0]
     # Nor from a folder of PYTHONPATH: Python's own come first here, in their order.
-    library = os.path.dirname(os.__file__)  # noqa: PTH120 - pathlib may be one of those
+    library = os.__file__.rpartition(os.sep)[0]  # pathlib may be one of those
     sys.path.sort(key=lambda one: "-packages" in one or not one.startswith(library))
     try:
         main()

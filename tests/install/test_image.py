@@ -56,7 +56,7 @@ class Image:
         return left
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 @pytest.mark.parametrize("compute_platform", ["cu130", "cpu", "pypi"])
 def test_an_image_gets_the_project_s_own_build_and_no_tools_of_developers(

@@ -29,7 +29,7 @@ def bootstrap(
         return project, tools.try_bootstrap(project, env=env)
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("manager", "how", "plain", "said"),
     [

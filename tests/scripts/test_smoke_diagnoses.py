@@ -54,14 +54,14 @@ def cases() -> Iterator[object]:
     """Every fault, with its marks.
 
     The same words of the same check are one cause, told in one place after the other; where a row
-    asks for none, what the driver and torch do is the cause. The first place of each cause, and
-    every sixth after it, are in README.md's test command, the others are slow.
+    asks for none, what the driver and torch do is the cause. The first place of each cause is
+    in README.md's test command, the others are slow.
     """
     seen: Counter[Hashable] = Counter()
     for one in FAULTS:
         fake = tuple(sorted(row for row in one.env.items() if row[0].startswith("FAKE_")))
         cause = one.id, one.said or (fake, one.torch)
-        marks = MARKS if one.torch == "real" else [pytest.mark.slow] * bool(seen[cause] % 6)
+        marks = MARKS if one.torch == "real" else [pytest.mark.slow] * bool(seen[cause])
         seen[cause] += 1
         yield pytest.param(one, marks=marks, id=one.what)
 

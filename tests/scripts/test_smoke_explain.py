@@ -105,6 +105,7 @@ def test_a_message_from_around_torch_is_told_with_what_to_do(
     assert any(word in row.do for cause in found.causes for row in cause[:1])
 
 
+@pytest.mark.few(15)
 @pytest.mark.parametrize("name", catalogue.ids())
 def test_each_symptom_of_an_id_finds_it(name: str) -> None:
     entry = catalogue.entry(name)
@@ -124,6 +125,7 @@ def test_what_the_smoke_test_says_of_an_id_finds_it(name: str) -> None:
             assert name in titles(catalogue.search(said)), said
 
 
+@pytest.mark.slow
 def test_the_number_the_name_and_the_words_of_every_code_find_it() -> None:
     for family, number, (name, said, cause) in catalogue.codes():
         for text in (number, name, f"{name}: it failed", said):
@@ -312,6 +314,7 @@ def test_no_command_of_an_entry_is_empty() -> None:
 ENDLESS = ("A", "/", "/x.so.1 ", "/lib.so: version `A", "Symbol not found ", "a: ", "`", " ", "[(")
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize("part", ENDLESS)
 def test_no_pattern_takes_long_whatever_was_said(part: str) -> None:
     lines = f"{part * (3_000 // len(part))}\n" * 333

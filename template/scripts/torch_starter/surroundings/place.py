@@ -9,7 +9,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 DMI = "/sys/class/dmi/id"
@@ -125,7 +125,7 @@ class Place:
 
     signs: Mapping[str, list[str]]  # by kind, e.g. {"container.docker": ["/.dockerenv"]}
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """All that the place can be called: {"container", "docker", "guest", "linux", "root"}.
 
