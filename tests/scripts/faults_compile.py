@@ -7,7 +7,6 @@ import shutil
 from scripts.injections import Injection, all_of, package
 from scripts.torch_helpers import pretend_gpus
 
-SET = "`export TORCHINDUCTOR_CACHE_DIR=$HOME/.cache/torchinductor "
 TMPFS = "mkdir -p /var/tmp/compile; mount -t tmpfs -o {} tmpfs /var/tmp/compile"
 HERE = {"TORCHINDUCTOR_CACHE_DIR": "/var/tmp/compile/cache"}
 NO_HEADER = "mount -t tmpfs tmpfs $({} -c 'import sysconfig as s; print(s.get_path(\"include\"))')"
@@ -44,7 +43,7 @@ FAULTS: list[Injection] = [
     ),
     compiles(
         "nothing may be run in /tmp, where torch.compile works",
-        SET,
+        "`export TORCHINDUCTOR_CACHE_DIR=",
         "compile is mounted noexec: torch.compile does not work; it says ",
         TMPFS.format("noexec"),
         TMPDIR="/var/tmp/compile",
@@ -52,7 +51,7 @@ FAULTS: list[Injection] = [
     compiles(
         "torch.compile's cache is mounted read-only",
         "name a folder that can be written to",
-        "A folder cannot be written to, as it is mounted read-only in /var/tmp/compile/cache: ",
+        "A folder cannot be written to, as it is mounted read-only in /var/tmp/compile",
         TMPFS.format("ro"),
         **HERE,
     ),
