@@ -51,11 +51,11 @@ PUBLIC = (
     r"|amd\.com|numpy\.org|aka\.ms)|localhost|127\.0\.0\.1|0\.0\.0\.0|\[::1?\])(?!\.?[\w-])"
 )
 # Addresses that only an organisation's own network knows, and are no version of a library.
-TWO, THREE, UP_TO_THREE = "{2}", "{3}", "{0,3}"
 OCTET = r"(?:\.(?:25[0-5]|2[0-4]\d|1?\d?\d))"
 PRIVATE = re.compile(
-    rf"(?<![\w./\\~-])(?:10(?:{OCTET}){THREE}|192\.168(?:{OCTET}){TWO}|169\.254(?:{OCTET}){TWO}"
-    rf"|172\.(?:1[6-9]|2\d|3[01])(?:{OCTET}){TWO}|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7])(?:{OCTET}){TWO})"
+    rf"(?<![\w./\\~-])(?:10{OCTET}{OCTET}{OCTET}"
+    r"|(?:192\.168|169\.254|172\.(?:1[6-9]|2\d|3[01])|100\.(?:6[4-9]|[7-9]\d|1[01]\d|12[0-7]))"
+    rf"{OCTET}{OCTET})"
     r"(?!\.?\w)"
     r"|(?<![\w.:])\[?(?:f[cd][0-9a-f]{2}|fe[89ab][0-9a-f])(?=:[0-9a-f:]*:)"
     r"(?:(?=[0-9a-f:]*::)|(?=(?::[0-9a-f]{1,4}){3}))[0-9a-f:]+(?:%\w+)?\]?",
@@ -91,8 +91,13 @@ AT_HOST = re.compile(
 PART = r"[^/\\\s'\":;,<>]+"
 SOMEBODY = [
     re.compile(
-        rf"([/\\]Users\\+){PART}"
-        rf"(?: {PART}(?: {PART}){UP_TO_THREE}(?=\\)|(?: (?![a-z]){PART}){UP_TO_THREE})"
+        r"([/\\]Users\\+)"
+        + PART
+        + "(?:(?: "
+        + PART
+        + r"){1,3}(?=\\)|(?: (?![a-z])"
+        + PART
+        + "){0,3})"
     ),
     re.compile(rf"((?:[/\\](?:home|users?|people)|(?<![\w.-])/u)[/\\]+(?:[a-z0-9]/)?){PART}", re.I),
 ]
