@@ -42,31 +42,29 @@ scripts/torch_starter/bootstrapping/index.py scripts/torch_starter/bootstrapping
 scripts/torch_starter/bootstrapping/locking.py scripts/torch_starter/bootstrapping/machine_build.py
 scripts/torch_starter/bootstrapping/places.py scripts/torch_starter/bootstrapping/project.py
 scripts/torch_starter/bootstrapping/requirements.py scripts/torch_starter/bootstrapping/runner.py
-scripts/torch_starter/bootstrapping/said.py
-scripts/torch_starter/bootstrapping/settings.py scripts/torch_starter/bootstrapping/system.py
-scripts/torch_starter/bootstrapping/system_errors.py
+scripts/torch_starter/bootstrapping/said.py scripts/torch_starter/bootstrapping/settings.py
+scripts/torch_starter/bootstrapping/system.py scripts/torch_starter/bootstrapping/system_errors.py
 scripts/torch_starter/bootstrapping/wheelhouse.py scripts/torch_starter/gpu_smoke/__init__.py
 scripts/torch_starter/gpu_smoke/blame.py scripts/torch_starter/gpu_smoke/bug_report.py
-scripts/torch_starter/gpu_smoke/cards.py
-scripts/torch_starter/gpu_smoke/builds.py scripts/torch_starter/gpu_smoke/catalogue.py
-scripts/torch_starter/gpu_smoke/check.py scripts/torch_starter/gpu_smoke/command.py
-scripts/torch_starter/gpu_smoke/companion_checks.py
+scripts/torch_starter/gpu_smoke/builds.py scripts/torch_starter/gpu_smoke/cards.py
+scripts/torch_starter/gpu_smoke/catalogue.py scripts/torch_starter/gpu_smoke/check.py
+scripts/torch_starter/gpu_smoke/command.py scripts/torch_starter/gpu_smoke/companion_checks.py
 scripts/torch_starter/gpu_smoke/compile_checks.py scripts/torch_starter/gpu_smoke/device_checks.py
 scripts/torch_starter/gpu_smoke/dlls.py scripts/torch_starter/gpu_smoke/driver_checks.py
 scripts/torch_starter/gpu_smoke/driver_facts.py scripts/torch_starter/gpu_smoke/elf.py
 scripts/torch_starter/gpu_smoke/environment_checks.py scripts/torch_starter/gpu_smoke/full_checks.py
 scripts/torch_starter/gpu_smoke/loading.py scripts/torch_starter/gpu_smoke/machine.py
-scripts/torch_starter/gpu_smoke/metadata.py
-scripts/torch_starter/gpu_smoke/origins.py scripts/torch_starter/gpu_smoke/package_checks.py
-scripts/torch_starter/gpu_smoke/redaction.py scripts/torch_starter/gpu_smoke/report.py
-scripts/torch_starter/gpu_smoke/report.schema.json scripts/torch_starter/gpu_smoke/requirements.py
-scripts/torch_starter/gpu_smoke/speed_checks.py scripts/torch_starter/gpu_smoke/torch_checks.py
-scripts/torch_starter/ruff.toml scripts/torch_starter/surroundings/__init__.py
-scripts/torch_starter/surroundings/codes.ini scripts/torch_starter/surroundings/knowledge.py
-scripts/torch_starter/surroundings/linux.py scripts/torch_starter/surroundings/packages.ini
-scripts/torch_starter/surroundings/place.py scripts/torch_starter/surroundings/symptoms.ini
-scripts/torch_starter/surroundings/system.py scripts/torch_starter/template_publish.py
-scripts/torch_starter/template_update.py
+scripts/torch_starter/gpu_smoke/metadata.py scripts/torch_starter/gpu_smoke/origins.py
+scripts/torch_starter/gpu_smoke/package_checks.py scripts/torch_starter/gpu_smoke/redaction.py
+scripts/torch_starter/gpu_smoke/report.py scripts/torch_starter/gpu_smoke/report.schema.json
+scripts/torch_starter/gpu_smoke/requirements.py scripts/torch_starter/gpu_smoke/speed_checks.py
+scripts/torch_starter/gpu_smoke/torch_checks.py scripts/torch_starter/ruff.toml
+scripts/torch_starter/surroundings/__init__.py scripts/torch_starter/surroundings/codes.ini
+scripts/torch_starter/surroundings/knowledge.py scripts/torch_starter/surroundings/linux.py
+scripts/torch_starter/surroundings/packages.ini scripts/torch_starter/surroundings/place.py
+scripts/torch_starter/surroundings/processes.py scripts/torch_starter/surroundings/symptoms.ini
+scripts/torch_starter/surroundings/system.py scripts/torch_starter/surroundings/versions.py
+scripts/torch_starter/template_publish.py scripts/torch_starter/template_update.py
 src/my_torch_project/__init__.py src/my_torch_project/device.py src/my_torch_project/py.typed
 tests/test_device.py
 """

@@ -13,6 +13,8 @@ import sys
 from types import ModuleType
 from typing import Any
 
+from surroundings.versions import numbers
+
 from .fit import check_fit
 from .places import MACHINERY, StopError, say
 from .project import FALLBACK, Project
@@ -150,7 +152,7 @@ def pick(project: Project, platform: str, facts: dict[str, Any]) -> tuple[str, s
     usual = rows.get("pypi", {}).get("toolkit")  # what PyTorch itself takes by default
     for accelerator in ("cuda", "rocm"):
         fitting = [
-            (row["toolkit"] == usual, smoke("machine").numbers(row["toolkit"]), name)
+            (row["toolkit"] == usual, numbers(row["toolkit"]), name)
             for name, row in rows.items()
             if row["accelerator"] == accelerator
             and name != "pypi"
@@ -176,9 +178,9 @@ def misfit(row: dict[str, Any], facts: dict[str, Any]) -> str:
         return ""
     if not gpus:
         return "there is no NVIDIA GPU with a driver"
-    driver = machine.numbers(facts.get("driver_version", ""))
+    driver = numbers(facts.get("driver_version", ""))
     known = facts.get("cuda", 0) // 1000  # the CUDA major that the driver's library is for
-    if driver < machine.numbers(minimum) if driver else known < machine.numbers(row["toolkit"])[0]:
+    if driver < numbers(minimum) if driver else known < numbers(row["toolkit"])[0]:
         return f"it needs NVIDIA driver {minimum} or newer"
     known = row["gpu_architectures"] or row["ptx"]  # else the user's choice is not to be doubted
     lost = [gpu["capability"] for gpu in gpus if known and not machine.runs_on(row, gpu)]

@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from surroundings.processes import end_children_with_this_process
+
 from .choice import choose
 from .contents import read_stamp
 from .environment import named_python, set_up, up_to_date
@@ -39,7 +41,7 @@ from .places import (
     venv_python,
 )
 from .project import FALLBACK, Project, check_place, check_pyproject, load_project
-from .runner import Runner, end_children_with_this_process, guarded
+from .runner import Runner, guarded
 from .system import (
     Python,
     activation,

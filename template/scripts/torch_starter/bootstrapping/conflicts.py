@@ -6,8 +6,10 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from surroundings.versions import canonical, numbers
+
 from .places import ROOT, WINDOWS, StopError
-from .project import Project, normal
+from .project import Project
 from .system import satisfies
 
 INDEXES = re.compile(r"contain conflicting indexes for package `([^`]+)`[^\n]*\n((?:\s*- \S+\n?)+)")
@@ -27,7 +29,7 @@ NAME = re.compile(r"^name\s*=\s*[\"']([^\"']+)", re.MULTILINE)
 
 def torch_asked_for(text: str, packages: Mapping[str, str]) -> tuple[str, str, str] | None:
     """Of what a resolver says: a dependency, and the package of the build and version it wants."""
-    nobody = {"project", "versions", normal(name_in(ROOT))}
+    nobody = {"project", "versions", canonical(name_in(ROOT))}
     found, text = [], re.sub(r"\s+", " ", text)
     # What has a way without that torch, which is barred by something else, is not at odds with it.
     others = {name for name, needed in NEEDS.findall(text) if not needed.startswith("torch")}
@@ -36,13 +38,12 @@ def torch_asked_for(text: str, packages: Mapping[str, str]) -> tuple[str, str, s
         clauses = [one if one[:1] in "=<>!~" else f"=={one}" for one in clauses]
         clauses = [re.sub(r"\.?(?:dev|a)0\b", "", one) for one in clauses]  # <2.10.dev0 of ~=2.9.0
         version = packages.get(package, "").partition("+")[0]
-        numbers = [int(part) for part in re.findall(r"\d+", version)]
         try:
-            fits = any(satisfies(numbers, re.sub(r"\+[\w.]+", "", one)) for one in clauses)
+            fits = any(satisfies(numbers(version), re.sub(r"\+[\w.]+", "", one)) for one in clauses)
         except StopError:  # more than plain numbers
             continue
         clause = " or ".join(clauses)
-        barred = normal(name) in nobody or name in others
+        barred = canonical(name) in nobody or name in others
         if version and not barred and ("+" in clause or not fits):
             found.append((name, package, clause.removeprefix("==")))
     return min(found, key=lambda row: row[1] != "torch", default=None)

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from surroundings.versions import canonical
+
 from .places import ROOT, STAMP, UNFINISHED, VENV, WINDOWS, display, say
-from .project import normal
 
 # .venv may be a mount point or a link, and is no .venv under another name: what it holds is moved.
 ASIDE = VENV / ".before"  # the old one, whole, while a new one is made
@@ -53,7 +54,7 @@ def packages() -> dict[str, str]:
             whole = all(size or row[2:] in (["0"], [""], []) for size, row in sizes)
         except (OSError, csv.Error):
             whole = False
-        found[normal(name)] = (version + kind(info)) if whole else ""
+        found[canonical(name)] = (version + kind(info)) if whole else ""
     return found
 
 

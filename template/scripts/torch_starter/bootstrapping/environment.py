@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from surroundings.system import this_system
+from surroundings.versions import canonical
 
 from .contents import (
     ASIDE,
@@ -34,7 +35,7 @@ from .places import (
     say,
     venv_python,
 )
-from .project import MANAGERS, normal
+from .project import MANAGERS
 from .runner import Runner
 from .settings import refuse_astray, settings_advice
 from .system import (
@@ -221,7 +222,7 @@ def why_rebuild(
     differs = lacking(runner, have, exactly=True) if "inputs" in stamp else []
     if runner.project.machine_build and differs:
         return "another torch has been put into it"  # `uv run` and the like bring the own one back
-    mixed = [name for name in differs if have.get(normal(name))]
+    mixed = [name for name in differs if have.get(canonical(name))]
     if mixed and runner.project.installer != "uv":  # a kill would halve it
         return f"it has another version of {', '.join(mixed)}"
     before = stamp.get("packages", {})
@@ -248,7 +249,7 @@ def refuse_foreign() -> None:
 def lacking(runner: Runner, have: dict[str, str], exactly: bool = False) -> list[str]:
     """The packages of the build that are not in .venv, or not in that version."""
     build = runner.project.build["platforms"][runner.platform]["packages"]
-    found = {name: have.get(normal(name)) for name in build}
+    found = {name: have.get(canonical(name)) for name in build}
     return [name for name in build if (found[name] != build[name] if exactly else not found[name])]
 
 
@@ -304,7 +305,7 @@ def complete(runner: Runner, manager: list[str]) -> None:
         wheels = project.build["platforms"][runner.platform]["packages"]
         advice = settings_advice(tool, runner.env, wheels)
         todo = advice[1] if advice else "See what it said, and run this again."
-        if tool == "uv" and any(normal(name) in have for name in missing):
+        if tool == "uv" and any(canonical(name) in have for name in missing):
             todo = f"Its cache is damaged: uv cache clean {' '.join(missing)}\nThen run this again."
         what = f"{tool} ended without an error, but {', '.join(missing)} is not in .venv."
         raise StopError(5, what, f"{todo}\nThe whole output is in {LOG}.")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from surroundings.knowledge import advice, code, named, table
 from surroundings.place import here
+from surroundings.versions import canonical
 
 from .choice import why_no_fallback
 from .conflicts import conflict, name_in
@@ -16,7 +17,7 @@ from .downloads import spoilt, spoilt_advice
 from .fit import NO_WHEEL, no_wheel
 from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
 from .places import LOG, ROOT, TYPED, WINDOWS, StopError
-from .project import FALLBACK, Project, normal
+from .project import FALLBACK, Project
 from .said import failed_build, last_error, own_words, signal_of_build
 from .settings import holding_back, settings_advice
 from .system import get_python
@@ -168,7 +169,7 @@ def build_advice(
 ) -> tuple[str, str]:
     """What to say where a package could not be built: its own words tell why, not the manager's."""
     name = package.rstrip("/").rpartition("/")[2]
-    own = package == ROOT.as_uri() or normal(name) == normal(name_in(ROOT))
+    own = package == ROOT.as_uri() or canonical(name) == canonical(name_in(ROOT))
     name = "this project" if own else name
     if number := signal_of_build(failed.tail):
         return killed_advice(number, f"the build of {name}", "the compiler")

@@ -7,6 +7,8 @@ import re
 import subprocess
 import sys
 
+from surroundings.versions import numbers
+
 from .places import TYPED, StopError
 from .project import Project
 
@@ -48,11 +50,6 @@ def glibc() -> str:
 def too_old(have: str, needs: str) -> bool:
     """Whether a version of glibc is older than the one that is needed."""
     return bool(have and needs) and numbers(have) < numbers(needs)
-
-
-def numbers(version: str) -> list[int]:
-    """2.28 comes after 2.9."""
-    return [int(part) for part in re.findall(r"\d+", version)]
 
 
 def check_fit(project: Project, platform: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -197,8 +196,3 @@ def check_place() -> None:
     if not WINDOWS and not str(ROOT).isascii() and locale_encoding() != "UTF-8":
         what = f"No .venv works in {ROOT} with this locale: Python reads no UTF-8 in it."
         raise StopError(4, what, "Type: export LC_ALL=C.UTF-8\nThen run this again.")
-
-
-def normal(name: str) -> str:
-    """A package's name in the one spelling that PEP 503 compares."""
-    return re.sub(r"[-_.]+", "-", name).lower()

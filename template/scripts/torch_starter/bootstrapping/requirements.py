@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from surroundings.versions import canonical
+
 from .places import ROOT, TYPED, StopError
-from .project import Project, normal
+from .project import Project
 
 Table = dict[str, Any]
 
@@ -26,7 +28,7 @@ def own_packages(project: Project) -> set[str]:
 
 def plain(requirement: str) -> str:
     """The normalized name at the beginning of a requirement."""
-    return normal(re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0])
+    return canonical(re.split(r"[^\w.-]", requirement.strip(), maxsplit=1)[0])
 
 
 def one_index(project: Project) -> str:
@@ -123,13 +125,15 @@ def with_own_extras(pyproject: Table, lines: Iterable[str], seen: str = " ") -> 
     By that name, an index may have something else.
     """
     project = pyproject.get("project", {})
-    extras = {normal(name): more for name, more in project.get("optional-dependencies", {}).items()}
+    extras = {
+        canonical(name): more for name, more in project.get("optional-dependencies", {}).items()
+    }
     for line in lines:
-        if plain(line) != normal(project.get("name", "")):
+        if plain(line) != canonical(project.get("name", "")):
             yield line
             continue
         named = re.match(r"[\w.-]+\s*\[([^]]*)\]", line.strip())
-        for name in map(normal, named[1].replace(" ", "").split(",") if named else []):
+        for name in map(canonical, named[1].replace(" ", "").split(",") if named else []):
             if f" {name} " not in seen:
                 yield from with_own_extras(pyproject, extras.get(name, []), f"{seen}{name} ")
 
@@ -141,17 +145,19 @@ def default_groups(project: Project, pyproject: Table) -> list[str]:
         tables = tool.get("poetry", {}).get("group", {})
         return [name for name in names if not tables.get(name, {}).get("optional")]
     chosen = tool.get("uv", {}).get("default-groups", ["dev"])
-    return names if chosen == "all" else [n for n in names if normal(n) in map(normal, chosen)]
+    return (
+        names if chosen == "all" else [n for n in names if canonical(n) in map(canonical, chosen)]
+    )
 
 
 def flat(groups: Table, name: str, seen: tuple[str, ...] = ()) -> Iterator[str]:
     """The requirements of a dependency group, with those of the groups that it includes."""
-    spelt = {normal(key): entries for key, entries in groups.items()}
-    for entry in [] if normal(name) in seen else spelt.get(normal(name), []):
+    spelt = {canonical(key): entries for key, entries in groups.items()}
+    for entry in [] if canonical(name) in seen else spelt.get(canonical(name), []):
         if isinstance(entry, str):
             yield entry
         else:
-            yield from flat(groups, str(entry.get("include-group", "")), (*seen, normal(name)))
+            yield from flat(groups, str(entry.get("include-group", "")), (*seen, canonical(name)))
 
 
 def uv_asked(project: Project, pyproject: Table) -> list[str]:
@@ -160,7 +166,7 @@ def uv_asked(project: Project, pyproject: Table) -> list[str]:
     From no other: somebody else may have put a package of that name there.
     """
     table = pyproject.get("tool", {}).get("uv", {}).get("sources", {})
-    sources = {normal(name): source for name, source in table.items()}
+    sources = {canonical(name): source for name, source in table.items()}
     lines: list[str] = []
     for line in asked(project, pyproject):
         source = sources.get(plain(line), [])
@@ -197,7 +203,9 @@ def poetry_asked(project: Project, pyproject: Table) -> list[str]:
         tables += [] if group.get("optional") else [group.get("dependencies", {})]
     known = {plain(line) for line in lines} | own | {"python"}
     for name, entry in ((name, entry) for table in tables for name, entry in table.items()):
-        if normal(name) not in known or (normal(name) not in own | {"python"} and entry != "*"):
+        if canonical(name) not in known or (
+            canonical(name) not in own | {"python"} and entry != "*"
+        ):
             raise needs_lock(project, f"{name} is written in Poetry's own words")
     return [*(f"--index-url {url}" for url in primary_sources(project, poetry)), *lines]
 

@@ -213,7 +213,7 @@ def leashed(child: subprocess.Popen[str]) -> Iterator[None]:
 
     Only this one can close it. What goes on behind a child that has ended by itself is not touched.
     """
-    if sys.platform == "win32":  # see end_children_with_this_process
+    if sys.platform == "win32":  # see surroundings.processes
         yield
         return
     reading, writing = os.pipe()
@@ -250,20 +250,6 @@ def end_group(leader: int) -> None:
                 time.sleep(0.05)
                 os.killpg(leader, 0)
             os.killpg(leader, signal.SIGKILL)
-
-
-def end_children_with_this_process() -> None:
-    """The same for Windows, where one job does for all: it ends with the process that holds it."""
-    if sys.platform == "win32":
-        import ctypes
-
-        kernel32, number = ctypes.WinDLL("kernel32"), ctypes.c_void_p
-        kernel32.CreateJobObjectW.restype = kernel32.GetCurrentProcess.restype = number
-        job = number(kernel32.CreateJobObjectW(None, None))
-        # JOBOBJECT_EXTENDED_LIMIT_INFORMATION with JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
-        limits = bytes(16) + (0x2000).to_bytes(4, "little") + bytes(124)
-        kernel32.SetInformationJobObject(job, 9, limits, len(limits))
-        kernel32.AssignProcessToJobObject(job, number(kernel32.GetCurrentProcess()))
 
 
 # --- One bootstrap at a time

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.request import url2pathname
 
+from surroundings.versions import canonical, numbers
+
 from .places import ROOT, VENV, WINDOWS, StopError
 from .system import satisfies
 
@@ -227,13 +229,13 @@ def excluding(lines: Iterable[str], packages: Mapping[str, str]) -> str:
     """The first of these constraints that one of the versions does not satisfy for sure."""
     for line in lines:
         parts = re.match(r"\s*([\w.-]+)(?:\[[^]]*\])?\s*([=<>!~][^;#]*)(;?)", line)
-        version = packages.get(re.sub(r"[-_.]+", "-", parts[1]).lower()) if parts else None
+        version = packages.get(canonical(parts[1])) if parts else None
         if not parts or version is None or parts[3]:  # it may not be for this machine
             continue
         clause, local = parts[2].split(" --")[0].strip(), version.partition("+")[2]
-        numbers = [int(part) for part in re.findall(r"\d+", version.partition("+")[0])]
         try:
-            fits = satisfies(numbers, re.sub(r"\+[\w.]+", "", clause.replace("===", "==")))
+            plain = re.sub(r"\+[\w.]+", "", clause.replace("===", "=="))
+            fits = satisfies(numbers(version.partition("+")[0]), plain)
         except (ValueError, StopError):  # more than plain numbers
             continue
         other = re.search(r"==\s*[\d.]+\+([\w.]+)", clause)

@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from surroundings.versions import canonical
+
 from .downloads import named, spoilt
 from .places import ROOT, VENV, StopError, display, read, venv_python
-from .project import MANAGERS, Project, normal
+from .project import MANAGERS, Project
 
 # What pip, uv and uv's cache say of a package that they do not have.
 LACKS = re.compile(
@@ -88,7 +90,7 @@ def what_it_lacks(
 def versions(folder: Path, package: str) -> list[str]:
     """The versions of a package that a folder has wheels of, as their file names say."""
     names = [wheel.name.split("-") for wheel in folder.glob("*.whl")]
-    return sorted({parts[1] for parts in names if normal(parts[0]) == normal(package)})
+    return sorted({parts[1] for parts in names if canonical(parts[0]) == canonical(package)})
 
 
 def fill_commands(project: Project) -> list[str]:

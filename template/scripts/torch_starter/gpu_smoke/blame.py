@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 import signal
 from contextlib import suppress
-from pathlib import Path
 
 from surroundings.knowledge import code, find_cause, named
+from surroundings.linux import text_of
 from surroundings.place import here
 
 from . import companion_checks, device_checks
@@ -124,11 +124,8 @@ def cause_of_end(ended: str) -> str:
 
 def lacks() -> str:
     """The instructions that torch is compiled with and this processor does not have."""
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    have = set(re.findall(r"\w+", (re.findall(r"^flags\s*:(.*)", flags, re.MULTILINE) or [""])[0]))
+    flags = re.search(r"^flags\s*:(.*)", text_of("/proc/cpuinfo"), re.MULTILINE)
+    have = set(re.findall(r"\w+", flags[1])) if flags else set()
     lost = [one for one in ("sse4_2", "avx", "avx2", "fma") if have and one not in have]
     return f" ({' and '.join(lost)})" if lost else ""
 

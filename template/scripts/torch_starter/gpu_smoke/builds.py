@@ -7,7 +7,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from .machine import MADE_FOR, STANDS_IN, Machine, in_venv, numbers, python_fits
+from surroundings.versions import numbers
+
+from .machine import MADE_FOR, STANDS_IN, Machine, in_venv, python_fits
 
 SCHEMA = 2  # of that file
 # What torch_builds.json leaves out of the wheels for a platform.

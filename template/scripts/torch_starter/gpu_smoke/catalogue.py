@@ -55,6 +55,7 @@ def words() -> dict[str, object]:
     unknown = {name: Placeholder(name) for name in re.findall(r"{(\w+)", " ".join(texts))}
     constants = {name: one for name, one in vars(machine).items() if name.isupper()}
     usual = {**machine.usual_words(), "repair": machine.RECREATE}
+    usual["open_module"] = machine.advise("open-module").do
     return {**unknown, **constants, **GENERAL, **usual}
 
 

@@ -311,17 +311,3 @@ def end_with_parent() -> None:
     if sys.platform != "win32" and not os.fork():
         os.read(0, 1)
         os.killpg(0, signal.SIGKILL)
-
-
-def end_children_with_this_process() -> None:
-    """The same for Windows, where one job does for all: it ends with the process that holds it."""
-    if sys.platform == "win32":
-        import ctypes
-
-        kernel32, number = ctypes.WinDLL("kernel32"), ctypes.c_void_p
-        kernel32.CreateJobObjectW.restype = kernel32.GetCurrentProcess.restype = number
-        job = number(kernel32.CreateJobObjectW(None, None))
-        # JOBOBJECT_EXTENDED_LIMIT_INFORMATION with JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
-        limits = bytes(16) + (0x2000).to_bytes(4, "little") + bytes(124)
-        kernel32.SetInformationJobObject(job, 9, limits, len(limits))
-        kernel32.AssignProcessToJobObject(job, number(kernel32.GetCurrentProcess()))

@@ -13,6 +13,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from surroundings.processes import end_children_with_this_process
+
 from . import (
     companion_checks,
     compile_checks,
@@ -34,7 +36,6 @@ from .check import (
     Raised,
     Result,
     carry_out,
-    end_children_with_this_process,
     end_with_parent,
     one_line,
     run_child,

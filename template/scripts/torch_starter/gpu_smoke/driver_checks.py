@@ -8,6 +8,7 @@ from typing import Any
 
 from surroundings.knowledge import code
 from surroundings.place import here
+from surroundings.versions import numbers
 
 from .cards import (
     BLACKWELL,
@@ -29,7 +30,7 @@ from .driver_facts import (
     version_of,
     wrong_entry,
 )
-from .machine import OF_JETSONS, UNSET, VISIBLE, Machine, advise, numbers
+from .machine import OF_JETSONS, UNSET, VISIBLE, Machine, advise
 
 SEVERAL = 2  # instances of MIG, of which CUDA takes the first
 MODES = {1: "EXCLUSIVE_THREAD", 2: "PROHIBITED", 3: "EXCLUSIVE_PROCESS"}  # nvmlComputeMode_t
@@ -216,7 +217,7 @@ def words_of(machine: Machine) -> dict[str, Any]:
     needed = branch(machine.wheels.get("minimum_driver") or "")
     newest = max([needed, *(one.first for one in every)])
     seen = facts.get("gpus") and too_old(machine)
-    libcuda = facts.get("libcuda", "")
+    libcuda, open_module = facts.get("libcuda", ""), advise("open-module").do
     return {
         **machine.words(),
         "libcuda": libcuda,
@@ -228,7 +229,8 @@ def words_of(machine: Machine) -> dict[str, Any]:
         "generation": " and ".join(one.name for one in every if one.name) or "of NVIDIA",
         "newest": newest or "for this torch",
         "last": the_last_driver(facts) or "before that",
-        "flavour": f" with {advise('open-module').do}" if BLACKWELL in every else "",
+        "open_module": open_module,
+        "flavour": f" with {open_module}" if BLACKWELL in every else "",
         "way_on": machine.to_use_it() if seen else f"To go on, {machine.on_cpu()}",
     }
 

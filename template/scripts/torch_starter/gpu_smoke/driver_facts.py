@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path, PurePath
 from typing import Any
 
+from surroundings.linux import text_of
+
 from . import cards as on_the_bus
 from .check import run_child
 from .machine import VISIBLE, WINDOWS
@@ -68,10 +70,7 @@ def nvidia_facts(limit: float) -> dict[str, Any]:
 
 def first_line(file: Path) -> str:
     """The first line of a file of the kernel's; "" if it is not there."""
-    try:
-        return file.read_text(encoding="utf-8", errors="replace").partition("\n")[0].strip()
-    except OSError:
-        return ""
+    return text_of(file).partition("\n")[0].strip()
 
 
 def link(path: Path) -> str:

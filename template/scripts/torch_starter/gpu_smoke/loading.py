@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from surroundings.knowledge import Match, code, find_cause, gist
+from surroundings.linux import text_of
 from surroundings.system import brought_by, install
 
 from .check import Check, Raised, one_line
@@ -61,11 +62,7 @@ def mount_of(path: str) -> tuple[str, bool]:
     """Where the file system of a file is mounted, and whether it may run nothing."""
     best, noexec = "/", False
     real = os.path.realpath(path)
-    try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return best, noexec
-    for line in lines.splitlines():
+    for line in text_of("/proc/self/mounts").splitlines():
         _, place, _, options = line.split()[:4]
         place = place.replace(r"\040", " ")
         if Path(real).is_relative_to(place) and len(place) >= len(best):

@@ -16,6 +16,8 @@ from typing import Any
 
 from surroundings.knowledge import Advice, advice
 from surroundings.place import here
+from surroundings.system import administrator
+from surroundings.versions import numbers
 
 from . import cards
 
@@ -287,11 +289,6 @@ class Machine:
 NO_GPU = (9, 12)
 
 
-def numbers(version: str) -> list[int]:
-    """The numbers of a version: 580.65.06 -> [580, 65, 6]."""
-    return [int(part) for part in re.findall(r"\d+", version)]
-
-
 # The GPUs of Jetson boards run no code but their own: DEVICE_REQUIREMENT in torch/cuda/__init__.py.
 JETSON = ("5.3", "6.2", "7.2", "8.7", "10.1")
 OF_JETSONS = JETSON[:4]  # of which no build for other machines has code
@@ -340,7 +337,7 @@ def usual_words() -> dict[str, str]:
         "report": REPORT,
         "set": "set" if WINDOWS else "export",
         "switch": SWITCH,
-        "sudo": "" if WINDOWS or here().is_a("root") else "sudo ",
+        "sudo": administrator(),
         "unset_mps": UNSET_COMMAND.format("CUDA_MPS_PIPE_DIRECTORY"),
         "unset_visible": UNSET,
     }

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from surroundings.versions import canonical
+
 
 @dataclass(frozen=True)
 class Package:
@@ -63,11 +65,6 @@ def text_of(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
     except OSError:
         return ""
-
-
-def canonical(name: str) -> str:
-    """A package's name as it is compared: NVIDIA_NCCL.cu13 -> nvidia-nccl-cu13."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def folders(path: Iterable[str]) -> Iterator[Path]:

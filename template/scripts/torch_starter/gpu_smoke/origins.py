@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from surroundings.linux import text_of
 from surroundings.system import administrator, owns
 
 from .machine import ROOT, UNSET_COMMAND, WINDOWS, advise, repair
@@ -68,11 +69,7 @@ def linker_entry(folder: str) -> str:
     """The file that lets the linker look into a folder, where that is not of the system itself."""
     files = [Path("/etc/ld.so.conf"), *sorted(Path("/etc/ld.so.conf.d").glob("*.conf"))]
     for file in files if not STANDARD.match(folder.replace("/usr/local/lib", "/lib")) else ():
-        try:
-            lines = file.read_text(encoding="utf-8", errors="replace").splitlines()
-        except OSError:
-            continue
-        if any(line.strip().rstrip("/") == folder for line in lines):
+        if any(line.strip().rstrip("/") == folder for line in text_of(file).splitlines()):
             return str(file)
     return ""
 

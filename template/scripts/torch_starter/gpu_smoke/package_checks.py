@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from surroundings.versions import numbers
+
 from .check import Check, CheckFunction, check
 from .elf import lacking, open_library
 from .environment_checks import COMPANIONS
@@ -14,13 +16,12 @@ from .machine import (
     Machine,
     accelerators,
     installed,
-    numbers,
     repair,
     version_file,
 )
-from .metadata import broken, installed_packages
+from .metadata import Package, broken, installed_packages
 from .origins import folder_of_torch
-from .requirements import applies, extras_of, packages, requirements, satisfied
+from .requirements import applies, packages, requirements, satisfied
 
 CHECKS: dict[str, CheckFunction] = {}
 # Of what a wheel was built for: its name, and the line of torch/version.py that says so of torch.
@@ -128,18 +129,20 @@ def check_toolkits(machine: Machine) -> Check | None:
 @check(CHECKS, "PKG-REQUIRES")
 def check_requirements(machine: Machine) -> Check | None:
     """Does torch have the libraries it requires, and does each package that requires a torch?"""
-    wanted, found, have = machine.wheels.get("packages", {}), [], installed("torch")
+    wanted, have = machine.wheels.get("packages", {}), installed("torch")
     if not torch_is_right(machine) or have != wanted["torch"]:
         return None  # as TORCH-BUILD says
     every = packages()
     named = {*misfits(machine), *(name for name in wanted if installed(name) != wanted[name])}
-    for name, (_, metadata) in every.items():
-        for other, clauses, marker in requirements(metadata) if name not in named else ():
-            if other == "torch" and applies(marker) and not satisfied(have, clauses):
-                found.append((name, f"torch{clauses}"))
+    found = [
+        (name, f"torch{one.clauses}")
+        for name, package in every.items()
+        for one in (requirements(package) if name not in named else ())
+        if one.name == "torch" and applies(one.marker) and not satisfied(have, one.clauses)
+    ]
     if found:
         name, needs = found[0]
-        problem = f"{name} {every[name][0]} needs {needs}, but torch {have} is installed."
+        problem = f"{name} {every[name].version} needs {needs}, but torch {have} is installed."
         fatal = any(one in COMPANIONS for one, _ in found)
         remedy = f"Take a {name} that is for torch {machine.torch['__version__']}, or remove it."
         remedy = right_one(name, machine) if name in COMPANIONS else remedy
@@ -165,32 +168,31 @@ COMPILED = re.compile(
 )
 
 
-def check_libraries(every: dict[str, tuple[str, str]]) -> Check | None:
+def check_libraries(every: dict[str, Package]) -> Check | None:
     """Are the packages there that torch's metadata asks for, and of the versions it asks for?"""
     for source, extras in needed_by_torch(every).items():
-        version, metadata = every[source]
-        for name, clauses, marker in requirements(metadata):
-            if not any(applies(marker, extra) for extra in extras):
+        for one in requirements(every[source]):
+            if not any(applies(one.marker, extra) for extra in extras):
                 continue
-            have = every.get(name, ("", ""))[0]
-            if have and satisfied(have, clauses):
+            have = every[one.name].version if one.name in every else ""
+            if have and satisfied(have, one.clauses):
                 continue
             but = f"but {have} is installed" if have else "which is not installed"
-            problem = f"{source} {version} needs {name}{clauses}, {but}."
-            compiled = COMPILED.match(name)
-            data = {"packages": [name], "explains": "libraries" if compiled else "modules"}
+            problem = f"{source} {every[source].version} needs {one.name}{one.clauses}, {but}."
+            compiled = COMPILED.match(one.name)
+            data = {"packages": [one.name], "explains": "libraries" if compiled else "modules"}
             return Check("warn", problem, repair(), data)
     return None
 
 
-def needed_by_torch(every: dict[str, tuple[str, str]]) -> dict[str, set[str]]:
+def needed_by_torch(every: dict[str, Package]) -> dict[str, set[str]]:
     """torch, and those packages of CUDA of which it asks for extras: with which ones."""
     found = {"torch": {""}} if "torch" in every else {}
-    rows = requirements(every["torch"][1]) if found else ()
-    for name, _, marker in rows:
-        extras = extras_of(every["torch"][1], name)
-        if extras and name in every and applies(marker):
-            found.setdefault(name, set()).update(extras)
+    rows = list(requirements(every["torch"])) if found else []
+    for row in rows:
+        extras = {extra for one in rows if one.name == row.name for extra in one.extras}
+        if extras and row.name in every and applies(row.marker):
+            found.setdefault(row.name, set()).update(extras)
     return found
 
 

@@ -9,10 +9,11 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
-from .machine import numbers
-from .metadata import canonical, installed_packages
+from surroundings.versions import canonical, numbers
+
+from .metadata import Package, installed_packages
 
 RELEASE = re.compile(r"\d+(?:\.\d+)*")
 REQUIREMENT = re.compile(r"([\w.-]+)\s*(?:\[([^]]*)\])?\s*\(?([^;)]*)\)?\s*(?:;(.*))?")
@@ -54,25 +55,27 @@ def meets(have: list[int], operator: str, text: str, prefix: bool) -> bool:
     return answers[operator]
 
 
-def packages() -> dict[str, tuple[str, str]]:
-    """The installed packages: of each its version and its metadata, but for the description."""
-    return {one.key: (one.version, one.metadata) for one in installed_packages()}
+class Requirement(NamedTuple):
+    """What a package requires."""
+
+    name: str
+    extras: frozenset[str]
+    clauses: str
+    marker: str
 
 
-def requirements(metadata: str) -> Iterator[tuple[str, str, str]]:
-    """The requirements of a package: a name, a range and a marker each."""
-    for text in re.findall(r"^Requires-Dist: *(.*)", metadata, re.MULTILINE):
+def packages() -> dict[str, Package]:
+    """The installed packages, by name."""
+    return {one.key: one for one in installed_packages()}
+
+
+def requirements(package: Package) -> Iterator[Requirement]:
+    """The requirements of a package."""
+    for text in package.requires:
         if parts := REQUIREMENT.match(text):
-            yield canonical(parts[1]), parts[3].strip(), (parts[4] or "").strip()
-
-
-def extras_of(metadata: str, name: str) -> set[str]:
-    """The extras of a package that another one's metadata asks for."""
-    found = set()
-    for text in re.findall(r"^Requires-Dist: *(.*)", metadata, re.MULTILINE):
-        if (parts := REQUIREMENT.match(text)) and canonical(parts[1]) == name:
-            found |= {one.strip() for one in (parts[2] or "").split(",") if one.strip()}
-    return found
+            extras = frozenset(filter(None, map(str.strip, (parts[2] or "").split(","))))
+            marker = (parts[4] or "").strip()
+            yield Requirement(canonical(parts[1]), extras, parts[3].strip(), marker)
 
 
 # --- Markers: they are expressions of Python, too

@@ -54,8 +54,11 @@ def system() -> str:
 
 
 def administrator() -> str:
-    """What to type before a command that changes the system: "sudo ", or nothing for root."""
-    return "" if getattr(os, "geteuid", lambda: 1)() == 0 else "sudo "
+    """What to type before a command that changes the system: "sudo ", or nothing for root.
+
+    Windows asks by itself.
+    """
+    return "sudo " if getattr(os, "geteuid", lambda: 0)() else ""
 
 
 def owns() -> str:
