@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -153,6 +154,18 @@ class Demo:
             encoding="utf-8",
             stdin=subprocess.DEVNULL,
             timeout=300,
+            check=False,
+        )
+
+    def run_mounted(self, option: str) -> "subprocess.CompletedProcess[str]":
+        """Run bootstrap.sh where the project's folder is mounted with an option, such as ro."""
+        root = shlex.quote(str(self.root))
+        mount = f"mount --bind {root} {root} && mount -o remount,bind,{option} {root}"
+        return subprocess.run(
+            ["unshare", "-m", "sh", "-c", f"{mount} && exec sh {root}/bootstrap.sh"],
+            env={**self.env, "PATH": f"{self.env['PATH']}:/usr/sbin:/usr/bin:/bin"},
+            capture_output=True,
+            encoding="utf-8",
             check=False,
         )
 

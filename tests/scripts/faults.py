@@ -7,6 +7,7 @@ docs/smoke-test.md.
 from __future__ import annotations
 
 from scripts import (
+    faults_cards,
     faults_compile,
     faults_driver,
     faults_import,
@@ -21,6 +22,7 @@ FAULTS = [
     *faults_project.FAULTS,
     *faults_driver.FAULTS,
     *faults_places.FAULTS,
+    *faults_cards.FAULTS,
     *faults_pypi.FAULTS,
     *faults_import.FAULTS,
     *faults_systems.FAULTS,

@@ -1,11 +1,11 @@
 """What the smoke test is tried with: what is broken, and what it has to say about that.
 
-To add a fault, add a row to the FAULTS of a faults_*.py: of faults_project.py (its Python, packages
-and settings), faults_driver.py (drivers and GPUs), faults_pypi.py (the same for PyPI's wheels) or
-faults_torch.py (what the real torch computes). A row is one call of a function below, which says
-what its words mean, or an `Injection`. `before=world(...)` gives it another machine, `driver=True`
-with FAKE_ variables another NVIDIA driver. test_smoke_diagnoses.py injects it, pytest prints it,
-and `python tools/smoke_docs.py` writes it into docs/smoke-test.md.
+To add a fault, add a row to the FAULTS of a faults_*.py, whose first line says of what it has them:
+of this Python and its packages, of drivers, places and cards, of what torch loads and computes. A
+row is one call of a function below, which says what its words mean, or an `Injection`.
+`before=world(...)` gives it another machine, `driver=True` with FAKE_ variables another NVIDIA
+driver. test_smoke_diagnoses.py injects it, pytest prints it, and `python tools/smoke_docs.py`
+writes it into docs/smoke-test.md.
 """
 
 from __future__ import annotations

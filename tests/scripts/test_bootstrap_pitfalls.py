@@ -135,15 +135,7 @@ def test_half_a_venv_of_debian_s_is_rebuilt(tmp_path: Path) -> None:
 
 def test_a_read_only_disk_is_told(demo: Demo) -> None:
     needs_namespaces()
-    root = shlex.quote(str(demo.root))
-    mount = f"mount --bind {root} {root} && mount -o remount,bind,ro {root}"
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", f"{mount} && exec sh {root}/bootstrap.sh"],
-        env={**demo.env, "PATH": f"{demo.env['PATH']}:/usr/sbin:/usr/bin:/bin"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = demo.run_mounted("ro")
     assert done.returncode == 4
     assert "Read-only file system" in done.stderr
     assert "\nCopy the project to another disk.\n" in done.stderr

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import subprocess
 
 import pytest
@@ -103,15 +102,7 @@ def test_an_unknown_number_is_shown_and_not_guessed() -> None:
 
 def test_a_disk_where_nothing_may_be_run_is_told_before_anything_is_made(demo: Demo) -> None:
     needs_namespaces()
-    root = shlex.quote(str(demo.root))
-    mount = f"mount --bind {root} {root} && mount -o remount,bind,noexec {root}"
-    done = subprocess.run(
-        ["unshare", "-m", "sh", "-c", f"{mount} && exec sh {root}/bootstrap.sh"],
-        env={**demo.env, "PATH": f"{demo.env['PATH']}:/usr/sbin:/usr/bin:/bin"},
-        capture_output=True,
-        encoding="utf-8",
-        check=False,
-    )
+    done = demo.run_mounted("noexec")
     assert done.returncode == 4, done.stdout + done.stderr
     assert done.stderr.startswith(
         f"bootstrap: Nothing may be run from {demo.root}, which is mounted"
