@@ -43,7 +43,7 @@ def depend(project: Path, library: Path, how: str = "path") -> None:
         edit(project, "[tool.uv.sources]\n", f"[tool.uv.sources]\n{source}")
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["path", "git"])
 def test_uv_s_conflicting_indexes_are_told_with_the_dependency_and_the_way_out_works(
     tools: Tools, tmp_path: Path, how: str

@@ -64,6 +64,7 @@ def marked() -> Iterator[Any]:
         yield pytest.param(manager, name, series, marks=() if newest else pytest.mark.slow)
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(("manager", "compute_platform", "series"), list(marked()))
 def test_each_platform_gets_exactly_the_wheels_of_the_build(
     tools: Tools, tmp_path: Path, manager: str, compute_platform: str, series: str

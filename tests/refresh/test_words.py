@@ -46,6 +46,7 @@ def line(result: Refreshed, *parts: str) -> str:
     return found
 
 
+@pytest.mark.slow
 def test_a_release_is_told_by_what_it_has_otherwise_than_the_one_before() -> None:
     assert line(without_cu126(), "torch 2.16.0 of 2026-12-09").startswith(
         "- torch 2.16.0 of 2026-12-09: drops cu126: Maxwell, Pascal and Volta GPUs have no build"
@@ -68,6 +69,7 @@ def test_projects_on_a_platform_that_is_dropped_stay_and_are_told_where_to_go() 
     assert said.endswith("told to move to cu129")
 
 
+@pytest.mark.slow
 def test_projects_on_a_python_that_is_dropped_stay() -> None:
     said = line(without_cu126(), "compute_platform=cpu, ", "python_version=3.10,", "latest: ")
     assert said.endswith(

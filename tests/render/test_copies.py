@@ -125,7 +125,7 @@ def test_the_sample_has_every_manager_python_and_compute_platform() -> None:
     assert {asked.compute_platform for asked in chosen} == wanted
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("number", range(SAMPLE))
 def test_copier_renders_what_the_shortcut_renders(
     template: Path, tmp_path: Path, number: int
@@ -180,6 +180,7 @@ def test_what_the_pages_of_a_project_link_and_name_is_there(
         assert named, page
 
 
+@pytest.mark.few(6)
 @pytest.mark.parametrize("series", ["latest", "2.13", "2.8", "2.5", "2.4"])
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_the_documented_way_to_another_platform_works(

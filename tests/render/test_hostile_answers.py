@@ -131,7 +131,7 @@ def parsed(project: Path) -> dict[str, Any]:
     return pyproject((project / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(4)
 @pytest.mark.parametrize("kind", TEXTS)
 def test_a_text_survives_exactly(template: Path, tmp_path: Path, kind: str) -> None:
     text = TEXTS[kind]

@@ -260,6 +260,7 @@ def test_the_menu_in_a_terminal_shows_the_machine_in_80_columns(
     assert not any("CUDA 13" in line and "[" in line for line in shown)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("detection")
 def test_a_driver_that_hangs_holds_up_neither_the_menu_nor_the_end(
     template: Path, tmp_path: Path, nvml: Path

@@ -73,7 +73,7 @@ def test_every_question_is_among_those_whose_refusal_is_tested() -> None:
     assert {name for name, _, _ in REFUSED} == set(QUESTIONS)
 
 
-@pytest.mark.few(8)
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("name", "value", "says"), REFUSED, ids=lambda part: str(part)[:30].encode("ascii").decode()
 )

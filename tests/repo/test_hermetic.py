@@ -174,6 +174,7 @@ def run(environment: dict[str, str], folder: Path, command: str) -> CompletedPro
 SETTINGS = "from copier._settings import load_settings as s; print(s().defaults['project_name'])"
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("without", "command", "said"),
     [
@@ -199,6 +200,7 @@ def test_the_poison_works(
     assert re.search(said, done.stdout, re.MULTILINE), done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part",
     [

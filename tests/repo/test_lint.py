@@ -40,6 +40,7 @@ def test_it_is_clean(tool: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("system", ["linux", "darwin", "win32"])
 def test_the_machinery_of_a_project_is_strictly_typed(tmp_path: Path, system: str) -> None:
     settings = tmp_path / "mypy.ini"

@@ -31,6 +31,7 @@ def mended(demo: Demo) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
 def test_a_lost_file_is_noticed_and_comes_back(tmp_path: Path, manager: str) -> None:
     demo = make_demo(tmp_path, manager)
@@ -53,6 +54,7 @@ def test_a_file_that_is_empty_or_leads_nowhere_is_lost(demo: Demo, tmp_path: Pat
     assert "removing .venv: files of demo-stub are lost" in mended(demo)
 
 
+@pytest.mark.slow
 def test_a_cache_that_is_damaged_is_told(demo: Demo) -> None:
     demo.env["UV_LINK_MODE"] = "hardlink"
     assert demo.run().returncode == 0
@@ -100,6 +102,7 @@ def test_pip_puts_another_torch_into_a_new_venv(begun_demo: Demo, tmp_path: Path
     assert begun_demo.ask(VERSION) == "2.0"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
 def test_a_package_that_was_taken_out_or_exchanged_comes_back(tmp_path: Path, manager: str) -> None:
     demo = make_demo(tmp_path, manager)
@@ -152,7 +155,7 @@ LESS += ["UV_LOCKED=1", "UV_MANAGED_PYTHON=1"]
 LESS += ["UV_FROZEN=1", "UV_NO_SOURCES=1", "UV_NO_SOURCES_PACKAGE=demo-stub", "UV_VENV_CLEAR=1"]
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("setting", sorted(LESS))
 def test_no_variable_of_uv_leaves_a_part_out(demo: Demo, tmp_path: Path, setting: str) -> None:
     make_wheel(tmp_path / "wheels", "more_stub", "1.0")

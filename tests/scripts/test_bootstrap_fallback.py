@@ -95,6 +95,7 @@ def test_pypi_s_wheels_stand_in_and_nothing_of_the_project_changes(tmp_path: Pat
     assert STANDS_IN in again.stdout
 
 
+@pytest.mark.slow
 def test_what_stands_in_stays_until_the_index_answers(tmp_path: Path) -> None:
     with ExitStack() as stack:
         down = [True]

@@ -67,6 +67,7 @@ def test_a_pyproject_that_is_no_toml_is_named_with_its_line(demo: Demo) -> None:
     assert demo.files() == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("home", ["locked", "none"])
 def test_a_pyenv_that_may_not_be_read_is_passed_over(tmp_path: Path, home: str) -> None:
     minor, python = other_python()

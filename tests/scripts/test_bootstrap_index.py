@@ -114,6 +114,7 @@ def test_an_index_that_answers_and_a_build_that_has_none_are_no_trouble() -> Non
     assert trouble(None) is None
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
@@ -288,6 +289,7 @@ def test_a_certificate_is_trusted_as_the_manager_trusts_it(
             assert "certificate verify failed" in other.what
 
 
+@pytest.mark.slow
 def test_a_name_server_that_keeps_silent_does_not_hold_it_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -56,7 +56,7 @@ def let_it_block(demo: Demo, does: str = "pass") -> Path:
     return note
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("deaf", [False, True])
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_build_ends_with_a_bootstrap_that_is_killed(demo: Demo, name: str, deaf: bool) -> None:
@@ -88,6 +88,7 @@ def test_pip_s_build_ends_with_a_bootstrap_that_is_killed(begun_demo: Demo, name
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_what_left_the_group_is_waited_for(demo: Demo) -> None:
     uv, note = Path(demo.env["PATH"], "uv"), demo.root / "uv-process"
     uv.unlink()

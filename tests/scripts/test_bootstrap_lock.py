@@ -28,7 +28,7 @@ def pulled(text: str) -> str:
 @pytest.mark.parametrize(
     ("damage", "stays"), [(half, False), (lambda _: "", False), (pulled, True)]
 )
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("there_was_one", [True, False])
 @pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
 def test_only_half_a_lock_file_is_put_back_after_a_kill(
@@ -52,6 +52,7 @@ def test_only_half_a_lock_file_is_put_back_after_a_kill(
     assert not aside.exists()
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_lock_file_that_came_after_a_kill_stays(demo: Demo, how: signal.Signals) -> None:
     """Uv is killed while it locks, with the bootstrap; then somebody pulls."""

@@ -78,7 +78,7 @@ def project_for(tmp_path: Path, own: str, others: tuple[str, ...] = OTHERS) -> D
     return demo
 
 
-@pytest.mark.few(4)
+@pytest.mark.few(2)
 @without_gpu
 @pytest.mark.parametrize(
     ("own", "env", "said"),

@@ -46,6 +46,7 @@ def builds_of_half_a_row() -> dict[str, Any]:
     return builds
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     "change",
     [
@@ -122,6 +123,7 @@ def test_nobody_reads_on_and_nothing_is_wrong(demo: Demo) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", [".tools", "uv.lock", ".tools/bootstrap.log"])
 def test_what_is_in_the_place_of_another_kind_of_file_is_to_be_moved(demo: Demo, name: str) -> None:
     place = demo.root / name

@@ -75,7 +75,7 @@ def blocked(demo: Demo, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_a_kill_in_the_middle_leaves_the_old_one(demo: Demo, name: str) -> None:
     made(demo)
@@ -94,7 +94,7 @@ def test_a_kill_in_the_middle_leaves_the_old_one(demo: Demo, name: str) -> None:
 
 
 # A kill between any two steps of the moving, as the states that it leaves on the disk.
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("state", ["going", "gone", "new begun", "coming", "new whole"])
 def test_every_state_of_the_moving_is_settled(demo: Demo, state: str) -> None:
     made(demo)
@@ -139,6 +139,7 @@ def locked(folder: Path) -> Path:
     return folder / "file"
 
 
+@pytest.mark.slow
 def test_what_cannot_be_removed_of_the_old_one_stops_nothing(demo: Demo) -> None:
     made(demo)
     for number in (1, 2):
@@ -192,6 +193,7 @@ def test_an_unfinished_one_that_is_back_is_not_called_as_it_was(demo: Demo) -> N
     assert mark.exists()
 
 
+@pytest.mark.slow
 def test_a_slow_python_is_no_reason_to_replace_it(demo: Demo) -> None:
     mark = made(demo)
     demo.edit("scripts/torch_starter/bootstrapping/runner.py", "PATIENCE = 60", "PATIENCE = 1")

@@ -30,6 +30,7 @@ def demo(tmp_path: Path) -> Demo:
     return make_demo(tmp_path, "pip", ODD_NAME)
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("name", SHELLS)
 def test_every_shell_hands_over_from_another_folder(demo: Demo, name: str) -> None:
     shell, *options = name.split()

@@ -84,6 +84,7 @@ def told(driver: dict[str, Any], build: dict[str, Any]) -> list[Any]:
     return [one for one in found if one]
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize("place", PLACES, ids=" ".join)
 def test_whatever_is_seen_is_told_in_sentences_and_once(
     monkeypatch: pytest.MonkeyPatch, place: tuple[str, ...]

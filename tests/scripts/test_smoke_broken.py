@@ -161,6 +161,7 @@ def test_a_companion_must_be_the_partner(tmp_path: Path, installed: str, status:
         assert check["remedy"] == "Type `sh bootstrap.sh --recreate`."
 
 
+@pytest.mark.few(3)
 @pytest.mark.parametrize(
     ("code", "message", "remedy"),
     [

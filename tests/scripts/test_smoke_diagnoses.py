@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -53,16 +53,12 @@ def broken(fault: Injection, root: Path, torch_venv: Callable[[], Path]) -> Proj
 def cases() -> Iterator[object]:
     """Every fault, with its marks.
 
-    The same words of the same check are one cause, told in one place after the other; where a row
-    asks for none, what the driver and torch do is the cause. The first place of each cause is
-    in README.md's test command, the others are slow.
+    The first two of each check are in README.md's test command, the others are slow.
     """
-    seen: Counter[Hashable] = Counter()
+    seen: Counter[str] = Counter()
     for one in FAULTS:
-        fake = tuple(sorted(row for row in one.env.items() if row[0].startswith("FAKE_")))
-        cause = one.id, one.said or (fake, one.torch)
-        marks = MARKS if one.torch == "real" else [pytest.mark.slow] * bool(seen[cause])
-        seen[cause] += 1
+        marks = MARKS if one.torch == "real" else [pytest.mark.slow] * (seen[one.id] >= 2)
+        seen[one.id] += one.torch != "real"
         yield pytest.param(one, marks=marks, id=one.what)
 
 

@@ -105,7 +105,7 @@ def test_a_message_from_around_torch_is_told_with_what_to_do(
     assert any(word in row.do for cause in found.causes for row in cause[:1])
 
 
-@pytest.mark.few(15)
+@pytest.mark.few(6)
 @pytest.mark.parametrize("name", catalogue.ids())
 def test_each_symptom_of_an_id_finds_it(name: str) -> None:
     entry = catalogue.entry(name)
@@ -314,7 +314,7 @@ def test_no_command_of_an_entry_is_empty() -> None:
 ENDLESS = ("A", "/", "/x.so.1 ", "/lib.so: version `A", "Symbol not found ", "a: ", "`", " ", "[(")
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize("part", ENDLESS)
 def test_no_pattern_takes_long_whatever_was_said(part: str) -> None:
     lines = f"{part * (3_000 // len(part))}\n" * 333

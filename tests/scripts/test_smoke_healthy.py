@@ -296,7 +296,7 @@ GOOD = {
 }
 
 
-@pytest.mark.few(24)
+@pytest.mark.few(10)
 @pytest.mark.parametrize("name", GOOD)
 def test_a_good_driver_and_gpu_get_no_warning(tmp_path: Path, name: str) -> None:
     good = GOOD[name]

@@ -79,6 +79,7 @@ def test_what_torch_says_does_not_command_the_terminal(project: Project) -> None
     assert set(COLOUR.sub("", on_a_terminal(project))) & set("\033\a\b\r") == set()
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize("columns", [24, 40, 72, 100, 300])
 def test_lines_fit_the_terminal_but_commands_stay_whole(tmp_path: Path, columns: int) -> None:
     project = Project(tmp_path / "project", "cu130", alternatives=("cu126",))

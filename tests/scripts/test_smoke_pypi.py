@@ -81,6 +81,7 @@ def test_the_warning_is_a_failure_where_it_is_asked_to_be(tmp_path: Path) -> Non
         assert project.run(*OPEN, "--strict", "--device", device).code == code
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize("own", ["cu130", "cpu", "rocm7.2"])
 def test_a_machine_build_takes_what_the_machine_has_as_a_project_does(
     tmp_path: Path, own: str
@@ -102,6 +103,7 @@ def test_a_machine_build_takes_what_the_machine_has_as_a_project_does(
     assert project.run(*OPEN)["TORCH-FOUND"]["remedy"] == again
 
 
+@pytest.mark.few(2)
 @pytest.mark.parametrize(
     ("own", "warned", "instead"),
     [
@@ -141,6 +143,7 @@ def test_what_stands_in_for_the_projects_own_build_is_told_in_every_output(
     assert project.run(*OPEN)["TORCH-FOUND"]["remedy"] == again
 
 
+@pytest.mark.slow
 def test_a_stand_in_for_the_cpu_is_tried_on_the_cpu_whatever_gpu_is_there(tmp_path: Path) -> None:
     project = made_for_this_machine(tmp_path, "cpu", {"machine_build": "pypi", "fallback": REASON})
     driver = {"LD_LIBRARY_PATH": str(fake_driver(tmp_path))}
@@ -169,6 +172,7 @@ def test_a_stand_in_for_a_gpu_build_does_not_excuse_a_driver_that_is_too_old(
     )
 
 
+@pytest.mark.few(4)
 @pytest.mark.parametrize(
     ("stamp", "name"),
     [

@@ -242,6 +242,7 @@ IMPORT = {
 }
 
 
+@pytest.mark.few(8)
 @pytest.mark.parametrize("said", IMPORT)
 def test_each_way_in_which_torch_does_not_load_has_its_cause(said: str) -> None:
     found = load_package("loading").explain_import(ImportError(said))
@@ -392,6 +393,7 @@ def fields(section: Any) -> set[str]:  # noqa: ANN401
     return {name for text in rows for _, name, _, _ in string.Formatter().parse(text) if name}
 
 
+@pytest.mark.slow
 def test_every_cause_names_only_what_the_checks_know() -> None:
     causes, loading = knowledge.table("causes"), load_package("loading")
     usual = {"again", "bootstrap", "mps_fallback", "python", "recreate", "redistributable"}

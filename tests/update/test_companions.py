@@ -124,6 +124,7 @@ def test_answers_that_no_torch_with_it_fits_are_refused_with_the_command(
     assert after["torch_packages"] == ["torchvision"]
 
 
+@pytest.mark.slow
 def test_a_refusal_of_the_same_version_has_a_command_for_the_same_version(
     history: Path, tmp_path: Path
 ) -> None:
@@ -159,6 +160,7 @@ def without_torchvision_for_new_pythons(facts: dict[str, Any]) -> None:
         facts["companions"]["torchvision"][version]["python"] = "3.11"
 
 
+@pytest.mark.slow
 def test_torchvision_that_has_no_wheels_for_the_python_any_more_keeps_torch_too(
     repository: Path, tmp_path: Path
 ) -> None:

@@ -174,6 +174,7 @@ def regions(text: str) -> str:
     return "".join(re.findall(r"<<<<<<< .*?>>>>>>> [^\n]*\n", text, re.DOTALL))
 
 
+@pytest.mark.slow
 def test_markers_appear_only_where_both_sides_changed_the_same_lines(
     untouched: dict[str, Path], tmp_path: Path
 ) -> None:

@@ -161,6 +161,7 @@ def test_an_untouched_project_becomes_what_a_fresh_one_is_and_keeps_its_platform
         assert updated == expected, name
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("before", "after", "manager"),
     [

@@ -192,6 +192,7 @@ def test_what_is_broken_is_not_taken_for_loaded_the_next_time(
     assert loaded_packages() == before
 
 
+@pytest.mark.slow
 def test_a_filter_of_a_fork_s_own_renders_an_update_with_its_new_rule(
     repository: Path, tmp_path: Path
 ) -> None:

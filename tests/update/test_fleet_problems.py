@@ -150,6 +150,7 @@ def test_a_token_in_an_address_is_not_shown() -> None:
     assert row.as_json()["template"] == "https://example.com/org/torch-starter.git"
 
 
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -43,7 +43,7 @@ def build(project: Path) -> Builds:
     return Builds.parse((project / "scripts/torch_builds.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.few(3)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("manager", "compute_platform"),
     [
@@ -96,7 +96,7 @@ def test_the_machinery_moves_into_its_folder_and_leaves_what_is_the_owner_s(
     assert "move along" not in copier_here("update", "--trust", "--defaults", project).stderr
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("answers", "before", "after"),
     [
@@ -225,7 +225,7 @@ def test_a_file_that_the_owner_deleted_stays_away(history: Path, tmp_path: Path)
     assert not (project / "tests/test_device.py").exists()
 
 
-@pytest.mark.few(2)
+@pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("before", "change"),
     [
@@ -316,6 +316,7 @@ def test_a_mirror_is_kept_while_no_build_comes_from_it(
     assert build(project).build["index_url"] == f"{MIRROR}/cu130"
 
 
+@pytest.mark.slow
 def test_an_older_project_of_pypi_that_has_no_answer_for_the_mirror_gets_one(
     repository: Path, tmp_path: Path
 ) -> None:

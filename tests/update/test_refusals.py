@@ -175,6 +175,7 @@ def test_a_release_that_the_new_version_withdrew_stops_the_update(
     assert refused(project).startswith("torch_version: '2.13' is not on offer: choose latest")
 
 
+@pytest.mark.slow
 def test_a_retired_platform_stays_and_the_update_says_how_to_move_on(
     repository: Path, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_after_a_stop_the_branch_is_the_one_that_was_there(weekly: WeeklyUpdate)
     assert git(weekly.project, "status", "--porcelain") == ""
 
 
+@pytest.mark.slow
 def test_an_update_that_was_merged_is_not_opened_by_an_old_report(prepared: WeeklyUpdate) -> None:
     prepared.done("publish", token="secret")
     project = prepared.project
