@@ -33,7 +33,7 @@ STDLIB = frozenset(
 )
 FOLDERS = frozenset({"build", "dist", "docs", "requirements", "scripts", "src", "test", "tests"})
 # Files of scripts/ and tests/ that mypy would find twice; pytest has a use of its own for the last.
-FILES = frozenset({"gpu_smoke_test", "test_device", "conftest"})
+FILES = frozenset({"gpu_smoke_test", "test_device", "test_training", "conftest"})
 # Names that Windows keeps for devices, in any case and with any extension.
 DEVICES = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]

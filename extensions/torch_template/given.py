@@ -41,6 +41,12 @@ def given_answer(context: Context, question: str) -> object:
     return conf["settings"].defaults.get(question, NOT_GIVEN)
 
 
+def is_project(context: Context) -> bool:
+    """Whether there is a project already, of which an update or a copy changes the answers."""
+    conf = context["_copier_conf"]
+    return are_recorded(context) or Path(conf["dst_path"], conf["answers_file"]).exists()
+
+
 _KEPT: dict[str, object] = {}  # what `kept_answer` read last
 
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from packaging.version import Version
+
 from .build import Asked, Build, Wheels
 from .managers import MANAGERS
 from .matrix.facts import COMPANIONS, PYPI, all_series, has_ended
 from .matrix.model import Matrix
 from .reasons import Unfit, resolve, why_no_companion
 from .resolving import kept_build
+
+# torch.accelerator, torch.distributed.fsdp.fully_shard: https://pytorch.org/blog/pytorch2-6/
+TRAINING_SINCE = "2.6"
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,21 @@ def _nowhere(matrix: Matrix, asked: Asked, companion: str) -> str:
         return ""
     lost = [platform for platform in torch.wheels if platform not in both.wheels]
     return f" - not on {', '.join(lost)}" if lost else ""
+
+
+def starter_choices(matrix: Matrix, asked: Asked, current: str | None = None) -> list[Choice]:
+    """What a project begins with; a loop needs a torch that has what it is built on."""
+    build = kept_build(matrix, asked)
+    found = {"package": Choice("package - a package with the choice of the device", "package")}
+    why = ""
+    if build and Version(build.torch) < Version(TRAINING_SINCE):
+        why = (
+            f"it needs torch {TRAINING_SINCE} or newer, and this is {build.torch}: choose"
+            " starter=package, or another torch_version"
+        )
+    label = "training - a program that trains, on one CPU, one GPU or many machines"
+    found["training"] = Choice(label, "training", why)
+    return [found[name] for name in matrix.policy.starter.listed(current)]
 
 
 FIXED_MENUS = {

@@ -28,6 +28,7 @@ from .given import (
     NOT_GIVEN,
     are_recorded,
     given_answer,
+    is_project,
     kept_answer,
     read_questions,
     refuse_missing,
@@ -50,6 +51,7 @@ from .menus import (
     compute_platform_choices,
     fixed_choices,
     python_choices,
+    starter_choices,
     torch_package_choices,
     torch_version_choices,
     why_not,
@@ -102,6 +104,7 @@ class TemplateGlobals:
             shell_word=shell_word,
             update_summary=self.update_summary,
             # files
+            brings_training=self.brings_training,
             copier_update=self.copier_update,
             environments=uv.environments,
             find_links=pip.find_links,
@@ -140,6 +143,8 @@ class TemplateGlobals:
                 return compute_platform_choices(matrix, asked, current, mark)
             case "torch_version":
                 return torch_version_choices(matrix, asked)
+            case "starter":
+                return starter_choices(matrix, asked, current)
             case "torch_packages":
                 kept = kept_answer(context, question, self._questions)
                 return torch_package_choices(matrix, asked, companions(kept))
@@ -169,11 +174,17 @@ class TemplateGlobals:
 
     @pass_context
     def default_of(self, context: Context, question: str) -> str:
-        """A question's `default`: the policy's, and torchvision where it has a partner."""
+        """A question's `default`: the policy's, where it fits; torchvision if it has a partner.
+
+        A project that is older than the question for the starter gets nothing added.
+        """
         policy = self._matrix.policy
+        usable = {c.value for c in self._choices(context, question) if not c.why_not}
         if question == "torch_packages":
-            usable = {c.value for c in self._choices(context, question) if not c.why_not}
             return json.dumps([name for name in COMPANIONS[:1] if name in usable])
+        if question == "starter":
+            fits = policy.starter.default in usable and not is_project(context)
+            return policy.starter.default if fits else "package"
         return (policy.python if question == "python_version" else policy.compute_platforms).default
 
     @pass_context
@@ -255,6 +266,13 @@ class TemplateGlobals:
         version = [f"--vcs-ref={':current:' if ref == now else ref}"] if ref else []
         command = [update, "--defaults", *version, *words, f'--data "{question}=[{rest}]"']
         return f"{why}, with `{' '.join(command)}`"
+
+    @pass_context
+    def brings_training(self, context: Context) -> bool:
+        """Whether the files of the training are rendered: once, since they are the owner's then."""
+        if context["starter"] != "training":
+            return False
+        return kept_answer(context, "starter", self._questions) != "training"
 
     # --- The build, and what an update tells of it
 

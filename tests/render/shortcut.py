@@ -24,6 +24,7 @@ ANSWERS = {
     "license": "MIT",
     "pytorch_index_url": "https://download.pytorch.org/whl",
     "ci": "github",
+    "starter": "package",
 }
 
 

@@ -233,6 +233,9 @@ class Python(_Sourced):
     ends: date
 
 
+STARTERS = ("training", "package")
+
+
 class Choices(_Strict):
     offered: Annotated[list[str], Field(min_length=1)]
     default: str
@@ -248,6 +251,7 @@ class Policy(_Strict):
     compute_platforms: Choices
     python: Choices
     also_on_machines: list[str] = ["cpu"]
+    starter: Choices = Choices(offered=[*STARTERS], default=STARTERS[0], retired={})
 
     @property
     def on_machines(self) -> list[str]:
@@ -310,7 +314,11 @@ class Matrix(_Strict):
         for minor in (*python.offered, *python.retired):
             if not re.fullmatch(r"3\.\d+", minor):
                 raise ValueError(f"policy: Python {minor!r} is not one such as '3.12'")
-        for choices in (menu, python):
+        starter = self.policy.starter
+        _known([*starter.offered, *starter.retired], STARTERS, "policy: starter")
+        # Projects that are older than the question have the one, and some have the other.
+        _known(STARTERS, [*starter.offered, *starter.retired], "policy: starter")
+        for choices in (menu, python, starter):
             offered = [value for value in choices.offered if value not in choices.retired]
             for name, successor in choices.retired.items():
                 if successor in choices.retired:

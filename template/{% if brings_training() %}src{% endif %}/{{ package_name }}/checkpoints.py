@@ -1,0 +1,84 @@
+"""Checkpoints that survive: each a folder, written beside its place, renamed when it is whole."""
+
+import shutil
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
+
+from .processes import Processes
+
+State = dict[str, Any]
+
+
+class Checkpoints:
+    """Those of a run. What is not called `when_done` all processes have to call together."""
+
+    def __init__(self, folder: Path, keep: int, together: Processes) -> None:
+        self.folder, self.keep, self.first = folder, keep, together.first
+        self.group = dist.new_group(backend="gloo")  # of its own, for what goes on meanwhile
+        self.writing: tuple[Path, Future[Any]] | None = None
+
+    def all(self) -> list[Path]:
+        """The checkpoints that are whole, the newest last."""
+        return sorted(path for path in self.folder.glob("step-*") if path.is_dir())
+
+    def save(self, step: int, state: State) -> None:
+        """Begin to write one: when this returns, `state` may change again."""
+        self.finish()
+        unfinished = self.folder / "unfinished"
+        if self.first:
+            shutil.rmtree(unfinished, ignore_errors=True)
+        dist.barrier(self.group)
+        writing = async_save(state, checkpoint_id=unfinished, process_group=self.group)
+        assert isinstance(writing, Future)
+        self.writing = self.folder / f"step-{step:08}", writing
+
+    def when_done(self) -> None:
+        """Give a checkpoint its place if it has been written meanwhile."""
+        if self.writing and self.writing[1].done():
+            path, writing = self.writing
+            self.writing = None
+            writing.result()
+            if self.first:
+                shutil.rmtree(path, ignore_errors=True)
+                (self.folder / "unfinished").rename(path)
+                for old in self.all()[: -self.keep]:
+                    shutil.rmtree(old, ignore_errors=True)
+
+    def finish(self) -> None:
+        """Wait until the last one is written, and has its place."""
+        if self.writing:
+            self.writing[1].exception()
+            self.when_done()
+        dist.barrier(self.group)
+
+    def load(self, state: State) -> bool:
+        """Load the newest that is whole into `state`; False if there is none."""
+        found: list[Path | None] = [self._newest_whole() if self.first else None]
+        dist.broadcast_object_list(found, group=self.group)
+        if path := found[0]:
+            load(state, checkpoint_id=path, process_group=self.group)
+        return path is not None
+
+    def _newest_whole(self) -> Path | None:
+        for path in reversed(self.all()):
+            if not (problem := damage(path)):
+                return path
+            print(f"{path} is broken, and the one before is taken: {problem}.", flush=True)
+        return None
+
+
+def damage(path: Path) -> str:
+    """Why a checkpoint cannot be read; "" if it can."""
+    try:
+        for part in FileSystemReader(path).read_metadata().storage_data.values():
+            if (path / part.relative_path).stat().st_size < part.offset + part.length:
+                return f"{part.relative_path} is cut short"
+    except Exception as error:  # noqa: BLE001 - whatever pickle makes of a spoilt file
+        return f"{type(error).__name__}: {error}"
+    return ""

@@ -1,0 +1,62 @@
+"""The data, and which of it each process gets in each step.
+
+For your own, change `Digits`. What is random in a sample has to come from its index.
+"""
+
+from functools import lru_cache
+
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+from torch.utils.data import Dataset
+
+
+class Digits(Dataset[tuple[Tensor, Tensor]]):
+    """1,797 handwritten digits of 8 x 8 pixels; a fifth of them is held out, never learnt from."""
+
+    def __init__(self, held_out: bool = False) -> None:
+        found = load_digits()
+        mask = (torch.arange(len(found.target)) % 5 == 0) == held_out
+        self.images = torch.tensor(found.images, dtype=torch.float32)[mask].unsqueeze(1) / 16
+        self.labels = torch.tensor(found.target)[mask]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Images (n, 1, 8, 8) and labels (n,) by their indices (n,)."""
+        return self.images[indices], self.labels[indices]
+
+
+def steps_per_epoch(samples: int, batch: int) -> int:
+    """How many steps an epoch has; its last batch may be smaller, and no sample is left out."""
+    return -(-samples // batch)
+
+
+@lru_cache(maxsize=2)
+def order_of(epoch: int, samples: int, seed: int) -> Tensor:
+    """The order of an epoch."""
+    return torch.randperm(samples, generator=torch.Generator().manual_seed((seed << 32) + epoch))
+
+
+def batch_of(step: int, samples: int, batch: int, seed: int) -> Tensor:
+    """The indices of a step, counted from 0 over all epochs: they depend on nothing else.
+
+    So nothing of this has to be saved, and any number of processes may go on with it.
+    """
+    epoch, position = divmod(step, steps_per_epoch(samples, batch))
+    return order_of(epoch, samples, seed)[position * batch : (position + 1) * batch]
+
+
+def share_of(
+    indices: Tensor, rank: int, processes: int, micro_batch: int
+) -> list[tuple[Tensor, Tensor]]:
+    """One process's micro-batches of indices and weights: as many, and as large, for each process.
+
+    Where the samples do not suffice for that, the first is taken again, with the weight 0.
+    """
+    mine = indices[rank::processes]
+    lacking = -(-len(indices) // processes) - len(mine)
+    weights = torch.cat([torch.ones(len(mine)), torch.zeros(lacking)])
+    padded = torch.cat([mine, indices[:1].expand(lacking)])
+    return list(zip(padded.split(micro_batch), weights.split(micro_batch), strict=True))

@@ -1,0 +1,53 @@
+"""What a run shows: lines, curves for TensorBoard, and metrics.jsonl, for its report."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+
+class Log:
+    """The first process's record of a run that goes on after a step; the others' writes nothing."""
+
+    def __init__(self, folder: Path, step: int, last: int, first: bool) -> None:
+        self.step, self.last, self.begin, self.first = step, last, time.monotonic(), first
+        if first:
+            self.file = folder / "metrics.jsonl"
+            lines = self.file.read_text("utf-8").splitlines() if self.file.exists() else []
+            kept = [one for one in lines if one.endswith("}") and json.loads(one)["step"] <= step]
+            self.file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def say(self, text: str, end: str = "\n") -> None:
+        """A line."""
+        if self.first:
+            print(text, end=end, flush=True)
+
+    def metrics(self, step: int, samples: int, device: torch.device, **values: float) -> None:
+        """The figures of a step; a terminal shows one line that changes, a file all of them."""
+        if not self.first:
+            return
+        each = (time.monotonic() - self.begin) / max(1, step - self.step)
+        values["samples/s"] = samples / each
+        if hasattr(memory := torch.get_device_module(device), "max_memory_allocated"):
+            values["GiB"] = memory.max_memory_allocated() / 2**30
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        minutes, seconds = divmod(round(each * (self.last - step)), 60)
+        text = f"step {step}/{self.last}  {shown}  {minutes}:{seconds:02} left"
+        changes = sys.stdout.isatty() and step < self.last
+        self.say(f"{text:<99}" if changes else text, end="\r" if changes else "\n")
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, **values}) + "\n")
+        for name, value in values.items():
+            self.board.add_scalar(name, value, step)
+
+    def examples(self, step: int, images: Tensor, guesses: Tensor) -> None:
+        """Images (n, 1, h, w), and what the model takes them for (n,)."""
+        if self.first:
+            self.board.add_images("examples", images, step)
+            self.board.add_text("guesses", " ".join(map(str, guesses.tolist())), step)
+            self.board.flush()

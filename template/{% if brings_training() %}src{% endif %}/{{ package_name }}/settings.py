@@ -1,0 +1,41 @@
+"""What a run can be told."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Train a classifier of handwritten digits, or go on with the run in --folder."""
+
+    folder: Path = Path("runs/digits")
+    """Where checkpoints, curves and the report go."""
+    epochs: int = 16
+    batch: int = 64
+    """Samples of a step, of all processes together: the curve depends on it, and not on them."""
+    micro_batch: int = 64
+    """Samples that a process computes at once; the gradients of several make a batch."""
+    workers: int = 0
+    """Processes that read data beside each that trains."""
+    learning_rate: float = 4e-3
+    weight_decay: float = 0.05
+    clip: float = 1.0
+    """The largest norm that a gradient keeps."""
+    seed: int = 0
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Whether each process has the whole model, or a part of each of its layers."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool = False
+    deterministic: bool = False
+    """Only algorithms that compute the same each time; an error where there is none."""
+    save_every: int = 100
+    """Steps from a checkpoint to the next."""
+    keep: int = 3
+    """How many of the newest checkpoints stay."""
+    log_every: int = 10
+    """Steps from a line to the next."""
+    profile: bool = False
+    """Write trace.json of a few steps, for ui.perfetto.dev."""
+    memory_snapshot: bool = False
+    """Write memory.pickle when a GPU's memory is full, for pytorch.org/memory_viz."""

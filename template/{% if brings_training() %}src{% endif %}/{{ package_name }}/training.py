@@ -1,0 +1,148 @@
+"""A step of the loop: the same for any number of processes, and after any restart."""
+
+import random
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import get_state_dict, set_state_dict
+from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.tensor import DTensor
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader
+
+from .checkpoints import State
+from .data import Digits, batch_of, share_of, steps_per_epoch
+from .failures import TrainingError
+from .model import Block, Classifier
+from .processes import Processes
+from .settings import Settings
+
+
+class Trainer:
+    """A model in training: what a checkpoint keeps, and what takes it a step further."""
+
+    def __init__(self, settings: Settings, together: Processes) -> None:
+        self.settings, self.together, self.device = settings, together, together.device
+        self.data, self.step = Digits(), 0
+        if settings.batch > len(self.data):
+            raise TrainingError(
+                f"A batch of {settings.batch} is more than the {len(self.data)} samples that there"
+                " are. Take a smaller --batch."
+            )
+        self.per_epoch = steps_per_epoch(len(self.data), settings.batch)
+        self.last = settings.epochs * self.per_epoch
+        self.dtype = dtype_of(settings.precision, self.device)
+        torch.manual_seed(settings.seed)  # the same weights in every process
+        self.model = parallel(Classifier().to(self.device), settings, together.count)
+        weights, rate = self.model.parameters(), settings.learning_rate
+        self.optimizer = torch.optim.AdamW(weights, rate, weight_decay=settings.weight_decay)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, rate, total_steps=self.last + 1
+        )
+        self.rates = self.schedule.get_last_lr
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.loaded = self.load()  # which begins when the first is asked for
+
+    def state(self) -> State:
+        """All that a step depends on; what is random depends on its number, and needs no state."""
+        model, optimizer = get_state_dict(self.model, self.optimizer)
+        more = {"schedule": self.schedule.state_dict(), "scaler": self.scaler.state_dict()}
+        return {"model": model, "optimizer": optimizer, "step": self.step, **more}
+
+    def resume(self, state: State) -> None:
+        """Be as when `state` was made, by any number of processes."""
+        kept = {"model_state_dict": state["model"], "optim_state_dict": state["optimizer"]}
+        set_state_dict(self.model, self.optimizer, **kept)
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.step = state["step"]
+
+    def parts(self, step: int) -> tuple[int, list[tuple[Tensor, Tensor]]]:
+        """A step's samples, and the indices and weights of this process's micro-batches."""
+        settings, together = self.settings, self.together
+        batch = batch_of(step, len(self.data), settings.batch, settings.seed)
+        return len(batch), share_of(batch, together.rank, together.count, settings.micro_batch)
+
+    def load(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The micro-batches of this process, from the next step on."""
+        indices = (part for step in range(self.step, self.last) for part, _ in self.parts(step)[1])
+        workers, pinned = self.settings.workers, self.device.type == "cuda"
+        yield from DataLoader(
+            self.data, batch_size=None, sampler=indices, num_workers=workers, pin_memory=pinned
+        )
+
+    def take_step(self) -> tuple[Tensor, Tensor]:
+        """One step of all processes: this one's part of the loss, and the gradient's norm."""
+        seed_step(self.settings.seed, self.step, self.together.rank)
+        samples, parts = self.parts(self.step)
+        total = torch.zeros((), device=self.device)
+        for left, (_, weights) in zip(reversed(range(len(parts))), parts, strict=True):
+            images, labels = next(self.loaded)
+            with self.exchange(left == 0):
+                scores, labels = self.scores(images), labels.to(self.device, non_blocking=True)
+                losses = nn.functional.cross_entropy(scores, labels, reduction="none")
+                loss = losses @ weights.to(self.device) / samples
+                # DDP and FSDP take the mean over all processes: the sum is wanted.
+                torch.autograd.backward(self.scaler.scale(loss * self.together.count))
+            total += loss.detach()
+        self.scaler.unscale_(self.optimizer)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        self.schedule.step()
+        self.step += 1
+        return total, norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def exchange(self, now: bool) -> AbstractContextManager[None]:
+        """Let the processes add up their gradients only in the last part of a batch."""
+        if isinstance(self.model, FSDPModule):
+            self.model.set_requires_gradient_sync(now)
+        elif isinstance(self.model, DistributedDataParallel) and not now:
+            return self.model.no_sync()
+        return nullcontext()
+
+    def scores(self, images: Tensor) -> Tensor:
+        """The model's scores (n, classes) for images (n, 1, h, w), in float32."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            found: Tensor = self.model(images.to(self.device, non_blocking=True))
+        return found.float()
+
+    @torch.no_grad()
+    def measure(self, data: Digits) -> Tensor:
+        """The scores of all data, in every process, on the CPU."""
+        parts = torch.arange(len(data)).split(self.settings.micro_batch)
+        return torch.cat([self.scores(data[part][0]).cpu() for part in parts])
+
+
+def dtype_of(precision: str, device: torch.device) -> torch.dtype:
+    """What a precision is on a device; `auto` is the one that its matrix units are made for."""
+    if precision == "auto":
+        old = device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False)
+        made_for = {"cuda": "float16" if old else "bfloat16", "xpu": "bfloat16"}
+        precision = made_for.get(device.type, "float32")
+    found: torch.dtype = getattr(torch, precision)
+    return found
+
+
+def parallel(model: nn.Module, settings: Settings, count: int) -> nn.Module:
+    """Let the processes share a model as the settings say."""
+    if settings.compile:
+        model.compile()  # in place, so that its weights keep their names
+    if count == 1:
+        return model
+    if settings.parallel == "ddp":
+        return DistributedDataParallel(model)
+    for block in (one for one in model.modules() if isinstance(one, Block)):
+        fully_shard(block)
+    fully_shard(model)
+    return model
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Let what is random in a step depend on these alone, so that a restart repeats it."""
+    number = (seed << 48) + (step << 16) + rank
+    random.seed(number)
+    torch.manual_seed(number)
