@@ -85,13 +85,37 @@ def git_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -> Pa
     return repository
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """--every-case: nothing is left to chance, in hours."""
+    parser.addoption("--every-case", action="store_true", help="also what `some` leaves out")
+
+
+def sampled(items: list[pytest.Item]) -> list[pytest.Item]:
+    """The cases that `some` keeps of each test, as far from each other as can be."""
+    tests = [item.nodeid.partition("[")[0] for item in items]
+    total, seen = Counter(tests), Counter[str]()
+    kept = []
+    for item, test in zip(items, tests, strict=True):
+        some = item.get_closest_marker("some")
+        number, count = seen[test], min(some.args[0], total[test]) if some else total[test]
+        seen[test] += 1
+        if number * count // total[test] != (number - 1) * count // total[test]:
+            kept.append(item)
+    return kept
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """All but the first few cases of some tests are slow, too: this must be known before -m counts.
 
     The long ones first, so that none is left alone at the end: what one process has to do alone,
     such as all that needs Wine, then the slow ones.
     """
+    # One that is asked for by its name is wanted.
+    if not config.option.every_case and not any("[" in name for name in config.args):
+        kept = sampled(items)
+        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
+        items[:] = kept
     seen: Counter[str] = Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]

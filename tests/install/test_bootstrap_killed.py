@@ -127,6 +127,7 @@ class Kills:
         return output
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(("manager", "times"), [("uv", 12), ("pip", 1), ("poetry", 2)])
 def test_a_run_after_a_kill_at_any_moment_is_as_good_as_the_first(
     tools: Tools, tmp_path: Path, record_property: Record, manager: str, times: int
@@ -142,6 +143,7 @@ def test_a_run_after_a_kill_at_any_moment_is_as_good_as_the_first(
     assert len(kills.stages) > (1 if times > 4 else 0)
 
 
+@pytest.mark.some(1)
 @pytest.mark.xdist_group("real install")
 @needs_real_torch
 @pytest.mark.parametrize("manager", ["uv", "pip"])

@@ -22,6 +22,7 @@ from install.managers import ToolFailedError, Tools
 pytestmark = BOOTSTRAPS
 
 
+@pytest.mark.some(2)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
@@ -52,6 +53,7 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
     assert "Nothing to do" in tools.bootstrap(project)
 
 
+@pytest.mark.some(1)
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("blocked", "manager"), [("torch-", "uv"), ("torch-", "pip"), ("torchvision/", "poetry")]

@@ -56,6 +56,7 @@ class Image:
         return left
 
 
+@pytest.mark.some(4)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 @pytest.mark.parametrize("compute_platform", ["cu130", "cpu", "pypi"])

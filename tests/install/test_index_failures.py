@@ -60,6 +60,7 @@ def point_at(project: Path, old: str, new: str) -> None:
             file.write_text(text.replace(old, new), encoding="utf-8")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_an_index_that_refuses_is_named_with_its_answer(
     tools: Tools, tmp_path: Path, manager: str
@@ -81,6 +82,7 @@ def test_an_index_that_refuses_is_named_with_its_answer(
     assert repaired(tools, project)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_version_that_nobody_has_is_not_laid_to_the_index(
     tools: Tools, tmp_path: Path, manager: str
@@ -142,6 +144,7 @@ def certificate(
     return make_certificate(tmp_path_factory.mktemp("certificate"))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_tls_inspection_is_told_and_the_advice_works(
     tools: Tools, tmp_path: Path, manager: str, certificate: tuple[Path, tuple[Path, Path]]

@@ -28,6 +28,7 @@ def bootstrap(tools: Tools, project: Path, *arguments: str) -> str:
     return tools.bootstrap(project, *arguments, **env)
 
 
+@pytest.mark.some(2)
 @pytest.mark.usefixtures("real_pip")
 @pytest.mark.network
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])

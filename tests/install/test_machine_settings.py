@@ -14,6 +14,7 @@ from install.managers import ToolFailedError, Tools
 pytestmark = BOOTSTRAPS
 
 
+@pytest.mark.some(1)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
@@ -43,6 +44,7 @@ def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
     assert installed(tools, project)["torch"].endswith("+cu130")
 
 
+@pytest.mark.some(5)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("manager", "text", "variables", "named"),
@@ -92,6 +94,7 @@ def test_a_setting_that_may_be_the_reason_is_named_with_its_place(
     assert "secret" not in said.partition("bootstrap: ")[2]
 
 
+@pytest.mark.some(3)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("value", "line"),

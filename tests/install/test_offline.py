@@ -114,6 +114,7 @@ def refused(done: CompletedProcess[str]) -> list[str]:
     return done.stderr.splitlines()
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("filled", [*OF.values(), *PLAIN.values()], indirect=True)
 def test_a_wheelhouse_filled_as_the_page_says_is_all_that_is_needed(
     filled: tuple[str, Path], machine: Machine
@@ -153,6 +154,7 @@ def test_a_wheelhouse_filled_as_the_page_says_is_all_that_is_needed(
         assert "\n".join(said) in (project / PAGE).read_text(encoding="utf-8")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     "filled", [OF["uv"], OF["poetry"], PLAIN["uv"]], indirect=True
 )  # pip's file has no hashes
@@ -213,6 +215,7 @@ def test_pypi_s_own_build_is_not_mistaken_for_another(
     assert "lacks torch==2.15.0 (it has torch 2.14.1+cpu, 2.15.0+cpu): installing failed." in what
 
 
+@pytest.mark.some(1)
 def test_a_build_for_one_machine_alone_comes_from_a_wheelhouse_too(
     filled: tuple[str, Path], tools: Tools, machine: Machine
 ) -> None:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh")
 VERSIONS = "import importlib.metadata as m; print(*map(m.version, {!r}))"
 
 
+@pytest.mark.some(5)
 @pytest.mark.few(2)
 @pytest.mark.usefixtures("real_pip")
 @pytest.mark.network

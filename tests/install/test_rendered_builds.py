@@ -64,6 +64,7 @@ def marked() -> Iterator[Any]:
         yield pytest.param(manager, name, series, marks=() if newest else pytest.mark.slow)
 
 
+@pytest.mark.some(24)
 @pytest.mark.few(3)
 @pytest.mark.parametrize(("manager", "compute_platform", "series"), list(marked()))
 def test_each_platform_gets_exactly_the_wheels_of_the_build(
@@ -73,6 +74,7 @@ def test_each_platform_gets_exactly_the_wheels_of_the_build(
     check_resolutions(tools, tmp_path, package_manager=manager, **answers)
 
 
+@pytest.mark.some(6)
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("compute_platform", "series", "without"),

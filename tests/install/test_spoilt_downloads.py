@@ -29,6 +29,7 @@ def bootstrap(
         return project, tools.try_bootstrap(project, env=env)
 
 
+@pytest.mark.some(3)
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("manager", "how", "plain", "said"),
@@ -54,6 +55,7 @@ def test_what_comes_spoilt_once_is_fetched_again_past_the_cache(
     assert (f"this empties it: {clean}\n" in done.stdout) == (how != "cut" and clean != "-")
 
 
+@pytest.mark.some(2)
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("manager", "how", "what"),

@@ -59,6 +59,7 @@ def shipped_template(tmp_path_factory: pytest.TempPathFactory, template: Path) -
     return copy
 
 
+@pytest.mark.some(24)
 @pytest.mark.few(8)
 @pytest.mark.parametrize(("python", "compute_platform"), groups())
 def test_every_combination_is_valid_and_the_managers_agree(

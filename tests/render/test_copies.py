@@ -125,6 +125,7 @@ def test_the_sample_has_every_manager_python_and_compute_platform() -> None:
     assert {asked.compute_platform for asked in chosen} == wanted
 
 
+@pytest.mark.some(30)
 @pytest.mark.few(4)
 @pytest.mark.parametrize("number", range(SAMPLE))
 def test_copier_renders_what_the_shortcut_renders(

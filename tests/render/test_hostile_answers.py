@@ -265,6 +265,7 @@ def next_version(tmp_path_factory: pytest.TempPathFactory, git_template: Path) -
     return repository
 
 
+@pytest.mark.some(5)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("first", range(0, len(TEXTS) - 2, 2))
 def test_an_update_works_after_hostile_answers(

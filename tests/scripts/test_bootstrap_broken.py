@@ -155,6 +155,7 @@ LESS += ["UV_LOCKED=1", "UV_MANAGED_PYTHON=1"]
 LESS += ["UV_FROZEN=1", "UV_NO_SOURCES=1", "UV_NO_SOURCES_PACKAGE=demo-stub", "UV_VENV_CLEAR=1"]
 
 
+@pytest.mark.some(8)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("setting", sorted(LESS))
 def test_no_variable_of_uv_leaves_a_part_out(demo: Demo, tmp_path: Path, setting: str) -> None:
@@ -180,6 +181,7 @@ def test_no_variable_of_uv_leaves_a_part_out(demo: Demo, tmp_path: Path, setting
     assert not mark.exists()
 
 
+@pytest.mark.some(2)
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("name", ["NO_DEPS", "DRY_RUN", "USER", "PYTHON"])

@@ -283,6 +283,7 @@ def test_a_refusal_is_one_sentence_and_names_only_what_helps(tmp_path: Path) -> 
     assert not (demo.root / ".venv").exists()
 
 
+@pytest.mark.some(2)
 @pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
 def test_a_silent_index_is_told_within_15_seconds_whatever_the_manager(

@@ -56,6 +56,7 @@ def let_it_block(demo: Demo, does: str = "pass") -> Path:
     return note
 
 
+@pytest.mark.some(4)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("deaf", [False, True])
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"])
@@ -74,6 +75,7 @@ def test_a_build_ends_with_a_bootstrap_that_is_killed(demo: Demo, name: str, dea
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.mark.some(1)
 @pytest.mark.few(1)
 @pytest.mark.slow
 @pytest.mark.network

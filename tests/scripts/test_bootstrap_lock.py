@@ -25,6 +25,7 @@ def pulled(text: str) -> str:
     return text.replace("\n\n", "\n# what a colleague has locked\n\n", 1)
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize(
     ("damage", "stays"), [(half, False), (lambda _: "", False), (pulled, True)]
 )

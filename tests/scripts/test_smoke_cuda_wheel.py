@@ -125,7 +125,11 @@ def test_as_pypis_wheels_it_passes_on_the_cpu_with_one_warning(
         ({"FAKE_INIT": "3"}, "CUDA-UNKNOWN", "CUDA driver initialization failed"),
         ({"FAKE_INIT": "46"}, "CUDA-BUSY", "Error 46: CUDA-capable device(s) is/are busy"),
         ({"FAKE_INIT": "100"}, "CUDA-NODEVICE", "No CUDA GPUs are available"),
-        ({"FAKE_INIT": "101"}, "CUDA-VISIBLE", "Error 101: invalid device ordinal"),
+        (
+            {"FAKE_INIT": "101", "CUDA_VISIBLE_DEVICES": "7"},
+            "CUDA-VISIBLE",
+            "Error 101: invalid device ordinal",
+        ),
         ({"FAKE_INIT": "802"}, "CUDA-FABRIC", "Error 802: system not yet initialized"),
         (
             {"FAKE_INIT": "803"},

@@ -87,6 +87,7 @@ def test_a_torch_that_hangs_ends_with_a_smoke_test_that_is_killed(
     assert all_have_ended(file)
 
 
+@pytest.mark.some(2)
 @pytest.mark.network
 @pytest.mark.slow
 @pytest.mark.skipif("sys.platform != 'linux'", reason="needs the Linux wheel of torch")

@@ -41,6 +41,7 @@ torch.distributed.is_nccl_available = lambda: True
 """
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("code", "said", "remedy"),
     [
@@ -104,6 +105,7 @@ def gpus(tmp_path: Path, torch_venv: Path) -> Project:
     return project
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("hangs_unless", "said", "remedy"),
     [

@@ -130,6 +130,7 @@ def test_platforms_appear_and_end_and_are_retired() -> None:
     assert "cu117" in menus[-1]  # ended long ago, and not retired
 
 
+@pytest.mark.some(4)
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("before", "after", "manager"),

@@ -111,6 +111,7 @@ ATTACKS = [
 ]
 
 
+@pytest.mark.some(3)
 @pytest.mark.few(1)
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_a_test_has_set_up_on_the_machine_gets_no_token(

@@ -106,6 +106,7 @@ def prepare_in_another_clone(weekly: WeeklyUpdate) -> None:
     weekly.done("prepare")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("work", [amend, as_fleet, commit])
 def test_no_pull_request_is_opened_for_commits_of_others(
     prepared: WeeklyUpdate, work: Callable[[Path], None]

@@ -159,6 +159,7 @@ STOPPED = [
 ]
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(("moment", "what", "everybody"), STOPPED)
 def test_what_is_stopped_is_as_it_was_with_a_sentence(
     history: Path, tmp_path: Path, moment: str, what: signal.Signals, everybody: bool

@@ -55,6 +55,7 @@ def test_it_can_be_prepared_again(prepared: WeeklyUpdate) -> None:
     assert git(prepared.project, "rev-parse", f"{BRANCH}^{{tree}}") == first
 
 
+@pytest.mark.some(1)
 @pytest.mark.slow
 @pytest.mark.parametrize("work", [amend, as_fleet, commit])
 def test_work_on_the_branch_is_kept(prepared: WeeklyUpdate, work: Callable[[Path], None]) -> None:

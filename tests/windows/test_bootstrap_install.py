@@ -129,6 +129,7 @@ def test_the_smoke_test_knows_the_build_and_this_windows(windows: Windows, proje
     assert "bootstrap.cmd --recreate" in done.stdout
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("harm", "said_of_it"),
     [

@@ -273,7 +273,8 @@ def as_python_has_it(env: Mapping[str, str]) -> None:
 def foreign(env: Mapping[str, str]) -> dict[str, str]:
     """What is imported in place of this environment's: by module, the folder it lies in.
 
-    What lies in the project is its owner's, and what the environment does not have is no harm.
+    What lies in the project is its owner's, and what the environment does not have is no harm; but
+    for a torch that a variable brings, which nobody has chosen for this project.
     """
     found: dict[str, str] = {}
     inside = [os.path.realpath(one) for one in (sys.prefix, ROOT, Path(os.__file__).parent)]
@@ -290,7 +291,8 @@ def foreign(env: Mapping[str, str]) -> dict[str, str]:
         origin = os.path.realpath(spec.origin) if spec and spec.origin else ""
         there = (own / name).is_dir() or (own / f"{name}.py").is_file()
         for place, folder in outside.items():
-            if Path(origin).is_relative_to(place) and (there or name == "torch"):
+            missed = name == "torch" and folder in python_path(env)
+            if Path(origin).is_relative_to(place) and (there or missed):
                 found[name] = folder
     return found
 
