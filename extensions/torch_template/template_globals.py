@@ -84,6 +84,7 @@ class TemplateGlobals:
         self._hint = MachineHint(self._matrix)
         self._before: tuple[str, moves.Platforms] | None = None
         self._moved: list[str] = []
+        self._had: object = NOT_GIVEN  # the starter of the project, before anything is written
 
     def register(self, environment: Environment) -> None:
         """Put them into an environment."""
@@ -213,6 +214,8 @@ class TemplateGlobals:
         """
         refuse_unknown(context, self._questions)
         refuse_missing(context, question)
+        if question == "starter":
+            self._had = kept_answer(context, question, self._questions)
         value = given_answer(context, question)
         if value is NOT_GIVEN:
             return True
@@ -270,9 +273,7 @@ class TemplateGlobals:
     @pass_context
     def brings_training(self, context: Context) -> bool:
         """Whether the files of the training are rendered: once, since they are the owner's then."""
-        if context["starter"] != "training":
-            return False
-        return kept_answer(context, "starter", self._questions) != "training"
+        return bool(context["starter"] == "training" != self._had)
 
     # --- The build, and what an update tells of it
 

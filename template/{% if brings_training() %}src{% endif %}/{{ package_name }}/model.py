@@ -1,7 +1,4 @@
-"""The model, in whose place there may be any other.
-
-It has no batch normalisation, whose numbers depend on how many processes share a batch.
-"""
+"""The model: any other, but for batch normalisation, which sees one process's samples only."""
 
 from torch import Tensor, nn
 
