@@ -51,6 +51,7 @@ def default_text(default: object) -> str:
         "{{ default_of('python_version') }}": f"`{policy.python.default}`",
         "{{ default_of('compute_platform') }}": f"`{policy.compute_platforms.default}`",
         "{{ default_of('torch_packages') }}": "`torchvision`, where it fits",
+        "{{ default_of('starter') }}": f"`{policy.starter.default}`, from torch 2.6 on",
     }
     text = str(default)
     if "{{" in text:

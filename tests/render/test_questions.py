@@ -40,6 +40,7 @@ REFUSED = [
     ("torch_version", "2.14.1", "'2.14.1' is not on offer: choose latest, "),
     ("torch_packages", "[torchtext]", "'torchtext' is not on offer: choose torchvision"),
     ("torch_packages", "torchvision", "write torch_packages=[torchvision]"),
+    ("starter", "lightning", "choose training, package"),
     ("pytorch_index_url", "ftp://mirror.example/whl", "must begin with http:// or https://"),
     ("pytorch_index_url", "https://me:secret@mirror.example/whl", "holds credentials"),
     ("pytorch_index_url", "https://mirror.example/whl?x=1", "other than those of a plain path"),
