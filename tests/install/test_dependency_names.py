@@ -25,7 +25,9 @@ def allowed(names: list[str]) -> list[str]:
 
 @pytest.mark.parametrize("series", ["latest", "2.12", "2.7", "2.4"])
 def test_what_uv_locks(tmp_path: Path, series: str) -> None:
-    project = render(tmp_path / "demo", compute_platform="pypi", torch_version=series)
+    starter = "package" if series == "2.4" else "training"
+    answers = {"compute_platform": "pypi", "torch_version": series, "starter": starter}
+    project = render(tmp_path / "demo", **answers)
     run("uv", "lock", "--quiet", "--no-config", cwd=project)
     lock = tomlkit.parse((project / "uv.lock").read_text(encoding="utf-8")).unwrap()
     names = [package["name"] for package in lock["package"]]
@@ -52,7 +54,7 @@ def importable(folder: Path) -> list[str]:
 
 def test_what_is_importable_when_uv_has_installed_it(tmp_path: Path) -> None:
     """All but the gigabytes: torch, and what is CUDA's."""
-    project = render(tmp_path / "demo", compute_platform="pypi")
+    project = render(tmp_path / "demo", compute_platform="pypi", starter="training")
     large = re.compile(r"torch.*|triton|nvidia-.*|cuda-.*")
     run("uv", "lock", "--quiet", "--no-config", cwd=project)
     lock = tomlkit.parse((project / "uv.lock").read_text(encoding="utf-8")).unwrap()

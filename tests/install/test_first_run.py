@@ -12,7 +12,7 @@ from subprocess import CompletedProcess
 import pytest
 
 import commands
-from render.projects import ROOT
+from render.projects import MATRIX_YML, ROOT, release
 
 pytestmark = [
     pytest.mark.skipif(os.name == "nt", reason="runs bootstrap.sh"),
@@ -34,6 +34,10 @@ def test_the_readme_s_command_ends_in_pass_wherever_pypi_can_be_reached(
     home, clone = tmp_path / "home", tmp_path / "torch-starter"
     home.mkdir()
     shutil.copytree(git_template, clone)
+    matrix = clone / MATRIX_YML  # whose policy is that of the tests
+    facts = matrix.read_text(encoding="utf-8")
+    matrix.write_text(facts.replace("default: package", "default: training"), encoding="utf-8")
+    release(clone, "v1.0.1")
     text = (clone / "README.md").read_text(encoding="utf-8")
     command = re.search(r"<!-- new project -->\n```sh\n(.+)\n```", text)
     assert command
@@ -56,5 +60,6 @@ def test_the_readme_s_command_ends_in_pass_wherever_pypi_can_be_reached(
     found = {one["id"]: one["status"] for one in json.loads(report.stdout)["checks"]}
     assert found["NUM-MATMUL"] == found["NUM-CONV"] == found["TRAIN-STEPS"] == "pass"
     assert {"fail", "warn"} & set(found.values()) == set()
+    assert (project / "src" / "my_torch_project" / "training.py").exists()
     tests = pasted(project, ".venv/bin/python -m pytest", home)
     assert tests.returncode == 0, tests.stdout

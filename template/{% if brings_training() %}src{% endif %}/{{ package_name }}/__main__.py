@@ -85,7 +85,7 @@ def profiler(file: Path | None) -> AbstractContextManager[torch.profiler.profile
 
 def main() -> None:
     """The command line."""
-    settings = tyro.cli(Settings)
+    settings = tyro.cli(Settings, prog=f"python -m {__package__}")
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
         torch.use_deterministic_algorithms(True)
