@@ -18,7 +18,7 @@ for one in {0}:10.77.0.1 {1}:10.77.0.2; do
         ip link set lo up; ip link set eth0 up"
 done
 """
-HOSTS = "127.0.0.1 localhost\n{0}10.77.0.1 one\n10.77.0.2 two\n"
+HOSTS = "127.0.0.1 localhost\n127.0.1.1 {}\n10.77.0.1 one\n10.77.0.2 two\n"
 
 
 @dataclass
@@ -41,16 +41,21 @@ class Machine:
         command[2:2] = launcher
         return program.start(self.inside(*command))
 
+    def end(self) -> None:
+        """Let it vanish."""
+        self.first.kill()
+        self.first.wait()
+
     def link(self, state: str) -> None:
         """Plug the cable in (up), or out (down)."""
         subprocess.run(self.inside("ip", "link", "set", "eth0", state), check=True)
 
 
-def machine(folder: Path, name: str, own_name: str = "") -> Machine:
-    """A machine without a network; its name leads to the address that the others know, or not."""
-    hosts = folder / f"hosts-{name}"
-    hosts.write_text(HOSTS.format(f"{own_name} {name}\n" if own_name else ""), encoding="utf-8")
-    command = ["unshare", "-num", "sh", "-ec", ENTER, "sh", name, str(hosts)]
+def machine(folder: Path, name: str, hosts: str = HOSTS) -> Machine:
+    """A machine without a network; its name leads to an address of its own, if to any."""
+    file = folder / f"hosts-{name}"
+    file.write_text(hosts.format(name), encoding="utf-8")
+    command = ["unshare", "-num", "sh", "-ec", ENTER, "sh", name, str(file)]
     first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert first.stdout
     assert first.stdout.readline() == "\n"

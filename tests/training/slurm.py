@@ -15,8 +15,9 @@ from install.real_torch import alone
 from render.projects import ROOT
 
 FOLDER = ROOT / ".cache" / "slurm"
-PACKAGES = ("libhwloc15", "liblua5.1-0", "libmunge2", "munge", "slurm-client", "slurmctld")
-PACKAGES += ("slurm-wlm-basic-plugins", "slurmd")
+PACKAGES = (
+    "libhwloc15 liblua5.1-0 libmunge2 munge slurm-client slurm-wlm-basic-plugins slurmctld slurmd"
+)
 HOSTS = "127.0.0.1 localhost head n1 n2\n"
 CONFIGURATION = """
 ClusterName=test
@@ -62,14 +63,14 @@ def unpacked() -> bool:
         if not (FOLDER / "usr").exists():
             (FOLDER / "packages").mkdir(parents=True, exist_ok=True)
             apt = shutil.which("apt-get")
-            command = [apt or "false", "download", *PACKAGES]
+            command = [apt or "false", "download", *PACKAGES.split()]
             subprocess.run(command, cwd=FOLDER / "packages", capture_output=True)
             for file in (FOLDER / "packages").iterdir():
                 subprocess.run(["dpkg", "-x", file, FOLDER], check=True)
     controller = FOLDER / "usr" / "sbin" / "slurmctld-wlm"
     if not controller.exists():
         return False
-    command = [controller, "-V"]
+    command = [str(controller), "-V"]
     return subprocess.run(command, env=environment(), capture_output=True).returncode == 0
 
 
@@ -125,4 +126,4 @@ def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
     until = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < until
-        time.sleep(0.3)
+        time.sleep(0.5)
