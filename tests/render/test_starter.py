@@ -46,8 +46,8 @@ def test_the_training_adds_its_files_and_what_they_import(
     added = requirements(trains) - requirements(plain)
     assert added == {"matplotlib", "scikit-learn", "tensorboard", "tyro"}
     readme = (trains / "README.md").read_text(encoding="utf-8")
-    assert "torchrun --nproc-per-node=4 -m my_torch_project" in readme
-    assert "torchrun" not in (plain / "README.md").read_text(encoding="utf-8")
+    assert "--nproc-per-node=4 -m my_torch_project" in readme
+    assert "torch.distributed.run" not in (plain / "README.md").read_text(encoding="utf-8")
 
 
 def test_a_new_project_gets_it_unless_its_torch_is_too_old(template: Path, tmp_path: Path) -> None:

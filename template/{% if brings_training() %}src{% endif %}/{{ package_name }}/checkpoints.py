@@ -20,7 +20,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int, together: Processes) -> None:
         self.folder, self.keep, self.first = folder, keep, together.first
-        self.group = dist.new_group(backend="gloo")  # of its own, for what goes on meanwhile
+        self.group = dist.new_group(backend="gloo") if dist.is_initialized() else None  # its own
         self.writing: tuple[Path, Future[Any]] | None = None
 
     def all(self) -> list[Path]:
@@ -33,7 +33,8 @@ class Checkpoints:
         unfinished = self.folder / "unfinished"
         if self.first:
             shutil.rmtree(unfinished, ignore_errors=True)
-        dist.barrier(self.group)
+        if self.group:
+            dist.barrier(self.group)
         writing = async_save(state, checkpoint_id=unfinished, process_group=self.group)
         assert isinstance(writing, Future)
         self.writing = self.folder / f"step-{step:08}", writing
@@ -55,12 +56,14 @@ class Checkpoints:
         if self.writing:
             self.writing[1].exception()
             self.when_done()
-        dist.barrier(self.group)
+        if self.group:
+            dist.barrier(self.group)
 
     def load(self, state: State) -> bool:
         """Load the newest that is whole into `state`; False if there is none."""
         found: list[Path | None] = [self._newest_whole() if self.first else None]
-        dist.broadcast_object_list(found, group=self.group)
+        if self.group:
+            dist.broadcast_object_list(found, group=self.group)
         if path := found[0]:
             load(state, checkpoint_id=path, process_group=self.group)
         return path is not None

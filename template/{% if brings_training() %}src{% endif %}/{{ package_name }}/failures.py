@@ -17,6 +17,8 @@ SAID = {  # what errors say, and what that means
     "Missing key in checkpoint|size mismatch": "The checkpoint is of another model. Take that model"
     " again, or another --folder.",
     "(CUDA|HIP) error": "The GPU does not go on. Ask `python scripts/gpu_smoke_test.py`.",
+    "connectFullMesh": "The machines do not reach each other. Set GLOO_SOCKET_IFNAME and"
+    " NCCL_SOCKET_IFNAME to the network that they share, such as eth0: `ip -brief address`.",
     "NCCL": "The GPUs do not reach each other. NCCL_DEBUG=INFO says more.",
     "[Cc]onnection|[Tt]imed out": "Another process of this run is gone, whose own lines say why."
     " Start all of them again.",

@@ -3,11 +3,15 @@
 import json
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
+
+# A process alone has no group: that is meant.
+warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized")
 
 
 class Log:

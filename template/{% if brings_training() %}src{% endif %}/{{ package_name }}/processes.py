@@ -10,13 +10,12 @@ from typing import NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import HashStore  # torch.distributed.HashStore, with its types
 
 from .device import pick_device
 from .failures import TrainingError
 
 AGAIN = 75  # EX_TEMPFAIL: the run is saved, and wants to be started again
-TIMEOUT = timedelta(minutes=10)  # for what all processes do together
+TIMEOUT = timedelta(minutes=float(os.environ.get("TRAIN_TIMEOUT_MINUTES", "10")))  # to wait
 BACKENDS = {"cuda": "cpu:gloo,cuda:nccl", "xpu": "cpu:gloo,xpu:xccl"}
 
 
@@ -29,6 +28,7 @@ class Processes:
 
     def __init__(self) -> None:
         self.device = pick_device()
+        self.rank, self.count = 0, 1
         if "LOCAL_RANK" in os.environ:
             self._meet(int(os.environ["LOCAL_RANK"]))
         elif int(os.environ.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
@@ -36,14 +36,9 @@ class Processes:
                 "srun started several of these, and none knows of the others. Let it start"
                 " torchrun, as scripts/train.sbatch does."
             )
-        else:
-            dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
-        self.rank, self.count = dist.get_rank(), dist.get_world_size()
-        self.first = self.rank == 0
-        self._told_to_stop = False
-        for name in ("SIGTERM", "SIGUSR2"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._note)
+        self.first, self._told_to_stop = self.rank == 0, False
+        for number in {signal.SIGTERM, getattr(signal, "SIGUSR2", signal.SIGTERM)}:
+            signal.signal(number, self._note)
 
     def _meet(self, local_rank: int) -> None:
         backend = BACKENDS.get(self.device.type)
@@ -59,6 +54,7 @@ class Processes:
             torch.accelerator.set_device_index(local_rank)
         known = self.device if self.device.type == "cuda" else None
         dist.init_process_group(backend or "gloo", timeout=TIMEOUT, device_id=known)
+        self.rank, self.count = dist.get_rank(), dist.get_world_size()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told_to_stop = True
@@ -66,7 +62,8 @@ class Processes:
     def sum(self, value: Tensor) -> Tensor:
         """A tensor's sum over all processes, which all have to ask for."""
         total = value.clone()
-        dist.all_reduce(total)
+        if dist.is_initialized():  # one process alone needs no group, nor a network
+            dist.all_reduce(total)
         return total
 
     def stop(self) -> bool:
@@ -79,8 +76,7 @@ def leave(code: int) -> NoReturn:
 
     After a failure the group is not taken apart, since the others may wait in it.
     """
-    if code in (0, AGAIN):
+    if code in (0, AGAIN) and dist.is_initialized():
         dist.destroy_process_group()
     sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)

@@ -1,6 +1,7 @@
 """What is kept of a run beside its checkpoints: how to make it again, and a page on how it went."""
 
 import json
+import secrets
 import subprocess
 import sys
 from dataclasses import asdict
@@ -38,6 +39,8 @@ def write_about(settings: Settings, together: Processes) -> None:
                 f" {wanted[name]}. Give it the same, or take another --folder."
             )
 
+    check_shared(settings.folder, together)  # from here on, all have read run.json
+
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
         return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
@@ -50,8 +53,31 @@ def write_about(settings: Settings, together: Processes) -> None:
             "device": describe(together.device),
             "processes": together.count,
         }
-        settings.folder.mkdir(parents=True, exist_ok=True)
+        (settings.folder / "again").unlink(missing_ok=True)
         path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+
+
+def check_shared(folder: Path, together: Processes) -> None:
+    """Each process writes a part of a checkpoint, which is of no use in a folder of its own.
+
+    Raises:
+        TrainingError: if a process does not see the first one's folder.
+    """
+    # A new name, since network file systems remember for a while which ones there are not.
+    number = int(together.sum(torch.tensor(secrets.randbits(48) * together.first)))
+    mark = folder / f"shared-{number}"
+    if together.first:
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    together.sum(torch.zeros(1))
+    missing = int(together.sum(torch.tensor(int(not mark.exists()))))
+    if together.first:
+        mark.unlink()
+    if missing:
+        raise TrainingError(
+            f"{missing} of {together.count} processes do not see what the first one writes to"
+            f" {folder}. Let --folder be on a file system that all machines share."
+        )
 
 
 def write_report(folder: Path, data: Digits, scores: Tensor) -> Path:
