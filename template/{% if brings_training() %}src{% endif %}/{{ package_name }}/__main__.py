@@ -40,7 +40,7 @@ def train(settings: Settings) -> int:
             stop, end = together.stop(), trainer.step == trainer.last
             save = stop or end or trainer.step % settings.save_every == 0
             if save or trainer.step % settings.log_every == 0:
-                value = check_finite(trainer.step, float(together.sum(loss)))  # before it is saved
+                value = check_finite(trainer.step, float(together.mean(loss)))  # before it is saved
                 values = {"loss": value, "norm": float(norm), "rate": float(trainer.rates()[0])}
                 log.metrics(trainer.step, settings.batch, together.device, **values)
             if save:

@@ -20,7 +20,7 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int, together: Processes) -> None:
         self.folder, self.keep, self.first = folder, keep, together.first
-        self.group = dist.new_group(backend="gloo")  # of its own, for what goes on meanwhile
+        self.group: Any = dist.new_group(backend="gloo")  # of its own: saving goes on meanwhile
         self.writing: tuple[Path, Future[Any]] | None = None
 
     def all(self) -> list[Path]:

@@ -63,15 +63,15 @@ class Processes:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told_to_stop = True
 
-    def sum(self, value: Tensor) -> Tensor:
-        """A tensor's sum over all processes, which all have to ask for."""
-        total = value.clone()
-        dist.all_reduce(total)
-        return total
+    def mean(self, value: Tensor) -> Tensor:
+        """A tensor's mean over all processes, which all have to ask for."""
+        if self.count > 1:
+            dist.all_reduce(value := value.clone())
+        return value / self.count
 
     def stop(self) -> bool:
         """Whether any of them was told to stop; all of them have to ask."""
-        return bool(self.sum(torch.tensor(int(self._told_to_stop))))
+        return bool(self.mean(torch.tensor(int(self._told_to_stop))))
 
 
 def leave(code: int) -> NoReturn:
