@@ -114,10 +114,10 @@ def main() -> int:
         folder = Path(name)
         source = render(folder / "project", starter="training") / "src"
         program = Program(arguments.torch_python.absolute(), source, folder / "run")
-        step = inside(program, "step", 25 * arguments.runs)
+        step = inside(program, "step", 100 * arguments.runs)
         print(f"{'a bare step':28}{step['bare'] * 1e3:9.2f} ms{1:8.3f} x")
         print(f"{'the program':28}{step['program']:20.3f} x")
-        print(f"{'with its lines and curves':28}{step['with logs']:20.3f} x")
+        print(f"{'with its lines and curves':28}{step['with lines']:20.3f} x")
         report_processes(program, arguments.runs)
         print(f"\n{'checkpoint':>10}{'sync':>12}{'loop waits':>12}{'on the disk':>13}{'ratio':>7}")
         for width in WIDTHS:

@@ -80,44 +80,45 @@ def bare_step(settings: Settings, device: torch.device) -> Callable[[], None]:
     return step
 
 
-def program_step(
-    settings: Settings, trainer: training.Trainer, log: Log | None
-) -> Callable[[], None]:
-    """A step as the program's loop takes it, with its lines and curves if there is a log."""
-    together = trainer.together
+def program_step(trainer: training.Trainer) -> Callable[[], None]:
+    """A step as the program's loop takes it, but for its lines and checkpoints."""
 
     def step() -> None:
-        loss, norm = trainer.take_step()
-        together.stop()
-        if log and trainer.step % settings.log_every == 0:
-            values = {"loss": float(together.mean(loss)), "norm": float(norm)}
-            values["rate"] = float(trainer.rates()[0])
-            log.metrics(trainer.step, settings.batch, together.device, **values)
+        trainer.take_step()
+        trainer.together.stop()
 
     return step
 
 
+def program_line(trainer: training.Trainer, log: Log) -> Callable[[], None]:
+    """What the program's loop does for a line, and for the points of its curves."""
+    loss, norm = trainer.take_step()
+
+    def line() -> None:
+        values = {"loss": float(trainer.together.mean(loss)), "norm": float(norm)}
+        values["rate"] = float(trainer.rates()[0])
+        log.metrics(trainer.step, trainer.settings.batch, trainer.device, **values)
+
+    return line
+
+
 def measure_step(folder: Path, blocks: int) -> dict[str, float]:
-    """Seconds of a bare step; how many times that the program's takes, without and with logs."""
+    """Seconds of a bare step; how many times that the program's takes, without and with lines."""
     settings, together = Settings(folder=folder, epochs=ENDLESS), Processes()
-    device = together.device
-    quiet, loud = (training.Trainer(settings, together) for _ in range(2))
-    steps = {
-        "bare": bare_step(settings, device),
-        "program": program_step(settings, quiet, None),
-        "with logs": program_step(settings, loud, Log(folder, 0, loud.last, first=True)),
-    }
-    taken: dict[str, list[float]] = {name: [] for name in steps}
+    trainer, device = training.Trainer(settings, together), together.device
+    steps = {"bare": bare_step(settings, device), "program": program_step(trainer)}
     for step in steps.values():
         repeat(step)
-    at_once = settings.log_every  # so that each has one line; and a GPU is given work ahead
-    order = list(steps.items())
+    line = program_line(trainer, Log(folder, 0, trainer.last, first=True))
+    taken: dict[str, list[float]] = {name: [] for name in (*steps, "line")}
+    at_once = 1 if device.type == "cpu" else BLOCK  # a GPU is given work ahead
     for _ in range(blocks):  # in turn, so that all suffer alike from other work
-        random.shuffle(order)
-        for name, step in order:
+        for name, step in random.sample(list(steps.items()), k=len(steps)):
             taken[name].append(seconds(partial(repeat, step, at_once), device) / at_once)
-    found = {name: statistics.median(times) for name, times in taken.items()}
-    return found | {name: found[name] / found["bare"] for name in ("program", "with logs")}
+        taken["line"].append(seconds(line, device))
+    bare, program, each = (statistics.median(times) for times in taken.values())
+    lines = program + each / settings.log_every
+    return {"bare": bare, "program": program / bare, "with lines": lines / bare}
 
 
 def measure_rate(folder: Path, batch: int) -> dict[str, float]:
@@ -125,7 +126,7 @@ def measure_rate(folder: Path, batch: int) -> dict[str, float]:
     together = Processes()
     share = -(-batch // together.count)
     settings = Settings(folder=folder, epochs=ENDLESS, batch=batch, micro_batch=share)
-    step = program_step(settings, training.Trainer(settings, together), None)
+    step = program_step(training.Trainer(settings, together))
     repeat(step)
     times = [seconds(partial(repeat, step, 10), together.device) / 10 for _ in range(8)]
     return {"step": statistics.median(times)} if together.first else {}

@@ -40,10 +40,7 @@ def order_of(epoch: int, samples: int, seed: int) -> Tensor:
 
 
 def batch_of(step: int, samples: int, batch: int, seed: int) -> Tensor:
-    """The indices of a step, counted from 0 over all epochs: they depend on nothing else.
-
-    So nothing of this has to be saved, and any number of processes may go on with it.
-    """
+    """The indices of a step, counted from 0 over all epochs: nothing of this has to be saved."""
     epoch, position = divmod(step, steps_per_epoch(samples, batch))
     return order_of(epoch, samples, seed)[position * batch : (position + 1) * batch]
 
