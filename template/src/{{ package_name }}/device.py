@@ -11,12 +11,10 @@ def pick_device() -> torch.device:
     NVIDIA and AMD GPUs are `cuda` to torch, Intel GPUs `xpu`, Apple GPUs `mps`. A `cpu` that
     surprises you is explained by `python scripts/gpu_smoke_test.py`.
     """
-    # torch.accelerator is new in torch 2.6.
+    # torch.accelerator is new in torch 2.6, whose current_accelerator() raises where there is none.
     if (accelerator := getattr(torch, "accelerator", None)) is not None:
-        found = accelerator.current_accelerator()
-        if found is not None and accelerator.is_available():
-            return torch.device(found.type)
-        return torch.device("cpu")
+        found = accelerator.current_accelerator() if accelerator.is_available() else None
+        return torch.device(found.type if found is not None else "cpu")
     if torch.cuda.is_available():
         return torch.device("cuda")
     if torch.backends.mps.is_available():

@@ -40,8 +40,9 @@ def train(settings: Settings) -> int:
             stop, end = together.stop(), trainer.step == trainer.last
             save = stop or end or trainer.step % settings.save_every == 0
             if save or trainer.step % settings.log_every == 0:
-                value = check_finite(trainer.step, float(together.sum(loss)))  # before it is saved
-                values = {"loss": value, "norm": float(norm), "rate": float(trainer.rates()[0])}
+                mean = float(together.sum(loss)) / together.count
+                check_finite(trainer.step, mean)  # before it is saved
+                values = {"loss": mean, "norm": float(norm), "rate": float(trainer.rates()[0])}
                 log.metrics(trainer.step, settings.batch, together.device, **values)
             if save:
                 checkpoints.save(trainer.step, trainer.state())
@@ -63,14 +64,13 @@ def train(settings: Settings) -> int:
     return 0
 
 
-def check_finite(step: int, loss: float) -> float:
+def check_finite(step: int, loss: float) -> None:
     """Stop before a loss that is no number is saved."""
     if not math.isfinite(loss):
         raise TrainingError(
             f"The loss of step {step} is {loss}. Go on from the last checkpoint with --precision"
             " float32, or take a smaller --learning-rate and another --folder."
         )
-    return loss
 
 
 def profiler(file: Path | None) -> AbstractContextManager[torch.profiler.profile | None]:

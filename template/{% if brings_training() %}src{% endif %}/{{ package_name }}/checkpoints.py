@@ -20,7 +20,9 @@ class Checkpoints:
 
     def __init__(self, folder: Path, keep: int, together: Processes) -> None:
         self.folder, self.keep, self.first = folder, keep, together.first
-        self.group = dist.new_group(backend="gloo") if dist.is_initialized() else None  # its own
+        self.group: Any = None  # of its own: saving goes on meanwhile
+        if together.count > 1:
+            self.group = dist.new_group(backend="gloo")
         self.writing: tuple[Path, Future[Any]] | None = None
 
     def all(self) -> list[Path]:

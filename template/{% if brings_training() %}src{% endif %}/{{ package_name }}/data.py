@@ -40,23 +40,19 @@ def order_of(epoch: int, samples: int, seed: int) -> Tensor:
 
 
 def batch_of(step: int, samples: int, batch: int, seed: int) -> Tensor:
-    """The indices of a step, counted from 0 over all epochs: they depend on nothing else.
-
-    So nothing of this has to be saved, and any number of processes may go on with it.
-    """
+    """The indices of a step, counted from 0 over all epochs: nothing of this has to be saved."""
     epoch, position = divmod(step, steps_per_epoch(samples, batch))
     return order_of(epoch, samples, seed)[position * batch : (position + 1) * batch]
 
 
-def share_of(
-    indices: Tensor, rank: int, processes: int, micro_batch: int
-) -> list[tuple[Tensor, Tensor]]:
+def share_of(indices: Tensor, rank: int, processes: int, size: int) -> list[tuple[Tensor, Tensor]]:
     """One process's micro-batches of indices and weights: as many, and as large, for each process.
 
-    Where the samples do not suffice for that, the first is taken again, with the weight 0.
+    The sum of losses by weight, in the mean over the processes, is the mean over the batch. Where
+    the samples do not suffice for that, the first is taken again, with the weight 0.
     """
     mine = indices[rank::processes]
-    lacking = -(-len(indices) // processes) - len(mine)
-    weights = torch.cat([torch.ones(len(mine)), torch.zeros(lacking)])
-    padded = torch.cat([mine, indices[:1].expand(lacking)])
-    return list(zip(padded.split(micro_batch), weights.split(micro_batch), strict=True))
+    weights = torch.full((len(mine),), processes / len(indices))
+    if len(mine) * processes < len(indices):
+        mine, weights = torch.cat([mine, indices[:1]]), torch.cat([weights, torch.zeros(1)])
+    return list(zip(mine.split(size), weights.split(size), strict=True))

@@ -16,6 +16,7 @@ SAID = {  # what errors say, and what that means
     "DataLoader worker": "A process that reads data has ended. --workers 0 shows its error.",
     "Missing key in checkpoint|size mismatch": "The checkpoint is of another model. Take that model"
     " again, or another --folder.",
+    "attribute 'record_event'": "On the CPU this torch has no FSDP. Take --parallel ddp.",  # 2.6
     "(CUDA|HIP) error": "The GPU does not go on. Ask `python scripts/gpu_smoke_test.py`.",
     "connectFullMesh": "The machines do not reach each other. Set GLOO_SOCKET_IFNAME and"
     " NCCL_SOCKET_IFNAME to the network that they share, such as eth0: `ip -brief address`.",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard import SummaryWriter
+from torch.utils.tensorboard.writer import SummaryWriter
 
 # A process alone has no group: that is meant.
 warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized")

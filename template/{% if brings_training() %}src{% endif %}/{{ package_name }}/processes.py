@@ -61,10 +61,9 @@ class Processes:
 
     def sum(self, value: Tensor) -> Tensor:
         """A tensor's sum over all processes, which all have to ask for."""
-        total = value.clone()
-        if dist.is_initialized():  # one process alone needs no group, nor a network
-            dist.all_reduce(total)
-        return total
+        if self.count > 1:
+            dist.all_reduce(value := value.clone())
+        return value
 
     def stop(self) -> bool:
         """Whether any of them was told to stop; all of them have to ask."""

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +43,8 @@ class Trainer:
             self.optimizer, rate, total_steps=self.last + 1
         )
         self.rates = self.schedule.get_last_lr
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.scaler = torch.GradScaler(self.device.type, enabled=self.dtype == torch.float16)
+        self.parts = lru_cache(maxsize=2)(self.parts_of)  # for the loop, and for what loads
         self.loaded = self.load()  # which begins when the first is asked for
 
     def state(self) -> State:
@@ -59,33 +61,32 @@ class Trainer:
         self.scaler.load_state_dict(state["scaler"])
         self.step = state["step"]
 
-    def parts(self, step: int) -> tuple[int, list[tuple[Tensor, Tensor]]]:
-        """A step's samples, and the indices and weights of this process's micro-batches."""
+    def parts_of(self, step: int) -> list[tuple[Tensor, Tensor]]:
+        """The indices and weights of this process's micro-batches of a step."""
         settings, together = self.settings, self.together
         batch = batch_of(step, len(self.data), settings.batch, settings.seed)
-        return len(batch), share_of(batch, together.rank, together.count, settings.micro_batch)
+        return share_of(batch, together.rank, together.count, settings.micro_batch)
 
     def load(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The micro-batches of this process, from the next step on."""
-        indices = (part for step in range(self.step, self.last) for part, _ in self.parts(step)[1])
-        workers, pinned = self.settings.workers, self.device.type == "cuda"
-        yield from DataLoader(
-            self.data, batch_size=None, sampler=indices, num_workers=workers, pin_memory=pinned
-        )
+        indices = (part for step in range(self.step, self.last) for part, _ in self.parts(step))
+        if not (workers := self.settings.workers):  # a DataLoader takes 2 % of a tiny step
+            yield from map(self.data.__getitem__, indices)
+        pin = self.device.type == "cuda"
+        yield from DataLoader(self.data, None, sampler=indices, num_workers=workers, pin_memory=pin)
 
     def take_step(self) -> tuple[Tensor, Tensor]:
-        """One step of all processes: this one's part of the loss, and the gradient's norm."""
-        seed_step(self.settings.seed, self.step, self.together.rank)
-        samples, parts = self.parts(self.step)
+        """A step: a loss, whose mean over the processes is the batch's, and the gradient's norm."""
+        self.seed_step()
+        parts = self.parts(self.step)
         total = torch.zeros((), device=self.device)
         for left, (_, weights) in zip(reversed(range(len(parts))), parts, strict=True):
             images, labels = next(self.loaded)
             with self.exchange(left == 0):
                 scores, labels = self.scores(images), labels.to(self.device, non_blocking=True)
                 losses = nn.functional.cross_entropy(scores, labels, reduction="none")
-                loss = losses @ weights.to(self.device) / samples
-                # DDP and FSDP take the mean over all processes: the sum is wanted.
-                torch.autograd.backward(self.scaler.scale(loss * self.together.count))
+                loss = losses @ weights.to(self.device)
+                torch.autograd.backward(self.scaler.scale(loss))
             total += loss.detach()
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.clip)
@@ -95,6 +96,13 @@ class Trainer:
         self.schedule.step()
         self.step += 1
         return total, norm.full_tensor() if isinstance(norm, DTensor) else norm
+
+    def seed_step(self) -> None:
+        """Let what is random in a step depend on its number, so that a restart repeats it."""
+        random.seed(number := (self.settings.seed << 48) + (self.step << 16) + self.together.rank)
+        torch.default_generator.manual_seed(number)  # torch.manual_seed looks at all devices: slow
+        if self.device.type != "cpu":
+            torch.get_device_module(self.device).manual_seed(number)
 
     def exchange(self, now: bool) -> AbstractContextManager[None]:
         """Let the processes add up their gradients only in the last part of a batch."""
@@ -139,10 +147,3 @@ def parallel(model: nn.Module, settings: Settings, count: int) -> nn.Module:
         fully_shard(block)
     fully_shard(model)
     return model
-
-
-def seed_step(seed: int, step: int, rank: int) -> None:
-    """Let what is random in a step depend on these alone, so that a restart repeats it."""
-    number = (seed << 48) + (step << 16) + rank
-    random.seed(number)
-    torch.manual_seed(number)
