@@ -37,7 +37,7 @@ def explain(error: BaseException) -> str:
         return f"Memory is full ({said}). Halve --micro-batch: the curve stays the same."
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full ({said}). Make room, and start again: no checkpoint is lost."
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
         return f"A file cannot be written ({said}). Let --folder be where you may write."
     for pattern, meaning in SAID.items():
         if re.search(pattern, said):

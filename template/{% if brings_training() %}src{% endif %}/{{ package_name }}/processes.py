@@ -18,6 +18,7 @@ from .failures import TrainingError
 AGAIN = 75  # EX_TEMPFAIL: the run is saved, and wants to be started again
 TIMEOUT = timedelta(minutes=10)  # for what all processes do together
 BACKENDS = {"cuda": "cpu:gloo,cuda:nccl", "xpu": "cpu:gloo,xpu:xccl"}
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)]
 
 
 class Processes:
@@ -40,10 +41,9 @@ class Processes:
             dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
         self.rank, self.count = dist.get_rank(), dist.get_world_size()
         self.first = self.rank == 0
-        self._told_to_stop = False
-        for name in ("SIGTERM", "SIGUSR2"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._note)
+        self._told_to_stop, self._parent = False, os.getppid()
+        for number in STOPS:
+            signal.signal(number, self._note)
 
     def _meet(self, local_rank: int) -> None:
         backend = BACKENDS.get(self.device.type)
@@ -71,7 +71,15 @@ class Processes:
 
     def stop(self) -> bool:
         """Whether any of them was told to stop; all of them have to ask."""
+        if "LOCAL_RANK" in os.environ and os.getppid() != self._parent:
+            raise TrainingError("torchrun was killed. Start it again.")  # this may run already
         return bool(self.sum(torch.tensor(int(self._told_to_stop))))
+
+
+def read_on(_: int) -> None:
+    """Let a process that reads data outlive those signals, which torchrun sends to it too."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def leave(code: int) -> NoReturn:

@@ -13,6 +13,7 @@ from torch import Tensor
 from .data import Digits
 from .device import describe
 from .failures import TrainingError
+from .logs import write_whole
 from .processes import Processes
 from .settings import Settings
 
@@ -51,7 +52,7 @@ def write_about(settings: Settings, together: Processes) -> None:
             "processes": together.count,
         }
         settings.folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(about, indent=2) + "\n")
 
 
 def write_report(folder: Path, data: Digits, scores: Tensor) -> Path:

@@ -16,7 +16,7 @@ from .checkpoints import State
 from .data import Digits, batch_of, share_of, steps_per_epoch
 from .failures import TrainingError
 from .model import Block, Classifier
-from .processes import Processes
+from .processes import Processes, read_on
 from .settings import Settings
 
 
@@ -68,9 +68,9 @@ class Trainer:
     def load(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The micro-batches of this process, from the next step on."""
         indices = (part for step in range(self.step, self.last) for part, _ in self.parts(step)[1])
-        workers, pinned = self.settings.workers, self.device.type == "cuda"
+        more = {"num_workers": self.settings.workers, "pin_memory": self.device.type == "cuda"}
         yield from DataLoader(
-            self.data, batch_size=None, sampler=indices, num_workers=workers, pin_memory=pinned
+            self.data, batch_size=None, sampler=indices, worker_init_fn=read_on, **more
         )
 
     def take_step(self) -> tuple[Tensor, Tensor]:
