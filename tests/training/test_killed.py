@@ -144,16 +144,14 @@ def test_it_ends_each_time(warm: Warm) -> None:
         assert "Done: " in own.run("--batch", "1437", processes=2)
 
 
-def test_fewer_processes_go_on_with_the_parts_of_more(warm: Warm, driver: Warm) -> None:
-    whole = replace(driver, folder=driver.folder.with_name("whole-1"))
-    if not whole.folder.exists():
-        whole.run(*LONG)
-    fsdp = (*LONG, "--parallel", "fsdp", "--micro-batch", "24")
-    warm.run(*fsdp, processes=4, code=75, before=at_step(6, TELL))
-    assert "Step 7 of 45, 2 x cpu" in warm.run(
-        **FEW, processes=2, code=75, before=at_step(9, TELL)
-    )
-    assert "Step 22 of 45, 1 x cpu" in warm.run(*LONG)
+def test_fewer_processes_go_on_with_the_parts_of_more(warm: Warm) -> None:
+    whole = replace(warm, folder=warm.folder.with_name("whole"))
+    whole.run()
+    fsdp = ("--parallel", "fsdp", "--micro-batch", "24")
+    warm.run(*fsdp, processes=4, code=75, before=at_step(4, TELL))
+    said = warm.run(processes=2, code=75, before=at_step(9, TELL))
+    assert "Step 5 of 15, 2 x cpu" in said
+    assert "Step 10 of 15, 1 x cpu" in warm.run()
 
     assert warm.weights().split()[0] == whole.weights().split()[0]
     assert float(warm.python(DIFFER, str(warm.folder), str(whole.folder))) < 1e-6
