@@ -14,7 +14,7 @@ class TrainingError(Exception):
 
 SAID = {  # what errors say, and what that means
     "DataLoader worker": "A process that reads data has ended. --workers 0 shows its error.",
-    "Missing key in checkpoint|size mismatch": "The checkpoint is of another model. Take that model"
+    "Missing key in checkpoint|[Ss]ize mismatch": "The checkpoint is of another model. Take that model"
     " again, or another --folder.",
     "(CUDA|HIP) error": "The GPU does not go on. Ask `python scripts/gpu_smoke_test.py`.",
     "NCCL": "The GPUs do not reach each other. NCCL_DEBUG=INFO says more.",

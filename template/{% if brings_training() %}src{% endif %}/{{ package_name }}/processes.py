@@ -58,7 +58,12 @@ class Processes:
             self.device = torch.device(self.device.type, local_rank)
             torch.accelerator.set_device_index(local_rank)
         known = self.device if self.device.type == "cuda" else None
-        dist.init_process_group(backend or "gloo", timeout=TIMEOUT, device_id=known)
+        store, rank, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":  # where all machines count the same
+            # torchrun keeps the addresses of the processes that it starts again.
+            store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        group = {"store": store, "rank": rank, "world_size": count, "timeout": TIMEOUT}
+        dist.init_process_group(backend or "gloo", device_id=known, **group)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told_to_stop = True
