@@ -62,8 +62,14 @@ class Processes:
         if os.environ.get("GROUP_WORLD_SIZE") == "1":  # where all machines count the same
             # torchrun keeps the addresses of the processes that it starts again.
             store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
-        group = {"store": store, "rank": rank, "world_size": count, "timeout": TIMEOUT}
-        dist.init_process_group(backend or "gloo", device_id=known, **group)
+        dist.init_process_group(
+            backend or "gloo",
+            timeout=TIMEOUT,
+            world_size=count,
+            rank=rank,
+            store=store,
+            device_id=known,
+        )
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told_to_stop = True

@@ -68,9 +68,13 @@ class Trainer:
     def load(self) -> Iterator[tuple[Tensor, Tensor]]:
         """The micro-batches of this process, from the next step on."""
         indices = (part for step in range(self.step, self.last) for part, _ in self.parts(step)[1])
-        more = {"num_workers": self.settings.workers, "pin_memory": self.device.type == "cuda"}
         yield from DataLoader(
-            self.data, batch_size=None, sampler=indices, worker_init_fn=read_on, **more
+            self.data,
+            batch_size=None,
+            sampler=indices,
+            num_workers=self.settings.workers,
+            pin_memory=self.device.type == "cuda",
+            worker_init_fn=read_on,
         )
 
     def take_step(self) -> tuple[Tensor, Tensor]:
