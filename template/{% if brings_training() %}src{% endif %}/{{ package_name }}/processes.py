@@ -10,7 +10,8 @@ from typing import NoReturn
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch._C._distributed_c10d import HashStore  # torch.distributed.HashStore, with its types
+from torch._C._distributed_c10d import HashStore, PrefixStore  # with their types
+from torch.distributed.rendezvous import rendezvous
 
 from .device import pick_device
 from .failures import TrainingError
@@ -58,10 +59,10 @@ class Processes:
             self.device = torch.device(self.device.type, local_rank)
             torch.accelerator.set_device_index(local_rank)
         known = self.device if self.device.type == "cuda" else None
-        store, rank, count = next(dist.rendezvous("env://", timeout=TIMEOUT))
+        store, rank, count = next(rendezvous("env://", timeout=TIMEOUT))
         if os.environ.get("GROUP_WORLD_SIZE") == "1":  # where all machines count the same
             # torchrun keeps the addresses of the processes that it starts again.
-            store = dist.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
         dist.init_process_group(
             backend or "gloo",
             timeout=TIMEOUT,
