@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import signal
-from pathlib import Path
 
 import pytest
 
 from training.runs import STEPS
-from training.warm import Warm, at_step, until
+from training.warm import Warm, at_step
 
 pytestmark = pytest.mark.slow
 

@@ -120,7 +120,7 @@ def test_its_launcher_ends_and_no_process_goes_on_writing(
     until(lambda: not any(map(runs, workers)), seconds=10)
     said, _ = started.communicate(timeout=20)
     assert (warm.folder / "again").exists() == (name == "SIGTERM"), said
-    assert warm.rows() and warm.rows()[-1]["step"] < EPOCHS * STEPS
+    assert 0 < warm.rows()[-1]["step"] < EPOCHS * STEPS
     warm.run(*LONG, processes=2)
     assert_it_went_on(warm, uninterrupted[2])
 

@@ -58,7 +58,7 @@ class Warm:
     mounts: bool
     folder: Path
 
-    def ask(self, **request: Any) -> Any:
+    def ask(self, **request: Any) -> Any:  # noqa: ANN401
         """One request to the driver, and its answer."""
         assert self.driver.stdin
         assert self.driver.stdout
@@ -99,7 +99,7 @@ class Warm:
                 os.kill(one, signal.SIGKILL)
         return codes
 
-    def run(self, *arguments: str, code: int = 0, **options: Any) -> str:
+    def run(self, *arguments: str, code: int = 0, **options: Any) -> str:  # noqa: ANN401
         """Run it to its end, with the same code in each process; all that it said."""
         codes = self.end(self.start(*arguments, **options))
         said = self.log.read_text(encoding="utf-8")
