@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 import venv
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +18,7 @@ from machine_settings import environment_before
 from render.projects import PYTHON, ROOT, render
 from render.reading import pyproject
 from training.runs import Program
+from training.warm import DRIVER, IN_ITS_OWN_MOUNTS, Warm
 
 FOLDER = ROOT / ".cache" / "training-venv"
 
@@ -50,6 +55,26 @@ def python(project: Path) -> Path:
 def program(project: Path, python: Path, tmp_path: Path) -> Program:
     """The program of that project, in a folder of its own."""
     return Program(python, project / "src", tmp_path / "run")
+
+
+@pytest.fixture(scope="session")
+def driver(project: Path, python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    """What starts many runs of that project, if it may in mounts of its own."""
+    may = subprocess.run([*IN_ITS_OWN_MOUNTS, "true"], check=False, capture_output=True)
+    mounts = may.returncode == 0
+    command = [*(IN_ITS_OWN_MOUNTS if mounts else ()), str(python), str(DRIVER)]
+    variables = {"PYTHONPATH": str(project / "src"), "OMP_NUM_THREADS": "1"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, env={**os.environ, **variables}, text=True, **pipes) as started:
+        yield Warm(started, mounts, tmp_path_factory.mktemp("warm") / "run")
+        assert started.stdin
+        started.stdin.close()
+
+
+@pytest.fixture
+def warm(driver: Warm, tmp_path: Path) -> Warm:
+    """The same, in a folder of its own."""
+    return replace(driver, folder=tmp_path / "run")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

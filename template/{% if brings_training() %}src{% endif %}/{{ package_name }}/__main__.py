@@ -21,7 +21,7 @@ from .training import Trainer
 
 def train(settings: Settings) -> int:
     """Train until the end or a signal; returns the exit code."""
-    together = Processes()
+    together = Processes(settings.device)
     trainer, held_out = Trainer(settings, together), Digits(held_out=True)
     write_about(settings, together)
     checkpoints = Checkpoints(settings.folder / "checkpoints", settings.keep, together)
@@ -41,21 +41,22 @@ def train(settings: Settings) -> int:
             save = stop or end or trainer.step % settings.save_every == 0
             if save or trainer.step % settings.log_every == 0:
                 mean = float(together.sum(loss)) / together.count
-                check_finite(trainer.step, mean)  # before it is saved
-                values = {"loss": mean, "norm": float(norm), "rate": float(trainer.rates()[0])}
+                values = {"loss": mean, "norm": float(norm)}
+                check_finite(trainer.step, **values, scaled=trainer.scaler.is_enabled())
+                values["rate"] = float(trainer.rates()[0])
                 log.metrics(trainer.step, settings.batch, together.device, **values)
-            if save:
+            if end or trainer.step % trainer.per_epoch == 0:
+                scores = trainer.measure(held_out)
+                right = (scores.argmax(1) == held_out.labels).float().mean()
+                log.metrics(trainer.step, settings.batch, together.device, accuracy=float(right))
+                log.examples(trainer.step, held_out.images[:16], scores[:16].argmax(1))
+            if save:  # last, so that what was found until here is kept too
                 checkpoints.save(trainer.step, trainer.state())
             if stop:
                 checkpoints.finish()
                 log.say(f"Told to stop: step {trainer.step} is saved, the same command goes on.")
                 (settings.folder / "again").touch()  # torchrun does not pass on a code
                 return AGAIN
-            if end or trainer.step % trainer.per_epoch == 0:
-                scores = trainer.measure(held_out)
-                right = (scores.argmax(1) == held_out.labels).float().mean()
-                log.metrics(trainer.step, settings.batch, together.device, accuracy=float(right))
-                log.examples(trainer.step, held_out.images[:16], scores[:16].argmax(1))
     scores = trainer.measure(held_out)
     checkpoints.finish()
     if together.first:
@@ -64,12 +65,12 @@ def train(settings: Settings) -> int:
     return 0
 
 
-def check_finite(step: int, loss: float) -> None:
-    """Stop before a loss that is no number is saved."""
-    if not math.isfinite(loss):
+def check_finite(step: int, loss: float, norm: float, scaled: bool) -> None:
+    """Stop before weights that are no numbers are saved; a scaler leaves out such gradients."""
+    if not math.isfinite(loss if scaled else loss + norm):
         raise TrainingError(
-            f"The loss of step {step} is {loss}. Go on from the last checkpoint with --precision"
-            " float32, or take a smaller --learning-rate and another --folder."
+            f"The loss of step {step} is {loss}, its gradient's norm {norm}. Take a smaller"
+            " --learning-rate or --precision float32, and another --folder."
         )
 
 

@@ -50,7 +50,8 @@ class Checkpoints:
             if self.first:
                 shutil.rmtree(path, ignore_errors=True)
                 (self.folder / "unfinished").rename(path)
-                for old in self.all()[: -self.keep]:
+                kept = [one for one in self.all() if one <= path][-self.keep :]
+                for old in set(self.all()).difference(kept):  # or later: what was broken
                     shutil.rmtree(old, ignore_errors=True)
 
     def finish(self) -> None:

@@ -14,8 +14,8 @@ class TrainingError(Exception):
 
 SAID = {  # what errors say, and what that means
     "DataLoader worker": "A process that reads data has ended. --workers 0 shows its error.",
-    "Missing key in checkpoint|size mismatch": "The checkpoint is of another model. Take that model"
-    " again, or another --folder.",
+    "Missing key in checkpoint|[Ss]ize mismatch": "The checkpoint is of another model. Take that"
+    " model again, or another --folder.",
     "attribute 'record_event'": "On the CPU this torch has no FSDP. Take --parallel ddp.",  # 2.6
     "(CUDA|HIP) error": "The GPU does not go on. Ask `python scripts/gpu_smoke_test.py`.",
     "connectFullMesh": "The machines do not reach each other. Set GLOO_SOCKET_IFNAME and"
@@ -40,7 +40,7 @@ def explain(error: BaseException) -> str:
         return f"Memory is full ({said}). Halve --micro-batch: the curve stays the same."
     if number in (errno.ENOSPC, errno.EDQUOT):
         return f"The disk is full ({said}). Make room, and start again: no checkpoint is lost."
-    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS, errno.EEXIST, errno.ENOTDIR):
         return f"A file cannot be written ({said}). Let --folder be where you may write."
     for pattern, meaning in SAID.items():
         if re.search(pattern, said):

@@ -14,6 +14,13 @@ from torch.utils.tensorboard.writer import SummaryWriter
 warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized")
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that others see as it was or as it will be, whenever this is killed."""
+    beside = path.with_suffix(".unfinished")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
 class Log:
     """The first process's record of a run that goes on after a step; the others' writes nothing."""
 
@@ -23,7 +30,7 @@ class Log:
             self.file = folder / "metrics.jsonl"
             lines = self.file.read_text("utf-8").splitlines() if self.file.exists() else []
             kept = [one for one in lines if one.endswith("}") and json.loads(one)["step"] <= step]
-            self.file.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            write_whole(self.file, "".join(f"{line}\n" for line in kept))
             self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def say(self, text: str, end: str = "\n") -> None:

@@ -5,11 +5,13 @@ import signal
 import sys
 from datetime import timedelta
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch._C._distributed_c10d import PrefixStore  # with its types
+from torch.distributed.rendezvous import rendezvous
 
 from .device import pick_device
 from .failures import TrainingError
@@ -17,6 +19,7 @@ from .failures import TrainingError
 AGAIN = 75  # EX_TEMPFAIL: the run is saved, and wants to be started again
 TIMEOUT = timedelta(minutes=float(os.environ.get("TRAIN_TIMEOUT_MINUTES", "10")))  # to wait
 BACKENDS = {"cuda": "cpu:gloo,cuda:nccl", "xpu": "cpu:gloo,xpu:xccl"}
+STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)]
 
 
 class Processes:
@@ -26,8 +29,8 @@ class Processes:
     machines. SIGUSR1 is left alone: NCCL catches it.
     """
 
-    def __init__(self) -> None:
-        self.device = pick_device()
+    def __init__(self, device: str = "auto") -> None:
+        self.device = pick_device() if device == "auto" else torch.device(device)
         self.rank, self.count = 0, 1
         if "LOCAL_RANK" in os.environ:
             self._meet(int(os.environ["LOCAL_RANK"]))
@@ -36,8 +39,8 @@ class Processes:
                 "srun started several of these, and none knows of the others. Let it start"
                 " torchrun, as scripts/train.sbatch does."
             )
-        self.first, self._told_to_stop = self.rank == 0, False
-        for number in {signal.SIGTERM, getattr(signal, "SIGUSR2", signal.SIGTERM)}:
+        self.first, self._told_to_stop, self._parent = self.rank == 0, False, os.getppid()
+        for number in STOPS:
             signal.signal(number, self._note)
 
     def _meet(self, local_rank: int) -> None:
@@ -53,8 +56,12 @@ class Processes:
             self.device = torch.device(self.device.type, local_rank)
             torch.accelerator.set_device_index(local_rank)
         known = self.device if self.device.type == "cuda" else None
-        dist.init_process_group(backend or "gloo", timeout=TIMEOUT, device_id=known)
-        self.rank, self.count = dist.get_rank(), dist.get_world_size()
+        store, self.rank, self.count = next(rendezvous("env://", timeout=TIMEOUT))
+        if os.environ.get("GROUP_WORLD_SIZE") == "1":  # where all machines count the same
+            # torchrun keeps the addresses of the processes that it starts again.
+            store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+        more: dict[str, Any] = {"store": store, "rank": self.rank, "world_size": self.count}
+        dist.init_process_group(backend or "gloo", timeout=TIMEOUT, device_id=known, **more)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told_to_stop = True
@@ -67,7 +74,15 @@ class Processes:
 
     def stop(self) -> bool:
         """Whether any of them was told to stop; all of them have to ask."""
+        if "LOCAL_RANK" in os.environ and os.getppid() != self._parent:
+            raise TrainingError("torchrun was killed. Start it again.")  # this may run already
         return bool(self.sum(torch.tensor(int(self._told_to_stop))))
+
+
+def read_on(_: int) -> None:
+    """Let a process that reads data outlive those signals, which torchrun sends to it too."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def leave(code: int) -> NoReturn:

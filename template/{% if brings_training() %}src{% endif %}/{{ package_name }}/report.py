@@ -15,12 +15,13 @@ from torch import Tensor
 from .data import Digits
 from .device import describe
 from .failures import TrainingError
+from .logs import write_whole
 from .processes import Processes
 from .settings import Settings
 
 # What may change while a run goes on.
 FREE = {"folder", "micro_batch", "workers", "parallel", "save_every", "keep", "log_every"}
-FREE |= {"compile", "profile", "memory_snapshot"}
+FREE |= {"compile", "device", "profile", "memory_snapshot"}
 
 
 def write_about(settings: Settings, together: Processes) -> None:
@@ -55,7 +56,7 @@ def write_about(settings: Settings, together: Processes) -> None:
             "processes": together.count,
         }
         (settings.folder / "again").unlink(missing_ok=True)
-        path.write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(about, indent=2) + "\n")
 
 
 def check_shared(folder: Path, together: Processes) -> None:

@@ -25,6 +25,7 @@ class Settings:
     seed: int = 0
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Whether each process has the whole model, or a part of each of its layers."""
+    device: Literal["auto", "cpu"] = "auto"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool = False
     deterministic: bool = False

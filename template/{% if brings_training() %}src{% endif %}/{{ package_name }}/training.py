@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from .checkpoints import State
 from .data import Digits, batch_of, share_of, steps_per_epoch
 from .failures import TrainingError
 from .model import Block, Classifier
-from .processes import Processes
+from .processes import Processes, read_on
 from .settings import Settings
 
 
@@ -72,8 +73,8 @@ class Trainer:
         indices = (part for step in range(self.step, self.last) for part, _ in self.parts(step))
         if not (workers := self.settings.workers):  # a DataLoader takes 2 % of a tiny step
             yield from map(self.data.__getitem__, indices)
-        pin = self.device.type == "cuda"
-        yield from DataLoader(self.data, None, sampler=indices, num_workers=workers, pin_memory=pin)
+        more: dict[str, Any] = {"num_workers": workers, "pin_memory": self.device.type == "cuda"}
+        yield from DataLoader(self.data, None, sampler=indices, worker_init_fn=read_on, **more)
 
     def take_step(self) -> tuple[Tensor, Tensor]:
         """A step: a loss, whose mean over the processes is the batch's, and the gradient's norm."""

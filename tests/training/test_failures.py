@@ -1,0 +1,158 @@
+"""What goes wrong is told in two sentences, and no checkpoint is lost by it."""
+
+from __future__ import annotations
+
+import os
+import re
+
+import pytest
+
+from training.runs import STEPS
+from training.warm import Warm, at_step
+
+pytestmark = pytest.mark.slow
+
+SAVES = ("--save-every", "4")
+FAKE_GPUS = """
+import torch
+torch.accelerator.current_accelerator = lambda *_: torch.device("cuda")
+torch.accelerator.is_available = lambda: True
+torch.accelerator.device_count = lambda: 0
+"""
+HUGE = """
+import resource
+from my_torch_project import training
+resource.setrlimit(resource.RLIMIT_AS, (16 << 30, 16 << 30))
+made = training.Classifier
+training.Classifier = lambda: made(width=1 << 15)
+"""
+OTHER_MODEL = """
+from my_torch_project import training
+made = training.Classifier
+training.Classifier = lambda: made(width={width})
+"""
+NO_NUMBERS = "self.data.images[:] = float('nan')"
+KILL_READER = "[one.kill() for one in __import__('multiprocessing').active_children()]"
+MOUNT = "import subprocess; subprocess.run(['mount', *{words!r}], check=True)"
+
+
+def two_sentences(said: str, *words: str) -> None:
+    """Assert that one line says what is wrong and what to do, after the lines of the steps."""
+    assert "Traceback" not in said
+    line = said.splitlines()[-1]
+    assert all(re.search(word, line) for word in words), said
+    assert len(re.findall(r"[.)](?: |$)", line)) >= 2, line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "env", "before", "words"),
+    [
+        (("--batch", "5000"), {}, "", ("5000", "smaller --batch")),
+        ((), {"SLURM_STEP_NUM_TASKS": "2"}, "", ("srun", "torchrun")),
+        ((), {"LOCAL_RANK": "0"}, FAKE_GPUS, ("process 1", "0 GPUs", "nproc-per-node")),
+        ((), {}, HUGE, ("Memory is full", "--micro-batch")),
+        ((), {}, at_step(3, NO_NUMBERS), ("step 4 is nan", "--learning-rate")),
+        (("--workers", "1"), {}, at_step(5, KILL_READER), ("reads data", "--workers 0")),
+    ],
+)
+def test_a_mistake_is_told(
+    arguments: tuple[str, ...], env: dict[str, str], before: str, words: tuple[str, ...], warm: Warm
+) -> None:
+    two_sentences(warm.run(*arguments, code=1, env=env, before=before), *words)
+
+
+def test_a_broken_checkpoint_is_left_out_and_a_strange_one_told(warm: Warm) -> None:
+    warm.run(*SAVES)
+    before = warm.weights()
+    newest = sorted((warm.folder / "checkpoints").iterdir())[-1]
+    part = newest / "__0_0.distcp"
+    for spoil in (
+        lambda: os.truncate(part, part.stat().st_size // 2),
+        lambda: (newest / ".metadata").write_bytes(b"spoilt"),
+        part.unlink,
+    ):
+        spoil()
+        said = warm.run(*SAVES)
+        assert said.count("is broken") == 1
+        assert f"Step 12 of {STEPS}" in said
+        assert warm.weights() == before
+        warm.has_every_step_once(STEPS)
+
+    said = warm.run(*SAVES, code=1, before=OTHER_MODEL.format(width=16))
+    two_sentences(said, "another model", "another --folder")
+    two_sentences(warm.run("--seed", "1", code=1), "--seed 0", "another --folder")
+    assert warm.weights() == before
+
+
+def test_interrupted_it_says_so_in_a_line(warm: Warm) -> None:
+    said = warm.run(code=130, before=at_step(5, "os.kill(os.getpid(), signal.SIGINT)"))
+    two_sentences(said, "Interrupted", "goes on")
+
+
+def test_when_one_process_fails_the_others_end_too(warm: Warm) -> None:
+    fails = at_step(5, "if self.together.rank: raise MemoryError('none')")
+    lines = warm.run(processes=2, code=1, before=fails).splitlines()
+    assert any("Another process of this run is gone" in line for line in lines), lines
+    assert any("Memory is full (none)" in line for line in lines), lines
+
+
+def test_a_full_disk_and_a_read_only_one_lose_nothing(warm: Warm) -> None:
+    if not warm.mounts:
+        pytest.skip("unshare may not make mounts here")
+    warm.folder.mkdir()
+    folder = str(warm.folder)
+    small = MOUNT.format(words=["-t", "tmpfs", "-o", "size=1300k", "none", folder])
+    warm.python(small)
+    try:
+        said = warm.run(*SAVES, code=1)
+        two_sentences(said, "disk is full", "Make room")
+        warm.python(MOUNT.format(words=["-o", "remount,size=100m,ro", folder]))
+        two_sentences(warm.run(*SAVES, code=1), "cannot be written", "--folder")
+        warm.python(MOUNT.format(words=["-o", "remount,rw", folder]))
+        said = warm.run(*SAVES)
+        assert re.search(rf"Step [1-9]\d* of {STEPS}", said), said
+    finally:
+        warm.python(f"import subprocess; subprocess.run(['umount', {folder!r}], check=True)")
+
+
+SLOW = """
+import os, time
+sync = os.fsync
+os.fsync = lambda number: (time.sleep(1), sync(number))
+"""
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_slow_disk_does_not_hold_it_up(processes: int, warm: Warm, driver: Warm) -> None:
+    warm.run("--save-every", "7", processes=processes)
+    before = warm.weights()
+    for path in (warm.folder / "checkpoints").glob("step-00000015"):
+        path.rename(warm.folder / "aside")
+    (warm.folder / "checkpoints" / "step-00000014").rename(warm.folder / "aside-14")
+    said = warm.run("--save-every", "7", processes=processes, before=SLOW)
+
+    assert f"Step 7 of {STEPS}" in said
+    assert warm.weights() == before
+    assert len(list((warm.folder / "checkpoints").iterdir())) == 3
+
+
+@pytest.mark.parametrize(
+    ("processes", "arguments", "same"),
+    [
+        (1, ("--workers", "2"), True),
+        (1, ("--deterministic", "--profile"), True),
+        (1, ("--precision", "float16"), False),
+        (2, ("--precision", "float16", "--parallel", "fsdp"), False),
+    ],
+)
+def test_an_option_does_what_it_says(
+    processes: int, arguments: tuple[str, ...], same: bool, warm: Warm
+) -> None:
+    assert "Done: " in warm.run(*arguments, processes=processes)
+    assert warm.rows()[-2]["loss"] < 2
+    if "--profile" in arguments:
+        assert (warm.folder / "trace.json").stat().st_size > 1000
+    if same:
+        other = Warm(warm.driver, warm.mounts, warm.folder.with_name("plain"))
+        other.run()
+        assert other.weights() == warm.weights()
