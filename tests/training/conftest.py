@@ -64,8 +64,9 @@ def driver(project: Path, python: Path, tmp_path_factory: pytest.TempPathFactory
     mounts = may.returncode == 0
     command = [*(IN_ITS_OWN_MOUNTS if mounts else ()), str(python), str(DRIVER)]
     variables = {"PYTHONPATH": str(project / "src"), "OMP_NUM_THREADS": "1"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, env={**os.environ, **variables}, text=True, **pipes) as started:
+    env = {**os.environ, **variables}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=env, text=True, stdin=pipe, stdout=pipe) as started:
         yield Warm(started, mounts, tmp_path_factory.mktemp("warm") / "run")
         assert started.stdin
         started.stdin.close()

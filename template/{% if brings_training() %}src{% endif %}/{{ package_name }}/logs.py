@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.tensorboard.writer import SummaryWriter
 
 # A process alone has no group: that is meant.
 warnings.filterwarnings("ignore", "torch.distributed is disabled, unavailable or uninitialized")
@@ -27,6 +26,8 @@ class Log:
     def __init__(self, folder: Path, step: int, last: int, first: bool) -> None:
         self.step, self.last, self.begin, self.first = step, last, time.monotonic(), first
         if first:
+            from torch.utils.tensorboard.writer import SummaryWriter  # not by all: it takes a while
+
             self.file = folder / "metrics.jsonl"
             lines = self.file.read_text("utf-8").splitlines() if self.file.exists() else []
             kept = [one for one in lines if one.endswith("}") and json.loads(one)["step"] <= step]

@@ -7,9 +7,9 @@ import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
-from matplotlib.figure import Figure, SubFigure
 from torch import Tensor
 
 from .data import Digits
@@ -18,6 +18,9 @@ from .failures import TrainingError
 from .logs import write_whole
 from .processes import Processes
 from .settings import Settings
+
+if TYPE_CHECKING:
+    from matplotlib.figure import SubFigure
 
 # What may change while a run goes on.
 FREE = {"folder", "micro_batch", "workers", "parallel", "save_every", "keep", "log_every"}
@@ -85,6 +88,8 @@ def check_shared(folder: Path, together: Processes) -> None:
 def write_report(folder: Path, data: Digits, scores: Tensor) -> Path:
     """Draw report.png from metrics.jsonl and the scores (n, classes) of held-out data."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf-8").splitlines()]
+    from matplotlib.figure import Figure  # not by all processes: it takes a while
+
     figure = Figure(figsize=(13, 4.4), layout="constrained")
     left, middle, right = figure.subfigures(1, 3, squeeze=False, width_ratios=(5, 4, 4))[0]
     draw_curves(left, rows)
@@ -95,7 +100,7 @@ def write_report(folder: Path, data: Digits, scores: Tensor) -> Path:
     return path
 
 
-def draw_curves(figure: SubFigure, rows: list[dict[str, float]]) -> None:
+def draw_curves(figure: "SubFigure", rows: list[dict[str, float]]) -> None:
     """The loss of batches, and the accuracy on held-out data."""
     loss = figure.subplots()
     accuracy = loss.twinx()
@@ -110,7 +115,7 @@ def draw_curves(figure: SubFigure, rows: list[dict[str, float]]) -> None:
     accuracy.set_ylabel("accuracy on what is held out", color="C1")
 
 
-def draw_table(figure: SubFigure, labels: Tensor, scores: Tensor) -> None:
+def draw_table(figure: "SubFigure", labels: Tensor, scores: Tensor) -> None:
     """How many of each class are taken for each."""
     axis, classes, guesses = figure.subplots(), scores.shape[1], scores.argmax(1)
     counts = torch.bincount(labels * classes + guesses, minlength=classes**2)
@@ -125,7 +130,7 @@ def draw_table(figure: SubFigure, labels: Tensor, scores: Tensor) -> None:
     axis.set(xlabel="taken for", ylabel="is", xticks=range(classes), yticks=range(classes))
 
 
-def draw_mistakes(figure: SubFigure, data: Digits, scores: Tensor) -> None:
+def draw_mistakes(figure: "SubFigure", data: Digits, scores: Tensor) -> None:
     """Those held-out images whose class gets the least of the probability."""
     guesses, sure = scores.argmax(1), scores.softmax(1).gather(1, data.labels[:, None]).squeeze(1)
     wrong = [one for one in sure.argsort().tolist() if guesses[one] != data.labels[one]]
