@@ -178,6 +178,7 @@ def test_gpus_that_the_wheel_has_no_code_for_are_named_before_cuda_is_asked(
     assert "compute_platform=cu126" in outcome["DRV-ARCH"]["remedy"]
 
 
+@pytest.mark.some(0)
 @pytest.mark.skipif("sys.version_info >= (3, 13)", reason="torch 2.2.2 has no wheel for it")
 def test_an_old_torch_with_numpy_2_is_named_and_computes_all_the_same(
     tmp_path: Path, old_venv: Path

@@ -122,6 +122,7 @@ os.fsync = lambda number: (time.sleep(1), sync(number))
 """
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_slow_disk_does_not_hold_it_up(processes: int, warm: Warm, driver: Warm) -> None:
     warm.run("--save-every", "7", processes=processes)
@@ -136,6 +137,7 @@ def test_a_slow_disk_does_not_hold_it_up(processes: int, warm: Warm, driver: War
     assert len(list((warm.folder / "checkpoints").iterdir())) == 3
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("processes", "arguments", "same"),
     [

@@ -63,6 +63,7 @@ def test_killed_it_goes_on(
     assert_it_went_on(warm, uninterrupted[2])
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR2"])
 def test_told_to_stop_it_saves_and_goes_on(
@@ -106,6 +107,7 @@ def launched(
     return started, workers_of(started.pid)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_its_launcher_ends_and_no_process_goes_on_writing(
@@ -154,7 +156,8 @@ def test_fewer_processes_go_on_with_the_parts_of_more(warm: Warm) -> None:
     assert "Step 10 of 15, 1 x cpu" in warm.run()
 
     assert warm.weights().split()[0] == whole.weights().split()[0]
-    assert float(warm.python(DIFFER, str(warm.folder), str(whole.folder))) < 1e-6
+    # Sums in three orders, of micro-batches of two sizes.
+    assert float(warm.python(DIFFER, str(warm.folder), str(whole.folder))) < 5e-6
 
 
 EACH_ONCE = """
@@ -172,9 +175,12 @@ for samples, batch, micro, world in itertools.product(
             indices = batch_of(step, samples, batch, 3)
             shares = [share_of(indices, rank, world, micro) for rank in range(world)]
             assert len({tuple(len(one) for one, _ in share) for share in shares}) == 1, shares
+            whole = 0.0
             for found, weights in itertools.chain.from_iterable(shares):
                 assert len(found) == len(weights) <= micro
-                seen.index_add_(0, found, weights)
+                seen.index_add_(0, found, (weights > 0).float())
+                whole += float(weights.sum()) / world
+            assert abs(whole - 1) < 1e-5  # the mean over the batch
         assert (seen == 1).all(), (samples, batch, micro, world)
         tried += 1
         if samples * steps > 200000:

@@ -66,6 +66,7 @@ def read_until(running: subprocess.Popen[str], text: str) -> None:
     assert any(text in line for line in running.stdout)
 
 
+@pytest.mark.some(0)
 def test_a_machine_that_is_cut_off_comes_back_and_the_weights_are_the_same(
     two: tuple[Machine, Machine], program: Program, alone: Program, tmp_path: Path
 ) -> None:
@@ -100,6 +101,7 @@ def test_machines_that_do_not_share_the_folder_are_told(
         assert "1 of 2 processes do not see what the first one writes to /srv/run. Let" in text
 
 
+@pytest.mark.some(0)
 def test_debians_address_for_a_machines_own_name_is_explained(
     two: tuple[Machine, Machine], program: Program
 ) -> None:

@@ -62,11 +62,13 @@ def test_a_shell_checker_finds_nothing(project: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.some(0)
 def test_slurm_understands_the_script(cluster: slurm.Slurm, here: Path) -> None:
     command = ("sbatch", "--test-only", *SMALL, "scripts/train.sbatch")
     assert "on nodes n[1-2] in partition low" in cluster(*command, cwd=here)
 
 
+@pytest.mark.some(0)
 def test_a_preempted_job_is_saved_and_goes_on_and_an_error_ends_a_job(
     cluster: slurm.Slurm, here: Path
 ) -> None:
