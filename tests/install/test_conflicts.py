@@ -88,7 +88,7 @@ def test_poetry_and_pip_take_no_index_from_a_dependency(
     assert (have["torch"], have["library"]) == ("2.10.0+cu130", "0.1.0")
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_dependency_that_wants_another_torch_is_named(
     tools: Tools, tmp_path: Path, manager: str

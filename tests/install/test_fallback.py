@@ -54,7 +54,7 @@ def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
 
 
 @pytest.mark.some(1)
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("blocked", "manager"), [("torch-", "uv"), ("torch-", "pip"), ("torchvision/", "poetry")]
 )

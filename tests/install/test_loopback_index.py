@@ -351,6 +351,7 @@ def test_uv_installs_from_it(tools: Tools, tmp_path: Path) -> None:
     assert set(urls) <= {tools.index.url, tools.index.files_url}
 
 
+@pytest.mark.slow
 def test_poetry_installs_from_it(tools: Tools, tmp_path: Path) -> None:
     dependencies = ["torch (==2.14.1)", "torchvision (==0.29.1)"]
     project = poetry_project(tmp_path, f"{tools.index.pytorch_url}/cpu", dependencies)

@@ -15,7 +15,7 @@ pytestmark = BOOTSTRAPS
 
 
 @pytest.mark.some(1)
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_setting_that_forbids_the_build_is_named_with_its_file_and_value(
     tools: Tools, tmp_path: Path, manager: str

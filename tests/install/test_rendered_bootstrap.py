@@ -54,7 +54,7 @@ def test_bootstrap_installs_exactly_the_build_and_then_has_nothing_to_do(
         assert "No dependencies to install or update" in synced
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
 def test_what_a_project_from_windows_tells_to_type_runs_in_a_clone(
     tools: Tools, template: Path, tmp_path: Path, manager: str

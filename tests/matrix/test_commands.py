@@ -12,7 +12,7 @@ from torch_template.notes import notes
 from torch_template.resolving import alternatives
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "every"),  # of the projects one in so many
     [("as shipped", 13), ("without cpu", 1), ("as shipped", 11), ("with retirements", 17)],

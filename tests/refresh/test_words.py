@@ -63,6 +63,7 @@ def test_no_gpu_is_told_to_be_lost_where_nobody_looked_at_what_stays() -> None:
     assert told in said
 
 
+@pytest.mark.slow
 def test_projects_on_a_platform_that_is_dropped_stay_and_are_told_where_to_go() -> None:
     said = line(without_cu126(), "compute_platform=cu126, python_version=3.11", "latest: ")
     assert f"stay at torch {NEWEST}, since torch 2.16 has no cu126 build, and are" in said

@@ -208,6 +208,7 @@ def test_a_machine_changes_labels_and_nothing_else(
     assert plain == other_lines
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("detection")
 def test_only_a_menu_makes_it_look_and_only_once(
     template: Path, tmp_path: Path, in_wsl: Path, menus: dict[str, Any]

@@ -188,6 +188,7 @@ def test_several_good_answers_make_the_project_that_was_asked_for(
     assert "torchvision" not in text
 
 
+@pytest.mark.slow
 def test_only_what_is_in_no_repository_is_told_to_become_one(
     template: Path, tmp_path: Path
 ) -> None:

@@ -42,6 +42,7 @@ def test_a_lost_file_is_noticed_and_comes_back(tmp_path: Path, manager: str) -> 
     assert "removing .venv: files of demo-stub are lost" in mended(demo)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_empty_or_leads_nowhere_is_lost(demo: Demo, tmp_path: Path) -> None:
     """As after a power cut, and with UV_LINK_MODE=symlink after `uv cache clean`."""
     assert demo.run().returncode == 0
@@ -124,6 +125,7 @@ def test_what_was_put_beside_the_project_s_packages_may_stay(demo: Demo, tmp_pat
     assert (site(demo) / "more_stub.py").exists()
 
 
+@pytest.mark.slow
 def test_uv_is_asked_of_what_only_it_can_know(demo: Demo, tmp_path: Path) -> None:
     """A folder beside the project that it depends on: no file of the project changes."""
     library = tmp_path / "library"

@@ -53,7 +53,7 @@ def test_only_half_a_lock_file_is_put_back_after_a_kill(
     assert not aside.exists()
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
 def test_a_lock_file_that_came_after_a_kill_stays(demo: Demo, how: signal.Signals) -> None:
     """Uv is killed while it locks, with the bootstrap; then somebody pulls."""

@@ -75,7 +75,7 @@ def blocked(demo: Demo, *arguments: str) -> subprocess.Popen[bytes]:
     return process
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGINT"])
 def test_a_kill_in_the_middle_leaves_the_old_one(demo: Demo, name: str) -> None:
     made(demo)

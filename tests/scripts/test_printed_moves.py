@@ -63,7 +63,7 @@ def smoke_test_says(file: Path) -> Iterator[str]:
     yield from (machine.command_for(name) for name in machine.alternatives)
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", EVERY)
 def test_every_move_that_a_script_prints_is_accepted(
     policy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -75,7 +75,7 @@ def test_the_new_rules_and_the_new_matrix_render_the_update(
     assert b"'ios'" in marked
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*RULES, "version_matrix.yml"])
 def test_a_rule_that_one_file_changes_is_the_only_change(
     repository: Path, tmp_path: Path, name: str

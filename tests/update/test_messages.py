@@ -21,6 +21,7 @@ def printed(project: Path, *data: str) -> str:
     return result.stderr
 
 
+@pytest.mark.slow
 def test_an_update_says_what_it_changed(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.2.0", compute_platform="cu130")
     text = printed(project)

@@ -137,7 +137,7 @@ def test_another_project_name_leaves_the_package_where_it_is(project: Path) -> N
     assert 'name = "Vision"' in (project / "pyproject.toml").read_text(encoding="utf-8")
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("question", ["project_name", "package_name"])
 def test_a_name_that_a_newer_version_refuses_stays_with_the_project_that_has_it(
     repository: Path, tmp_path: Path, question: str

@@ -126,6 +126,7 @@ def test_a_platform_that_the_new_version_does_not_know_stops_the_update(
     assert_clean(project)
 
 
+@pytest.mark.slow
 def test_the_copier_command_refuses_it_in_one_sentence(repository: Path, tmp_path: Path) -> None:
     release_with(repository, "v1.1.0", forget("cu118"))
     project = start(repository, tmp_path / "project", compute_platform="cu118")

@@ -112,7 +112,7 @@ ATTACKS = [
 
 
 @pytest.mark.some(3)
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("attack", ATTACKS)
 def test_what_a_test_has_set_up_on_the_machine_gets_no_token(
     prepared: WeeklyUpdate, trap: Host, attack: Callable[[WeeklyUpdate, Host], None]
@@ -271,7 +271,7 @@ HOSTILE: list[tuple[Callable[[WeeklyUpdate], None], str]] = [
 ]
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(("attack", "said"), HOSTILE)
 def test_what_is_handed_over_is_one_sound_commit_on_the_base_or_nothing(
     prepared: WeeklyUpdate, attack: Callable[[WeeklyUpdate], None], said: str
