@@ -21,6 +21,8 @@ from matrix.doctored import frozen
 from render.projects import DONE, ROOT, release, template_copy
 from torch_template.matrix.model import Matrix
 
+MANY = 4  # slow cases of one test
+
 pytest.register_assert_rewrite("render.agreement", "update.versions")
 
 
@@ -104,6 +106,23 @@ def sampled(items: list[pytest.Item]) -> list[pytest.Item]:
     return kept
 
 
+def halved(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Every second of a test's slow cases, where there are many and it does not say how many."""
+    halves = [
+        item.get_closest_marker("slow") is not None and item.get_closest_marker("some") is None
+        for item in items
+    ]
+    tests = [item.nodeid.partition("[")[0] for item in items]
+    total = Counter(test for test, slow in zip(tests, halves, strict=True) if slow)
+    seen: Counter[str] = Counter()
+    kept = []
+    for item, test, slow in zip(items, tests, halves, strict=True):
+        seen[test] += slow
+        if not slow or total[test] <= MANY or seen[test] % 2:
+            kept.append(item)
+    return kept
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """All but the first few cases of some tests are slow, too: this must be known before -m counts.
@@ -112,10 +131,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     such as all that needs Wine, then the slow ones.
     """
     # One that is asked for by its name is wanted.
-    if not config.option.every_case and not any("[" in name for name in config.args):
-        kept = sampled(items)
-        config.hook.pytest_deselected(items=[item for item in items if item not in set(kept)])
-        items[:] = kept
+    every = config.option.every_case or any("[" in name for name in config.args)
+    all_items = items[:]
+    items[:] = items if every else sampled(items)
     seen: Counter[str] = Counter()
     for item in items:
         test = item.nodeid.partition("[")[0]
@@ -123,6 +141,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         few = item.get_closest_marker("few")
         if few and seen[test] > few.args[0]:
             item.add_marker("slow")
+    items[:] = items if every else halved(items)
+    config.hook.pytest_deselected(items=[*set(all_items).difference(items)])
     order = ("xdist_group", "slow")
     items.sort(key=lambda item: [not item.get_closest_marker(name) for name in order])
 

@@ -122,7 +122,7 @@ os.fsync = lambda number: (time.sleep(1), sync(number))
 """
 
 
-@pytest.mark.some(1)
+@pytest.mark.some(0)
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_slow_disk_does_not_hold_it_up(processes: int, warm: Warm, driver: Warm) -> None:
     warm.run("--save-every", "7", processes=processes)

@@ -107,7 +107,7 @@ def launched(
     return started, workers_of(started.pid)
 
 
-@pytest.mark.some(1)
+@pytest.mark.some(0)
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_its_launcher_ends_and_no_process_goes_on_writing(
@@ -127,6 +127,7 @@ def test_its_launcher_ends_and_no_process_goes_on_writing(
     assert_it_went_on(warm, uninterrupted[2])
 
 
+@pytest.mark.some(0)
 @pytest.mark.parametrize("number", ROUNDS)
 def test_torchrun_starts_it_again(
     number: int, program: Program, warm: Warm, uninterrupted: dict[int, str]
@@ -146,6 +147,7 @@ def test_it_ends_each_time(warm: Warm) -> None:
         assert "Done: " in own.run("--batch", "1437", processes=2)
 
 
+@pytest.mark.some(0)
 def test_fewer_processes_go_on_with_the_parts_of_more(warm: Warm) -> None:
     whole = replace(warm, folder=warm.folder.with_name("whole"))
     whole.run()

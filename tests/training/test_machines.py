@@ -93,6 +93,7 @@ def test_a_machine_that_is_cut_off_comes_back_and_the_weights_are_the_same(
     assert program.weights() == whole.weights()
 
 
+@pytest.mark.some(0)
 def test_machines_that_do_not_share_the_folder_are_told(
     two: tuple[Machine, Machine], program: Program
 ) -> None:
@@ -110,6 +111,7 @@ def test_debians_address_for_a_machines_own_name_is_explained(
     assert "The machines do not reach each other. Set GLOO_SOCKET_IFNAME and" in "".join(texts)
 
 
+@pytest.mark.some(0)
 def test_a_machine_without_a_network_and_with_a_name_that_leads_nowhere_trains(
     alone: Program,
 ) -> None:
