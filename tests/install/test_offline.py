@@ -114,7 +114,7 @@ def refused(done: CompletedProcess[str]) -> list[str]:
     return done.stderr.splitlines()
 
 
-@pytest.mark.some(3)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("filled", [*OF.values(), *PLAIN.values()], indirect=True)
 def test_a_wheelhouse_filled_as_the_page_says_is_all_that_is_needed(
     filled: tuple[str, Path], machine: Machine
@@ -173,6 +173,7 @@ def test_hashes_of_the_lock_hold_for_a_wheelhouse(
     assert f"than {manager}.lock: its hash differs: installing failed." in what
 
 
+@pytest.mark.some(1)
 def test_offline_takes_what_the_manager_has_kept(
     filled: tuple[str, Path], tools: Tools, machine: Machine
 ) -> None:

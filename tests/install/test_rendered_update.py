@@ -70,7 +70,7 @@ def run_the_workflow(tools: Tools, project: Path, folder: Path) -> Host:
     return host
 
 
-@pytest.mark.some(2)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
 def test_an_update_is_locked_installed_and_tested(
     tools: Tools, git_template: Path, tmp_path: Path, manager: str

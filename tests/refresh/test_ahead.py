@@ -60,6 +60,7 @@ def with_more(text: str) -> tuple[str, list[str]]:
     return after.yaml, new
 
 
+@pytest.mark.some(0)
 @pytest.mark.slow
 def test_the_tests_pass_with_releases_that_they_do_not_know(tmp_path: Path) -> None:
     pytest.importorskip("fcntl", reason="the workflow draws its pictures on Linux")

@@ -272,7 +272,14 @@ def test_a_driver_that_hangs_holds_up_neither_the_menu_nor_the_end(
     shown = "\n".join(line.rstrip() for line in terminal.screen.display)
     assert "This machine: NVIDIA driver 580.95.05, Tesla T4\n" in shown
     assert "CUDA 13.0 [driver fits] - driver 580+, Turing to Blackwell, torch 2.14.1\n" in shown
-    for shown_next in ("`latest` moves with", "Packages to install", "Base URL", "Continuous"):
+    next_ones = (
+        "`latest` moves with",
+        "Packages to install",
+        "begins with",
+        "Base URL",
+        "Continuous",
+    )
+    for shown_next in next_ones:
         terminal.type("\r", until=shown_next)
     terminal.type("\r", until="is ready")
     assert terminal.finish(seconds=60) == 0

@@ -34,6 +34,7 @@ def test_a_single_check_runs_with_what_it_needs(healthy: Project) -> None:
     assert [one["id"] for one in checks] == needed
 
 
+@pytest.mark.some(0)
 def test_compiling_leaves_nothing_behind(healthy: Project, tmp_path: Path) -> None:
     healthy.env["TMPDIR"] = str(tmp_path / "temporary")
     (tmp_path / "temporary").mkdir()

@@ -78,6 +78,7 @@ if os.environ.get("USE_LIBUV") != "0" and "RANK" in os.environ:
 """
 
 
+@pytest.mark.some(0)
 def test_a_torch_without_libuv_is_worth_a_warning_with_what_to_set(healthy: Project) -> None:
     patch_torch(healthy, ONE + NO_LIBUV)  # as on Windows
     outcome = healthy.run("--only", "NCCL")

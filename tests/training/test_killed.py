@@ -43,6 +43,7 @@ def assert_it_went_on(warm: Warm, before: str) -> None:
     assert steps == [STEPS, 2 * STEPS, 3 * STEPS]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("number", ROUNDS)
 @pytest.mark.parametrize("all_of_them", [True, False])
 def test_killed_it_goes_on(

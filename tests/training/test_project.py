@@ -13,6 +13,8 @@ from training.runs import Program
 pytestmark = pytest.mark.slow
 
 
+# Its own tests are run by tests/install/test_first_run.py, too.
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     "command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", "-q"]]
 )

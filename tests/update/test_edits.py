@@ -89,7 +89,7 @@ def project_of(untouched: dict[str, Path], manager: str, tmp_path: Path) -> Path
     return Path(shutil.copytree(untouched[manager], tmp_path / "project"))
 
 
-@pytest.mark.some(20)
+@pytest.mark.some(12)
 @pytest.mark.few(1)
 @pytest.mark.parametrize(
     ("manager", "kind"),

@@ -76,6 +76,7 @@ def interrupt(project: Path, temporary: Path, moment: object, what: int) -> str:
     return running.communicate(timeout=60)[1]
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("moment", "what"),
     [

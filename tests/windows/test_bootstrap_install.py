@@ -77,6 +77,7 @@ def venv_python(folder: str) -> str:
     return f"{folder}\\.venv\\Scripts\\python.exe"
 
 
+@pytest.mark.some(0)
 def test_pip_installs_the_build_and_a_second_run_has_nothing_to_do(
     windows: Windows, tools: Tools, project: str, record_property: Callable[[str, object], None]
 ) -> None:

@@ -31,6 +31,8 @@ def explain(error: BaseException) -> str:
     if isinstance(error, CheckpointException) and error.failures:
         error = next(iter(error.failures.values()))[0]
     said = str(error).strip().partition("\n")[0]
+    if isinstance(error, ConnectionError | EOFError):  # of a pipe: a group of processes has others
+        said = f"DataLoader worker: {said}"
     number = error.errno if isinstance(error, OSError) else 0
     if isinstance(error, TrainingError):
         return str(error)
