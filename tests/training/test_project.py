@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 # Its own tests are run by tests/install/test_first_run.py, too.
 @pytest.mark.some(3)
 @pytest.mark.parametrize(
-    "command", [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["pytest", "-q"]]
+    "command", [["ruff", "check"], ["pytest", "-q"], ["ruff", "format", "--check"], ["mypy"]]
 )
 def test_what_its_ci_runs_is_clean(project: Path, python: Path, command: list[str]) -> None:
     path = str(project / "src")
