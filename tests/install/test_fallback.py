@@ -23,7 +23,7 @@ pytestmark = BOOTSTRAPS
 
 
 @pytest.mark.some(2)
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_pypi_s_wheels_stand_in_for_a_blocked_index_and_go_when_it_answers(
     tools: Tools, tmp_path: Path, manager: str
@@ -124,7 +124,7 @@ def test_the_locked_versions_are_used_beside_pypi_s_wheels(
     assert changes(project) == ""
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_another_build_is_installed_where_the_project_s_own_cannot_be_locked(
     tools: Tools, tmp_path: Path, manager: str

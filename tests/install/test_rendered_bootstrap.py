@@ -22,7 +22,7 @@ VERSIONS = "import importlib.metadata as m; print(*map(m.version, {!r}))"
 
 
 @pytest.mark.some(5)
-@pytest.mark.few(2)
+@pytest.mark.slow
 @pytest.mark.usefixtures("real_pip")
 @pytest.mark.network
 @pytest.mark.parametrize(

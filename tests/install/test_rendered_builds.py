@@ -198,6 +198,7 @@ def test_pip_refuses_a_platform_without_wheels_instead_of_taking_another_build(
         with_pip(tools, project, data, "windows-amd64")
 
 
+@pytest.mark.slow
 def test_every_build_on_offer_has_its_files_on_the_index() -> None:
     for name in MATRIX.policy.compute_platforms.offered:
         for manager in MANAGERS:

@@ -45,6 +45,7 @@ def test_where_the_indexes_have_what_the_matrix_says_there_is_nothing_to_do() ->
     assert {one.kind for one in result.findings} <= {"gap"}
 
 
+@pytest.mark.slow
 def test_a_new_release_is_written_as_its_pages_show_it() -> None:
     result = refresh(release(without=["cu126"], python=">=3.11"), companion())
     row = rows(result.yaml)["releases"]["2.16.0"]

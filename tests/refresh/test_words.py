@@ -78,6 +78,7 @@ def test_projects_on_a_python_that_is_dropped_stay() -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_others_go_to_the_new_release() -> None:
     said = line(without_cu126(), "compute_platform=cpu, ", "python_version=3.11 - ", "latest: ")
     assert said.endswith(f"go from torch {NEWEST} to 2.16.0")

@@ -69,6 +69,7 @@ def test_a_cache_that_is_damaged_is_told(demo: Demo) -> None:
     mended(demo)
 
 
+@pytest.mark.slow
 def test_a_copy_of_the_project_is_not_the_project(demo: Demo) -> None:
     assert demo.run().returncode == 0
     origin = next(site(demo).glob("demo-*.dist-info")) / "direct_url.json"
@@ -79,6 +80,7 @@ def test_a_copy_of_the_project_is_not_the_project(demo: Demo) -> None:
     assert origin.read_text(encoding="utf-8") == editable
 
 
+@pytest.mark.slow
 def test_what_takes_packages_from_outside_is_replaced(demo: Demo) -> None:
     venv = [sys.executable, "-m", "venv", "--system-site-packages", "--without-pip"]
     subprocess.run([*venv, str(demo.root / ".venv")], check=True)
@@ -158,7 +160,7 @@ LESS += ["UV_FROZEN=1", "UV_NO_SOURCES=1", "UV_NO_SOURCES_PACKAGE=demo-stub", "U
 
 
 @pytest.mark.some(8)
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("setting", sorted(LESS))
 def test_no_variable_of_uv_leaves_a_part_out(demo: Demo, tmp_path: Path, setting: str) -> None:
     make_wheel(tmp_path / "wheels", "more_stub", "1.0")

@@ -69,6 +69,7 @@ def test_it_stops_without_a_terminal_and_first_advises_the_way_for_this_machine(
     assert demo.files() == before
 
 
+@pytest.mark.slow
 def test_pypi_s_wheels_stand_in_and_nothing_of_the_project_changes(tmp_path: Path) -> None:
     demo = with_index(tmp_path, NOBODY)
     before = kept(demo)
@@ -121,6 +122,7 @@ def test_what_stands_in_stays_until_the_index_answers(tmp_path: Path) -> None:
     assert not stamp(demo).get("machine_build")
 
 
+@pytest.mark.slow
 def test_an_index_that_answers_is_used_and_what_is_done_asks_nobody(tmp_path: Path) -> None:
     with serving(page(PAGE.replace("2.14.1", "2.13.0").format("."))) as (url, seen):
         demo = with_index(tmp_path, url)

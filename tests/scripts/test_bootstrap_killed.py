@@ -57,7 +57,7 @@ def let_it_block(demo: Demo, does: str = "pass") -> Path:
 
 
 @pytest.mark.some(4)
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("deaf", [False, True])
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_build_ends_with_a_bootstrap_that_is_killed(demo: Demo, name: str, deaf: bool) -> None:

@@ -118,6 +118,7 @@ def test_auto_takes_what_suits_driver_and_gpu_and_says_why(
         assert "NVIDIA Test 0 of compute capability" in done.stdout
 
 
+@pytest.mark.slow
 @without_gpu
 def test_auto_without_a_driver_asks_nvidia_smi_and_else_takes_the_cpu(tmp_path: Path) -> None:
     demo = project_for(tmp_path, "cu130")

@@ -38,6 +38,7 @@ def kept(demo: Demo) -> bool:
     return "mark" in names and "Nothing to do" in demo.run("--no-smoke").stdout
 
 
+@pytest.mark.slow
 def test_the_old_one_stays_where_the_lock_file_is_damaged(demo: Demo) -> None:
     made(demo)
     lock = demo.root / "uv.lock"
@@ -94,7 +95,7 @@ def test_a_kill_in_the_middle_leaves_the_old_one(demo: Demo, name: str) -> None:
 
 
 # A kill between any two steps of the moving, as the states that it leaves on the disk.
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("state", ["going", "gone", "new begun", "coming", "new whole"])
 def test_every_state_of_the_moving_is_settled(demo: Demo, state: str) -> None:
     made(demo)
@@ -238,6 +239,7 @@ subprocess.run([venv + "/bin/python", "-c", works], check=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
 def test_a_mount_point_is_filled_and_filled_anew(tmp_path: Path, manager: str) -> None:
     """In a mount namespace of its own, as root or as a user that is root in there."""
@@ -258,6 +260,7 @@ def test_a_mount_point_is_filled_and_filled_anew(tmp_path: Path, manager: str) -
     assert said.endswith("it works\n")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", pytest.param("poetry", marks=pytest.mark.slow)])
 def test_a_link_to_another_disk_is_kept_and_filled(tmp_path: Path, manager: str) -> None:
     demo, scratch = make_demo(tmp_path, manager), tmp_path / "scratch"

@@ -46,6 +46,7 @@ def test_uv_makes_a_lock_and_a_venv_once(demo: Demo) -> None:
     }
 
 
+@pytest.mark.slow
 def test_a_stale_lock_is_made_again_and_said(demo: Demo, tmp_path: Path) -> None:
     assert demo.run().returncode == 0
     make_wheel(tmp_path / "wheels", "more_stub", "1.0")
@@ -87,6 +88,7 @@ def test_a_venv_of_another_python_is_rebuilt(demo: Demo) -> None:
     assert demo.ask("'%d.%d' % __import__('sys').version_info[:2]") == MINOR
 
 
+@pytest.mark.slow
 def test_a_moved_project_is_rebuilt(demo: Demo, tmp_path: Path) -> None:
     assert demo.run().returncode == 0
     demo.root = demo.root.rename(tmp_path / "moved")
@@ -116,6 +118,7 @@ def test_a_folder_that_is_no_venv_is_left_alone(demo: Demo) -> None:
     assert mine.exists()
 
 
+@pytest.mark.slow
 def test_a_failed_smoke_test_is_6_and_runs_again_without_installing(demo: Demo) -> None:
     demo.write_smoke_test("import sys; print('no GPU to be seen'); sys.exit(3)\n")
     for _ in range(2):

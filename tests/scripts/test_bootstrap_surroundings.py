@@ -232,6 +232,7 @@ def test_a_python_that_windows_on_arm_translates_is_told(
     assert ("for x64 is translated here" in capsys.readouterr().out) is told
 
 
+@pytest.mark.slow
 def test_quiet_leaves_errors_warnings_and_the_verdict(demo: Demo) -> None:
     demo.write_smoke_test(
         "print('PASS  torch 2.13.0+cpu on the CPU  (1.0 s)\\n\\n  pass  DEV-OPEN  the CPU\\n'\n"

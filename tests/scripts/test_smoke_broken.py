@@ -320,6 +320,7 @@ def test_wrong_arguments_are_refused(project: Project) -> None:
     assert "a FILE of its own" in refuse(project, "--json", "x", "--report", "x")
 
 
+@pytest.mark.slow
 def test_a_platform_without_wheels_leads_to_a_build_that_has_some(tmp_path: Path) -> None:
     project = Project(tmp_path / "project", "xpu")
     file = project.root / "scripts" / "torch_builds.json"

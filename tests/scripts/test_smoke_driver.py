@@ -82,6 +82,7 @@ def test_every_gpu_that_cuda_visible_devices_names_must_be_there(
     assert outcome.ids("fail")[:-1] == ["CUDA-VISIBLE"] * (status == "fail")  # then DEV-OPEN
 
 
+@pytest.mark.slow
 @without_gpu
 def test_a_driver_without_any_gpu_fails_unless_the_cpu_will_do(
     tmp_path: Path, driver: Path

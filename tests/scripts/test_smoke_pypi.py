@@ -66,6 +66,7 @@ def outputs(project: Project, *arguments: str, **env: str) -> dict[str, str]:
     return {name: head.splitlines()[0] for name, head in {**heads, "text": text}.items()}
 
 
+@pytest.mark.slow
 def test_the_warning_is_a_failure_where_it_is_asked_to_be(tmp_path: Path) -> None:
     needs_namespaces()
     project = Project(tmp_path / "project", "pypi")
@@ -81,7 +82,7 @@ def test_the_warning_is_a_failure_where_it_is_asked_to_be(tmp_path: Path) -> Non
         assert project.run(*OPEN, "--strict", "--device", device).code == code
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("own", ["cu130", "cpu", "rocm7.2"])
 def test_a_machine_build_takes_what_the_machine_has_as_a_project_does(
     tmp_path: Path, own: str

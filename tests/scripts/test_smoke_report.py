@@ -291,7 +291,7 @@ def test_a_home_that_is_no_utf_8_is_no_reason_to_stop(project: Project) -> None:
     )
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "said"),
     [

@@ -45,7 +45,7 @@ def follow(project: Path, said: str) -> str:
     return printed(project, *words[4:])
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
 def test_a_companion_of_another_cuda_keeps_torch_until_the_command_is_run(
     history: Path, tmp_path: Path, manager: str
@@ -94,6 +94,7 @@ def test_the_weekly_update_of_such_a_project_is_prepared(history: Path, tmp_path
     assert weekly.ready["version"] == "2.0.0"
 
 
+@pytest.mark.slow
 def test_a_new_answer_is_refused_with_the_ways_out(history: Path, tmp_path: Path) -> None:
     sentence = f"torch_packages: {WHY}: choose torch 2.14, or cpu, or leave torchaudio out."
     project = start(history, tmp_path / "project", "v2.0.0", compute_platform="pypi")

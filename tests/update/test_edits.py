@@ -90,7 +90,7 @@ def project_of(untouched: dict[str, Path], manager: str, tmp_path: Path) -> Path
 
 
 @pytest.mark.some(12)
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("manager", "kind"),
     [(manager, kind) for kind, (*_, managers) in INSERTED.items() for manager in managers],

@@ -56,7 +56,7 @@ def everything_changed(repository: Path) -> Path:
     return repository
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
 def test_the_new_rules_and_the_new_matrix_render_the_update(
     everything_changed: Path, tmp_path: Path, manager: str

@@ -77,6 +77,7 @@ def test_of_what_git_prints_the_error_is_shown(printed: str, line: str) -> None:
     assert what_is_wrong(printed) == line
 
 
+@pytest.mark.slow
 def test_what_git_refuses_is_a_sentence_with_what_to_do(
     project: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

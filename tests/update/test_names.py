@@ -63,7 +63,7 @@ def refused(project: Path, command: str = "update") -> str:
     return result.stderr.splitlines()[-1]
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "also", [("src", "tests"), (":!.copier-answers.yml",), (".",)], ids=["own", "most", "all"]
 )

@@ -43,7 +43,7 @@ def build(project: Path) -> Builds:
     return Builds.parse((project / "scripts/torch_builds.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("manager", "compute_platform"),
     [
@@ -122,6 +122,7 @@ def test_torch_moves_as_far_as_the_python_and_the_compute_platform_allow(
     assert build(project).data["compute_platform"] == answers["compute_platform"]
 
 
+@pytest.mark.slow
 def test_a_series_gets_its_newest_patch(history: Path, tmp_path: Path) -> None:
     project = start(history, tmp_path / "project", "v1.3.0", torch_version="2.14")
     assert torch(project) == "2.14.0"
@@ -302,7 +303,7 @@ GIVEN = "extensions/torch_template/given.py"
 MIRROR = "https://mirror.example/whl"
 
 
-@pytest.mark.few(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ["cu130", "pypi"])
 def test_a_mirror_is_kept_while_no_build_comes_from_it(
     history: Path, tmp_path: Path, first: str

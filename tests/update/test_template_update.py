@@ -15,6 +15,7 @@ from update.weekly_update import BRANCH, WeeklyUpdate, amend, as_fleet
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="looks into .venv/bin")
 
 
+@pytest.mark.slow
 def test_a_project_of_the_newest_version_is_left_alone(history: Path, tmp_path: Path) -> None:
     weekly = WeeklyUpdate(start(history, tmp_path / "project", "v2.0.0"), tmp_path)
     assert "newest version" in weekly.done("prepare")
@@ -22,6 +23,7 @@ def test_a_project_of_the_newest_version_is_left_alone(history: Path, tmp_path: 
     assert "nothing to publish" in weekly.done("publish")
 
 
+@pytest.mark.slow
 def test_a_conflict_makes_a_draft_that_lists_the_files(weekly: WeeklyUpdate) -> None:
     text = weekly.done("prepare")
     assert "my-torch-project is up to date: torch 2.14.1 for CPU." in text
