@@ -95,7 +95,8 @@ def program_line(trainer: training.Trainer, log: Log) -> Callable[[], None]:
     loss, norm = trainer.take_step()
 
     def line() -> None:
-        values = {"loss": float(trainer.together.mean(loss)), "norm": float(norm)}
+        mean = float(trainer.together.sum(loss)) / trainer.together.count
+        values = {"loss": mean, "norm": float(norm)}
         values["rate"] = float(trainer.rates()[0])
         log.metrics(trainer.step, trainer.settings.batch, trainer.device, **values)
 

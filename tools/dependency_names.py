@@ -28,14 +28,13 @@ import yaml
 from copier import run_copy
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import Version
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "extensions"))
 
 from torch_template.build import Asked, Build
 from torch_template.matrix.facts import COMPANIONS, PYPI, all_series
 from torch_template.matrix.loading import load_matrix
-from torch_template.menus import TRAINING_SINCE
+from torch_template.menus import has_training
 from torch_template.resolving import find_build
 
 ROOT = Path(__file__).parents[1]
@@ -121,7 +120,7 @@ def project(folder: Path, build: Build) -> Path:
         "compute_platform": PYPI,
         "torch_version": build.asked.torch,
         "torch_packages": [name for name in COMPANIONS if name in build.versions],
-        "starter": "package" if Version(build.torch) < Version(TRAINING_SINCE) else "training",
+        "starter": "training" if has_training(build.torch) else "package",
     }
     run_copy(str(ROOT), folder, answers, defaults=True, unsafe=True, quiet=True, vcs_ref="HEAD")
     manifest = folder / "pyproject.toml"

@@ -144,12 +144,17 @@ def _nowhere(matrix: Matrix, asked: Asked, companion: str) -> str:
     return f" - not on {', '.join(lost)}" if lost else ""
 
 
+def has_training(torch: str) -> bool:
+    """Whether a version of torch has what the program that trains is built on."""
+    return Version(torch) >= Version(TRAINING_SINCE)
+
+
 def starter_choices(matrix: Matrix, asked: Asked, current: str | None = None) -> list[Choice]:
     """What a project begins with; a loop needs a torch that has what it is built on."""
     build = kept_build(matrix, asked)
     found = {"package": Choice("package - a package with the choice of the device", "package")}
     why = ""
-    if build and Version(build.torch) < Version(TRAINING_SINCE):
+    if build and not has_training(build.torch):
         why = (
             f"it needs torch {TRAINING_SINCE} or newer, and this is {build.torch}: choose"
             " starter=package, or another torch_version"

@@ -180,13 +180,14 @@ class TemplateGlobals:
         A project that is older than the question for the starter gets nothing added.
         """
         policy = self._matrix.policy
+        if question not in ("torch_packages", "starter"):
+            menu = policy.python if question == "python_version" else policy.compute_platforms
+            return menu.default
         usable = {c.value for c in self._choices(context, question) if not c.why_not}
         if question == "torch_packages":
             return json.dumps([name for name in COMPANIONS[:1] if name in usable])
-        if question == "starter":
-            fits = policy.starter.default in usable and not is_project(context)
-            return policy.starter.default if fits else "package"
-        return (policy.python if question == "python_version" else policy.compute_platforms).default
+        fits = policy.starter.default in usable and not is_project(context)
+        return policy.starter.default if fits else "package"
 
     @pass_context
     def answer_error(self, context: Context, question: str, value: str) -> str:

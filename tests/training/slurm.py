@@ -6,8 +6,6 @@ import os
 import re
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,11 +117,3 @@ def start(folder: Path) -> Slurm:
     assert first.stdout
     assert first.stdout.readline() == "\n"
     return Slurm(folder, first)
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 60) -> None:
-    """Look again and again."""
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until
-        time.sleep(0.5)

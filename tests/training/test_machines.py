@@ -15,7 +15,7 @@ import pytest
 
 from training.cluster import Machine, connect, machine
 from training.runs import STEPS, Program
-from training.slurm import wait_for
+from training.warm import until
 
 pytestmark = [
     pytest.mark.slow,
@@ -81,7 +81,7 @@ def test_a_machine_that_is_cut_off_comes_back_and_the_weights_are_the_same(
     program.env = NETWORK | {"TRAIN_TIMEOUT_MINUTES": "0.2"}
     running = [one.start(program, *options) for one in two]
     where = (program.folder / "checkpoints").glob
-    wait_for(lambda: any(where("step-*4")) or any(where("step-*8")))
+    until(lambda: any(where("step-*4")) or any(where("step-*8")))
     two[1].link("down")
     for one in running:
         read_until(one, "Another process of this run is gone")

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from training import slurm
+from training.warm import until
 
 pytestmark = pytest.mark.slow
 # Of this machine instead of the script's: no GPUs, and few processors.
@@ -75,10 +76,10 @@ def test_a_preempted_job_is_saved_and_goes_on_and_an_error_ends_a_job(
     """Slurm sends TERM to the steps of a job that has to go, as before its time is over."""
     folder = ("--folder", "runs/a b")
     goes_on = submit(cluster, here, *folder, "--epochs", "12", "--save-every", "1000")
-    slurm.wait_for(lambda: "step 30/276" in said(here, goes_on))
+    until(lambda: "step 30/276" in said(here, goes_on))
     urgent = ("sbatch", "--partition=high", "--nodes=2", "--cpus-per-task=4", "--output=/dev/null")
     cluster(*urgent, "--ntasks-per-node=1", "--wrap=true")
-    slurm.wait_for(lambda: cluster.job(goes_on)["JobState"] == "PENDING")
+    until(lambda: cluster.job(goes_on)["JobState"] == "PENDING")
     fails = submit(cluster, here, "--batch", "100000", nodes=1)
 
     def goes_on_now() -> bool:
@@ -88,15 +89,15 @@ def test_a_preempted_job_is_saved_and_goes_on_and_an_error_ends_a_job(
             cluster("scontrol", "update", f"JobId={goes_on}", "StartTime=now")
         return not waits
 
-    slurm.wait_for(goes_on_now)
-    slurm.wait_for(lambda: cluster.job(goes_on)["JobState"] == "COMPLETED", 90)
+    until(goes_on_now)
+    until(lambda: cluster.job(goes_on)["JobState"] == "COMPLETED", 90)
     assert cluster.job(goes_on)["Restarts"] == "1"
     text = said(here, goes_on)
     assert text.count("Told to stop: step") == text.count("Step 0 of 276, 2 x cpu") == 1
     assert "Done: runs/a b/report.png" in text
     assert not (here / "runs" / "a b" / "again").exists()
 
-    slurm.wait_for(lambda: cluster.job(fails)["JobState"] == "FAILED")
+    until(lambda: cluster.job(fails)["JobState"] == "FAILED")
     assert cluster.job(fails)["ExitCode"] == "1:0"
     assert cluster.job(fails)["Restarts"] == "0"
     assert "Take a smaller --batch" in said(here, fails)

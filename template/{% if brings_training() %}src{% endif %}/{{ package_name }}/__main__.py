@@ -31,6 +31,7 @@ def train(settings: Settings) -> int:
     log = Log(settings.folder, trainer.step, trainer.last, together.first)
     log.say(f"Step {trainer.step} of {trainer.last}, {together.count} x {together.device.type}")
     trace = settings.folder / "trace.json" if settings.profile and together.first else None
+    scores = None
     with profiler(trace) as profile:
         while trainer.step < trainer.last:
             loss, norm = trainer.take_step()
@@ -57,7 +58,8 @@ def train(settings: Settings) -> int:
                 log.say(f"Told to stop: step {trainer.step} is saved, the same command goes on.")
                 (settings.folder / "again").touch()  # torchrun does not pass on a code
                 return AGAIN
-    scores = trainer.measure(held_out)
+    if scores is None:  # it had ended before
+        scores = trainer.measure(held_out)
     checkpoints.finish()
     if together.first:
         log.say(f"Done: {write_report(settings.folder, held_out, scores)}")

@@ -73,6 +73,7 @@ class Trainer:
         indices = (part for step in range(self.step, self.last) for part, _ in self.parts(step))
         if not (workers := self.settings.workers):  # a DataLoader takes 2 % of a tiny step
             yield from map(self.data.__getitem__, indices)
+            return
         more: dict[str, Any] = {"num_workers": workers, "pin_memory": self.device.type == "cuda"}
         yield from DataLoader(self.data, None, sampler=indices, worker_init_fn=read_on, **more)
 
