@@ -29,6 +29,7 @@ def cluster() -> Iterator[slurm.Slurm]:
     folder = Path(tempfile.mkdtemp(prefix="slurm"))  # a socket's path has to be short
     folder.chmod(0o755)
     running = slurm.start(folder)
+    until(lambda: running("sinfo", "--noheader", "--format=%D %t").split()[:2] == ["2", "idle"])
     yield running
     running.first.kill()
     running.first.wait()
