@@ -36,6 +36,7 @@ SWITCH, OFF = "TORCH_STARTER_DETECT", ("0", "no", "off", "false")
 QUESTION = "compute_platform"
 WAIT = 0.04  # seconds: a menu that comes later than 0.1 s feels slow
 ROOT = Path("/")
+THREAD = "torch-starter: a look at this machine"
 # "NVIDIA UNIX x86_64 Kernel Module  570.124.06  Wed Feb 26 ..." and "NVIDIA UNIX Open Kernel Module
 # for x86_64  570.124.06  Release Build ...": the version is the first word that looks like one.
 KERNEL_MODULE = re.compile(r"^NVRM version:.*?[ \t](\d{2,4}(?:\.\d{1,4}){1,3})\s", re.MULTILINE)
@@ -207,7 +208,7 @@ class Look:
         self._taken: Machine | None = None
         self._arguments = system, root, environ
         try:
-            Thread(target=self._run, daemon=True).start()
+            Thread(target=self._run, name=THREAD, daemon=True).start()
         except RuntimeError:  # no more threads
             self._ended.set()
 
