@@ -17,9 +17,8 @@ from training.warm import DIFFER, Warm, at_step, until
 
 pytestmark = pytest.mark.slow
 
-# 1 round of each kind of end by default; TORCH_STARTER_KILLS=5 has 35 in all.
-ROUNDS = range(int(os.environ.get("TORCH_STARTER_KILLS", "1")))
-ENDS = int(os.environ.get("TORCH_STARTER_ENDS", "3"))
+ROUNDS = range(5)  # of each kind of end; 35 kills and more in all
+FEW_ENDS, MANY_ENDS = 3, 50
 EPOCHS = 3
 LONG = ("--epochs", str(EPOCHS), "--save-every", "4", "--keep", "2")
 TELL = "os.kill(os.getpid(), signal.SIGTERM)"
@@ -142,8 +141,8 @@ def test_torchrun_starts_it_again(
     assert_it_went_on(warm, uninterrupted[2])
 
 
-def test_it_ends_each_time(warm: Warm) -> None:
-    for number in range(ENDS):
+def test_it_ends_each_time(warm: Warm, request: pytest.FixtureRequest) -> None:
+    for number in range(MANY_ENDS if request.config.option.every_case else FEW_ENDS):
         own = replace(warm, folder=warm.folder.with_name(str(number)))
         assert "Done: " in own.run("--batch", "1437", processes=2)
 
