@@ -75,7 +75,7 @@ import torch.distributed
 class Store(torch.distributed.TCPStore):
     def __init__(self, *arguments, use_libuv=True, **options):
         if use_libuv:
-            raise RuntimeError("use_libuv was requested but PyTorch was built without libuv support")
+            raise RuntimeError("use_libuv was requested, but PyTorch was built without libuv")
         super().__init__(*arguments, use_libuv=False, **options)
 torch.distributed.TCPStore = Store
 """

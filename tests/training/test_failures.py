@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import signal
 
 import pytest
 
 from training.runs import STEPS
-from training.warm import Warm, at_step
+from training.warm import Warm, at_step, until
 
 pytestmark = pytest.mark.slow
 
@@ -73,7 +75,7 @@ def test_a_broken_checkpoint_is_left_out_and_a_strange_one_told(warm: Warm) -> N
     ):
         spoil()
         said = warm.run(*SAVES)
-        assert said.count("is broken") == 1
+        assert said.count("is broken, and step-00000012 is taken: ") == 1
         assert f"Step 12 of {STEPS}" in said
         assert warm.weights() == before
         warm.has_every_step_once(STEPS)
@@ -82,6 +84,32 @@ def test_a_broken_checkpoint_is_left_out_and_a_strange_one_told(warm: Warm) -> N
     two_sentences(said, "another model", "another --folder")
     two_sentences(warm.run("--seed", "1", code=1), "--seed 0", "another --folder")
     assert warm.weights() == before
+
+
+def test_without_any_whole_checkpoint_it_begins_anew_and_says_so(warm: Warm) -> None:
+    warm.run("--keep", "1")
+    before = warm.weights()
+    [only] = (warm.folder / "checkpoints").iterdir()
+    (only / ".metadata").unlink()
+    said = warm.run("--keep", "1", env={"PATH": ""})
+    assert f"{only} is broken, and the beginning is taken: " in said
+    assert warm.weights() == before
+    warm.has_every_step_once(STEPS)
+    about = json.loads((warm.folder / "run.json").read_text(encoding="utf-8"))
+    assert about["commit"] == "unknown"  # git is not found
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_two_runs_do_not_write_to_one_folder(processes: int, warm: Warm) -> None:
+    [first] = warm.start(before=at_step(5, "os.kill(os.getpid(), signal.SIGSTOP)"))
+    until(lambda: len(warm.rows()) == 5)
+    log = warm.log.rename(warm.log.with_suffix(".first"))
+    said = warm.run(processes=processes, code=1)
+    two_sentences(said, "Another run writes to", "another --folder")
+    assert len(warm.rows()) == 5
+    os.kill(first, signal.SIGCONT)
+    assert warm.end([first]) == [0], log.read_text(encoding="utf-8")
+    warm.has_every_step_once(STEPS)
 
 
 def test_interrupted_it_says_so_in_a_line(warm: Warm) -> None:
@@ -141,8 +169,10 @@ def test_a_slow_disk_does_not_hold_it_up(processes: int, warm: Warm, driver: War
 @pytest.mark.parametrize(
     ("processes", "arguments", "same"),
     [
-        (1, ("--workers", "2"), True),
+        (1, ("--compile",), False),
+        (2, ("--compile",), False),
         (1, ("--deterministic", "--profile"), True),
+        (1, ("--workers", "2"), True),
         (1, ("--precision", "float16"), False),
         (2, ("--precision", "float16", "--parallel", "fsdp"), False),
     ],

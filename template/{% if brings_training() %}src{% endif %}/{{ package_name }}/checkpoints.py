@@ -72,11 +72,12 @@ class Checkpoints:
         return path is not None
 
     def _newest_whole(self) -> Path | None:
-        for path in reversed(self.all()):
-            if not (problem := damage(path)):
-                return path
-            print(f"{path} is broken, and the one before is taken: {problem}.", flush=True)
-        return None
+        *found, newest = [None, *self.all()]
+        while newest and (problem := damage(newest)):
+            broken, newest = newest, found.pop()
+            taken = newest.name if newest else "the beginning"
+            print(f"{broken} is broken, and {taken} is taken: {problem}.", flush=True)
+        return newest
 
 
 def damage(path: Path) -> str:

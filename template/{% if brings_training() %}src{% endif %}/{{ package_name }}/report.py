@@ -1,7 +1,9 @@
 """What is kept of a run beside its checkpoints: how to make it again, and a page on how it went."""
 
+import errno
 import json
 import math
+import os
 import secrets
 import subprocess
 import sys
@@ -18,6 +20,11 @@ from .failures import TrainingError
 from .logs import write_whole
 from .processes import Processes
 from .settings import Settings
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 if TYPE_CHECKING:
     from matplotlib.figure import SubFigure
@@ -46,14 +53,11 @@ def write_about(settings: Settings, together: Processes) -> None:
 
     check_shared(settings.folder, together)  # from here on, all have read run.json
 
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(Path(__file__).parent), *words]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
     if together.first:
+        commit = git("rev-parse", "--verify", "--quiet", "HEAD") or "unknown"
         about = {
             "settings": wanted,
-            "commit": git("rev-parse", "HEAD") + " and changes" * bool(git("status", "--short")),
+            "commit": commit + " and changes" * bool(git("status", "--short")),
             "python": sys.version.split()[0],
             "device": describe(together.device),
             "processes": together.count,
@@ -62,17 +66,43 @@ def write_about(settings: Settings, together: Processes) -> None:
         write_whole(path, json.dumps(about, indent=2) + "\n")
 
 
+def git(*words: str) -> str:
+    """What git says of this program; "" where it is not, or not there."""
+    command = ["git", "-C", str(Path(__file__).parent), *words]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    except OSError:
+        return ""
+
+
+def hold(folder: Path) -> bool:
+    """Whether this process alone writes to a folder, from now on until it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)  # which is never closed
+    try:
+        if sys.platform == "win32":
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:  # or a file system that has no locks
+        return error.errno not in (errno.EACCES, errno.EAGAIN)
+    return True
+
+
 def check_shared(folder: Path, together: Processes) -> None:
     """Each process writes a part of a checkpoint, which is of no use in a folder of its own.
 
     Raises:
-        TrainingError: if a process does not see the first one's folder.
+        TrainingError: if another run writes there, or a process does not see the first's folder.
     """
+    if together.sum(torch.tensor(int(together.first and not hold(folder)))):
+        raise TrainingError(
+            f"Another run writes to {folder}. Wait for its end, or take another --folder."
+        )
     # A new name, since network file systems remember for a while which ones there are not.
     number = int(together.sum(torch.tensor(secrets.randbits(48) * together.first)))
     mark = folder / f"shared-{number}"
     if together.first:
-        folder.mkdir(parents=True, exist_ok=True)
         mark.touch()
     together.sum(torch.zeros(1))
     missing = int(together.sum(torch.tensor(int(not mark.exists()))))
