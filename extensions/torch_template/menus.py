@@ -9,13 +9,11 @@ from packaging.version import Version
 
 from .build import Asked, Build, Wheels
 from .managers import MANAGERS
+from .managers.lines import TRAINING_SINCE
 from .matrix.facts import COMPANIONS, PYPI, all_series, has_ended
 from .matrix.model import Matrix
 from .reasons import Unfit, resolve, why_no_companion
 from .resolving import kept_build
-
-# torch.accelerator, torch.distributed.fsdp.fully_shard: https://pytorch.org/blog/pytorch2-6/
-TRAINING_SINCE = "2.6"
 
 
 @dataclass(frozen=True)

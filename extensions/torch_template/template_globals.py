@@ -41,6 +41,7 @@ from .managers.lines import (
     index_url,
     index_version,
     requires_python,
+    torch_ranges,
     torch_requirements,
 )
 from .matrix.facts import COMPANIONS
@@ -117,6 +118,7 @@ class TemplateGlobals:
             switch_command=self.switch_command,
             torch_build=self.torch_build,
             torch_builds=self.torch_builds,
+            torch_ranges=torch_ranges,
             torch_requirements=torch_requirements,
         )
 

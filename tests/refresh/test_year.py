@@ -23,7 +23,7 @@ from refresh.growing import GrowingIndex
 from refresh.writing import loaded
 from refresh_matrix import main
 from render.projects import MATRIX_YML, commit, copy, files, recorded, release, start
-from render.reading import pinned, pyproject
+from render.reading import pins_in
 from torch_template.build import Asked
 from torch_template.matrix.model import Matrix
 from torch_template.menus import compute_platform_choices
@@ -146,8 +146,7 @@ def answers_of(name: str) -> dict[str, Any]:
 
 def pins(project: Path) -> dict[str, str]:
     """The exact versions that a project asks for: without `+cu128`, which pip's constraints add."""
-    text = (project / "pyproject.toml").read_text(encoding="utf-8")
-    return pinned(pyproject(text)["project"]["dependencies"])
+    return pins_in(project)
 
 
 def answers(project: Path) -> dict[str, Any]:

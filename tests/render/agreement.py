@@ -15,7 +15,7 @@ from render.reading import (
     Requirements,
     holds_on,
     holds_somewhere,
-    pinned,
+    pins_of,
     pyproject,
     requirement,
 )
@@ -48,11 +48,13 @@ def check(matrix: Matrix, asked: Asked, files: dict[str, str]) -> Wanted:
         assert text.endswith("\n")
     project = pyproject(files["pyproject.toml"])
     builds = Builds.parse(files["scripts/torch_builds.json"])
-    wanted = Wanted(pinned(project["project"]["dependencies"]), builds.build.get("index_url"))
+    wanted = Wanted(pins_of(files), builds.build.get("index_url"))
+    check_ranges(project["project"]["dependencies"], wanted)
     check_python(asked, files, project, builds)
     check_excluded(matrix, project, builds)
     check_builds(asked, builds, wanted)
-    check_extra_requirements(project, builds)
+    if asked.manager != "pip":  # which has a page of the index for each instead
+        check_extra_requirements(project["dependency-groups"]["torch"], builds)
     if asked.manager == "uv":
         check_uv(project["tool"]["uv"], builds, wanted)
     elif asked.manager == "poetry":
@@ -144,12 +146,22 @@ def check_said_once(builds: Builds) -> None:
         assert set.intersection(*said) == set()
 
 
-def check_extra_requirements(project: dict[str, Any], builds: Builds) -> None:
+def check_ranges(dependencies: list[str], wanted: Wanted) -> None:
+    """A project that depends on this one gets no version and no index of its build."""
+    rows = {row.name: row for row in map(requirement, dependencies)}
+    assert not any(row.marker or row.url for row in rows.values())
+    assert not any("==" in str(row.specifier) for row in rows.values())
+    for name, version in wanted.public.items():
+        assert version in rows[name].specifier
+    assert rows["torch"].specifier
+
+
+def check_extra_requirements(pins: list[str], builds: Builds) -> None:
     """A requirement with a marker is asked for where there are wheels, and never on macOS."""
     own = set(builds.platforms)
-    extra = [row.name for row in map(requirement, project["project"]["dependencies"]) if row.marker]
+    extra = [row.name for row in map(requirement, pins) if row.marker]
     assert builds.build.get("extra_packages", []) == extra
-    for text in project["project"]["dependencies"]:
+    for text in pins:
         if (marker := requirement(text).marker) is not None:
             holds = holds_on(str(marker))
             assert holds & own
@@ -169,14 +181,14 @@ def check_uv(uv: dict[str, Any], builds: Builds, wanted: Wanted) -> None:
     assert set(wanted.public) <= set(uv["sources"])
     for package, rows in uv["sources"].items():
         [row] = rows
-        assert row["index"] == "pytorch"
+        assert (row["index"], row["group"]) == ("pytorch", "torch")
         elsewhere = set(MACHINES) - holds_on(row["marker"])
         assert elsewhere == MACS if package in wanted.public else elsewhere >= MACS
 
 
 def check_poetry(poetry: dict[str, Any], builds: Builds, wanted: Wanted) -> None:
     if wanted.url is None:
-        assert not {"source", "dependencies"} & set(poetry)
+        assert not {"source", "group"} & set(poetry)
         return
     source = {row["name"]: row for row in poetry["source"]}
     assert source["pytorch"] == {
@@ -185,8 +197,10 @@ def check_poetry(poetry: dict[str, Any], builds: Builds, wanted: Wanted) -> None
         "priority": "explicit",
     }
     assert source["PyPI"] == {"name": "PyPI", "priority": "primary"}
-    assert set(wanted.public) <= set(poetry["dependencies"])
-    for package, rows in poetry["dependencies"].items():
+    [rows_of] = [group["dependencies"] for group in poetry["group"].values()]
+    assert "dependencies" not in poetry
+    assert set(wanted.public) <= set(rows_of)
+    for package, rows in rows_of.items():
         if package not in wanted.public:
             assert rows == {"source": "pytorch"}
             continue

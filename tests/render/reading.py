@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from packaging.markers import Marker
@@ -77,6 +78,21 @@ def pinned(lines: Iterable[str]) -> dict[str, str]:
         if line.marker is None and str(line.specifier).startswith("=="):
             found[line.name] = str(line.specifier).removeprefix("==")
     return found
+
+
+def pins_of(files: Mapping[str, str]) -> dict[str, str]:
+    """The exact versions of a build's packages, without `+cu128`, in a project of any manager."""
+    group = pyproject(files["pyproject.toml"])["dependency-groups"].get("torch")
+    if group is not None:
+        return pinned(group)
+    [text] = [text for name, text in files.items() if name.startswith("requirements/torch-")]
+    return {name: pin for name, [pin] in Requirements.parse(text).on("macos-arm64").items()}
+
+
+def pins_in(project: Path) -> dict[str, str]:
+    """The same, of a project's folder."""
+    paths = [project / "pyproject.toml", *project.glob("requirements/torch-*.txt")]
+    return pins_of({p.relative_to(project).as_posix(): p.read_text("utf-8") for p in paths})
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from copier import VcsRef
 from copier.errors import UserMessageError
 
 from render.projects import commit, copier_here, copy, recorded, start
-from render.reading import pinned, pyproject
+from render.reading import pins_in
 from update.versions import assert_clean, refused, release_with
 from update.weekly_update import WeeklyUpdate
 
@@ -24,8 +24,7 @@ NOTE = f"{WHY}, so torch stays at 2.14.1. Move on with:"
 
 def versions(project: Path) -> dict[str, str]:
     """The exact versions that a project asks for."""
-    text = (project / "pyproject.toml").read_text(encoding="utf-8")
-    return pinned(pyproject(text)["project"]["dependencies"])
+    return pins_in(project)
 
 
 def printed(project: Path, *arguments: str) -> str:

@@ -27,7 +27,7 @@ from render.projects import (
     start,
     update,
 )
-from render.reading import Builds, pinned, pyproject
+from render.reading import Builds, pins_in, pyproject
 from update.versions import assert_clean, edit
 
 MANAGERS = ("uv", "poetry", "pip")
@@ -35,8 +35,7 @@ MANAGERS = ("uv", "poetry", "pip")
 
 def torch(project: Path) -> str:
     """The version of torch that a project asks for."""
-    text = (project / "pyproject.toml").read_text(encoding="utf-8")
-    return pinned(pyproject(text)["project"]["dependencies"])["torch"]
+    return pins_in(project)["torch"]
 
 
 def build(project: Path) -> Builds:

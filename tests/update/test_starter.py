@@ -25,7 +25,8 @@ def without_the_question(repository: Path) -> None:
         if file.is_file() and file.suffix == ".jinja":
             old = file.read_text(encoding="utf-8")
             block = r'(?ms)^\{% if starter == "training" %\}\n.*?^\{% endif %\}\n'
-            file.write_text(re.sub(block, "", old), encoding="utf-8")
+            old = re.sub(block, "", old).replace('starter == "training"', "false")
+            file.write_text(old, encoding="utf-8")
     git(repository, "rm", "-r", "--quiet", "--force", ":(glob)template/*brings_training*/**")
     release(repository, "v0.9.0")
 

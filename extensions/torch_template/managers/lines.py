@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from ..build import Build
-from ..matrix.facts import PYPI
+from packaging.version import Version
 
+from ..build import Build
+from ..matrix.facts import PYPI, series
+
+# The torch that the rendered code needs. torch.accelerator, torch.distributed.fsdp.fully_shard:
+# https://pytorch.org/blog/pytorch2-6/. Older than 2.4 is not tried.
+TRAINING_SINCE, PACKAGE_SINCE = "2.6", "2.4"
 NOT_MACOS = "sys_platform != 'darwin'"
 MACOS = "sys_platform == 'darwin'"
 AARCH64 = "sys_platform == 'linux' and platform_machine == 'aarch64'"
@@ -49,8 +54,18 @@ def requires_python(build: Build) -> str:
     return f">=3.{minor},<3.{minor + 1}{excluded}"
 
 
+def torch_ranges(build: Build, trains: bool) -> list[str]:
+    """What the package itself needs, in any project that depends on it (PEP 508).
+
+    The companions have no versions, since each says itself which torch it is for.
+    """
+    oldest = TRAINING_SINCE if trains else PACKAGE_SINCE
+    oldest = min(oldest, series(build.torch), key=Version)
+    return [f"torch>={oldest}", *(name for name in build.versions if name != "torch")]
+
+
 def torch_requirements(build: Build) -> list[str]:
-    """The direct dependencies that make the build, as in `[project] dependencies` (PEP 508).
+    """What makes the build, as in a dependency group (PEP 508).
 
     The public versions: the PyTorch index's `2.14.1+cu130` and PyPI's `2.14.1` both match.
     """
