@@ -93,7 +93,10 @@ def test_two_dependencies_whose_indexes_clash_are_both_named(demo: Demo, tmp_pat
         f"bootstrap: {one} wants torch from {base}/cu126, and {other} from {base}/cu128: "
         "locking failed."
     )
-    assert todo == "Give both repositories the same compute platform."
+    assert todo == (
+        "If that one is made from this template, `copier update` there: it then asks for no index."
+        " Else give both repositories the same compute platform."
+    )
     line = next(way.strip() for way in ways if "override-dependencies" in way)
     demo.edit("pyproject.toml", "[tool.uv]\n", f"[tool.uv]\n{line}\n")
     assert "conflicting indexes" not in demo.run().stdout

@@ -24,6 +24,8 @@ WANTED = r"\([^)]*\)|[=<>!~][^\s]*"
 MARK = r"(?:\{[^}]*\})?"
 ASKS = re.compile(rf"{WHO}(torch\w*){MARK}\s*((?:{WANTED})(?:\s+\2{MARK}(?:{WANTED}))*)")
 NEEDS = re.compile(rf"{WHO}([A-Za-z][\w-]*)")  # anything at all
+OVERRIDES = re.compile(r"^override-dependencies\s*=\s*\[(.*?)\]\s*$", re.MULTILINE | re.DOTALL)
+UNSCOPE = 'leave `group = "torch", ` out of [tool.uv.sources]'
 NAME = re.compile(r"^name\s*=\s*[\"']([^\"']+)", re.MULTILINE)
 
 
@@ -59,8 +61,12 @@ def conflict(
         urls = [url.rstrip("/") for url in re.findall(r"- (\S+)", indexes[2])]
         other = next((url for url in urls if url != own.rstrip("/")), urls[-1])
         name = other.rpartition("/")[2]
-        what = f"{next(asking(other, env), 'A dependency')} wants {indexes[1]} from {other}, and "
-        ways = ["Give both repositories the same compute platform."]
+        who = next(asking(other, env), "A dependency")
+        what = f"{who} wants {indexes[1]} from {other}, and "
+        ways = [
+            "If that one is made from this template, `copier update` there: it then asks for no"
+            " index. Else give both repositories the same compute platform."
+        ]
         if own.rstrip("/") in urls:
             what += f"this project from {own}"
             ways += [f"This one, say:\n  {project.move(name)}"] if name in project.moves else []
@@ -78,9 +84,29 @@ def conflict(
         return None
     if project.manager == "uv":
         pins = ", ".join(f'"{one}=={have.partition("+")[0]}"' for one, have in packages.items())
-        way = "Or, if it works with this project's torch, let that hold for all: in [tool.uv] of\n"
-        ways.append(f"{way}pyproject.toml\n  override-dependencies = [{pins}]")
+        way = (
+            "Or, if it works with this project's torch, let that hold for all: in pyproject.toml\n"
+        )
+        ways.append(f"{way}{UNSCOPE}, and in [tool.uv]\n  override-dependencies = [{pins}]")
     return f"{what}: {title} failed.", "\n".join([*ways, "Then run this again."])
+
+
+def refuse_override(project: Project) -> None:
+    """Stop where uv would take PyPI's torch: what overrides a dependency is in no group."""
+    text, packages = words(ROOT), next(iter(project.build["platforms"].values()))["packages"]
+    overrides = OVERRIDES.search(text)
+    for name in packages if overrides else ():
+        scoped = rf"^{name}\s*=\s*\[?\s*{{[^}}\n]*\bgroup\s*="
+        if (
+            overrides
+            and re.search(rf"[\"']{name}\b", overrides[1])
+            and re.search(scoped, text, re.M)
+        ):
+            what = (
+                f"override-dependencies in pyproject.toml takes {name} from PyPI, in another build"
+            )
+            todo = f"{UNSCOPE[0].upper()}{UNSCOPE[1:]}, then run this again."
+            raise StopError(2, f"{what}.", todo)
 
 
 def asking(url: str, env: Mapping[str, str]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from .conflicts import refuse_override
 from .index import index_trouble
 from .places import LOCK_BEFORE, StopError
 from .runner import Runner
@@ -14,6 +15,7 @@ def bring_lock(runner: Runner, manager: list[str]) -> None:
     """Let the lock file be made, if it is not there or does not fit pyproject.toml."""
     project = runner.project
     if project.manager == "uv":
+        refuse_override(project)
         lock_packages(runner, [*manager, "lock", "--python", project.python])  # only if it must
     elif lock_state(runner, manager):
         lock_packages(runner, [*manager, "lock", "--no-interaction"])
