@@ -21,12 +21,12 @@ OF_TRAINING = {
         f"src/my_torch_project/{name}.py"
         for name in (
             *("__main__", "checkpoints", "data", "failures", "logs", "model", "processes"),
-            *("report", "settings", "training"),
+            *("record", "report", "settings", "training"),
         )
     ),
 }
 LONGEST = 500  # lines that are not empty, of all files but these:
-OF_PEOPLE = {"failures", "logs", "report"}  # what it says, writes down and draws
+OF_PEOPLE = {"failures", "logs", "record", "report"}  # what it says, writes down and draws
 
 
 def requirements(project: Path) -> set[str]:

@@ -41,7 +41,7 @@ def test_the_first_run_reaches_its_accuracy_and_leaves_all_it_promises(program: 
     assert "\r" not in said
     about = json.loads((program.folder / "run.json").read_text(encoding="utf-8"))
     assert about["settings"]["seed"] == "0"
-    assert about["device"].startswith("cpu: ")
+    assert about["starts"][0]["device"].startswith("cpu: ")
     assert (program.folder / "report.png").read_bytes().startswith(b"\x89PNG")
     assert list((program.folder / "tensorboard").iterdir())
     kept = [path.name for path in sorted((program.folder / "checkpoints").iterdir())]

@@ -1,20 +1,17 @@
 """The command line: `python -m PACKAGE`, or `torchrun --nproc-per-node=N -m PACKAGE`."""
 
-import math
 import os
 import sys
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 import tyro
 
 from .checkpoints import Checkpoints
 from .data import Digits
-from .failures import TrainingError, explain
-from .logs import Log
+from .failures import TrainingError, check_finite, explain
+from .logs import Log, profiler
 from .processes import AGAIN, Processes, leave
-from .report import write_about, write_report
+from .record import write_about
 from .settings import Settings
 from .training import Trainer
 
@@ -23,10 +20,11 @@ def train(settings: Settings) -> int:
     """Train until the end or a signal; returns the exit code."""
     together = Processes(settings.device)
     trainer, held_out = Trainer(settings, together), Digits(held_out=True)
-    write_about(settings, together)
+    if not len(held_out):
+        raise TrainingError("Nothing is held out to be measured on. See Digits in data.py.")
+    write_about(settings, together, trainer.data)
     checkpoints = Checkpoints(settings.folder / "checkpoints", settings.keep, together)
-    state = trainer.state()
-    if checkpoints.load(state):
+    if state := checkpoints.load(trainer.state):
         trainer.resume(state)
     log = Log(settings.folder, trainer.step, trainer.last, together.first)
     log.say(f"Step {trainer.step} of {trainer.last}, {together.count} x {together.device.type}")
@@ -58,37 +56,25 @@ def train(settings: Settings) -> int:
                 log.say(f"Told to stop: step {trainer.step} is saved, the same command goes on.")
                 (settings.folder / "again").touch()  # torchrun does not pass on a code
                 return AGAIN
-    if scores is None:  # it had ended before
+    if scores is None:
+        log.say("This run has ended before. Take another --folder to train anew.")
         scores = trainer.measure(held_out)
     checkpoints.finish()
     if together.first:
+        from .report import write_report  # not by all processes: it takes a while
+
         log.say(f"Done: {write_report(settings.folder, held_out, scores)}")
         (settings.folder / "done").touch()
     return 0
 
 
-def check_finite(step: int, loss: float, norm: float, scaled: bool) -> None:
-    """Stop before weights that are no numbers are saved; a scaler leaves out such gradients."""
-    if not math.isfinite(loss if scaled else loss + norm):
-        raise TrainingError(
-            f"The loss of step {step} is {loss}, its gradient's norm {norm}. Take a smaller"
-            " --learning-rate or --precision float32, and another --folder."
-        )
-
-
-def profiler(file: Path | None) -> AbstractContextManager[torch.profiler.profile | None]:
-    """Records a few steps in a file, if one is wanted."""
-    if file is None:
-        return nullcontext()
-    return torch.profiler.profile(
-        schedule=torch.profiler.schedule(wait=5, warmup=2, active=5, repeat=1),
-        on_trace_ready=lambda one: one.export_chrome_trace(str(file)),
-    )
-
-
 def main() -> None:
     """The command line."""
-    settings = tyro.cli(Settings, prog=f"python -m {__package__}")
+    try:
+        settings = tyro.cli(Settings, prog=f"python -m {__package__}")
+    except TrainingError as error:
+        print(error, file=sys.stderr)
+        sys.exit(1)
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # before CUDA starts
         torch.use_deterministic_algorithms(True)
@@ -97,7 +83,7 @@ def main() -> None:
     try:
         code = train(settings)
     except BaseException as error:  # noqa: BLE001 - CheckpointException is no Exception
-        print(explain(error), file=sys.stderr)
+        print("\n" * sys.stdout.isatty() + explain(error, settings.folder), file=sys.stderr)
         if settings.memory_snapshot and isinstance(error, torch.OutOfMemoryError):
             torch.cuda.memory._dump_snapshot(str(settings.folder / "memory.pickle"))
         code = 130 if isinstance(error, KeyboardInterrupt) else 1

@@ -1,15 +1,17 @@
 """Checkpoints that survive: each a folder, written beside its place, renamed when it is whole."""
 
 import shutil
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import torch.distributed as dist
-from torch.distributed.checkpoint.filesystem import FileSystemReader
+from torch.distributed.checkpoint.default_planner import DefaultLoadPlanner
 from torch.distributed.checkpoint.state_dict_loader import load
 from torch.distributed.checkpoint.state_dict_saver import async_save
 
+from .failures import damage, refuse_another
 from .processes import Processes
 
 State = dict[str, Any]
@@ -62,30 +64,23 @@ class Checkpoints:
         if self.group:
             dist.barrier(self.group)
 
-    def load(self, state: State) -> bool:
-        """Load the newest that is whole into `state`; False if there is none."""
+    def load(self, made: Callable[[], State]) -> State | None:
+        """The newest that is whole, read into what `made` makes; None if there is none."""
         found: list[Path | None] = [self._newest_whole() if self.first else None]
         if self.group:
             dist.broadcast_object_list(found, group=self.group)
-        if path := found[0]:
-            load(state, checkpoint_id=path, process_group=self.group)
-        return path is not None
+        if not (path := found[0]):
+            return None
+        refuse_another(path, (state := made())["model"])
+        # A scaler, say, may have come since: it begins anew.
+        some = DefaultLoadPlanner(allow_partial_load=True)
+        load(state, checkpoint_id=path, planner=some, process_group=self.group)
+        return state
 
     def _newest_whole(self) -> Path | None:
-        *found, newest = [None, *self.all()]
-        while newest and (problem := damage(newest)):
-            broken, newest = newest, found.pop()
-            taken = newest.name if newest else "the beginning"
+        found = self.all()
+        while found and (problem := damage(found[-1])):
+            broken = found.pop()
+            taken = found[-1].name if found else "the beginning"
             print(f"{broken} is broken, and {taken} is taken: {problem}.", flush=True)
-        return newest
-
-
-def damage(path: Path) -> str:
-    """Why a checkpoint cannot be read; "" if it can."""
-    try:
-        for part in FileSystemReader(path).read_metadata().storage_data.values():
-            if (path / part.relative_path).stat().st_size < part.offset + part.length:
-                return f"{part.relative_path} is cut short"
-    except Exception as error:  # noqa: BLE001 - whatever pickle makes of a spoilt file
-        return f"{type(error).__name__}: {error}"
-    return ""
+        return found[-1] if found else None

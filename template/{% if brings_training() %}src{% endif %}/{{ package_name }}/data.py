@@ -3,6 +3,7 @@
 For your own, change `Digits`. What is random in a sample has to come from its index.
 """
 
+import hashlib
 from functools import lru_cache
 
 import torch
@@ -33,10 +34,15 @@ def steps_per_epoch(samples: int, batch: int) -> int:
     return -(-samples // batch)
 
 
+def mixed(*numbers: int) -> int:
+    """A seed that these numbers make: other ones, however large, make another."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "big")
+
+
 @lru_cache(maxsize=2)
 def order_of(epoch: int, samples: int, seed: int) -> Tensor:
     """The order of an epoch."""
-    return torch.randperm(samples, generator=torch.Generator().manual_seed((seed << 32) + epoch))
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(mixed(seed, epoch)))
 
 
 def batch_of(step: int, samples: int, batch: int, seed: int) -> Tensor:

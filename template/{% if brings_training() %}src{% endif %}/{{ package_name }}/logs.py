@@ -1,9 +1,11 @@
 """What a run shows: lines, curves for TensorBoard, and metrics.jsonl, for its report."""
 
 import json
+import shutil
 import sys
 import time
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -37,7 +39,9 @@ class Log:
     def say(self, text: str, end: str = "\n") -> None:
         """A line."""
         if self.first:
-            print(text, end=end, flush=True)
+            columns = shutil.get_terminal_size().columns - 1 if sys.stdout.isatty() else 0
+            shown = text[:columns] if end == "\r" else text
+            print(f"{shown:<{columns}}", end=end, flush=True)  # over the line before
 
     def metrics(self, step: int, samples: int, device: torch.device, **values: float) -> None:
         """The figures of a step; a terminal shows one line that changes, a file all of them."""
@@ -50,8 +54,7 @@ class Log:
         shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
         minutes, seconds = divmod(round(each * (self.last - step)), 60)
         text = f"step {step}/{self.last}  {shown}  {minutes}:{seconds:02} left"
-        changes = sys.stdout.isatty() and step < self.last
-        self.say(f"{text:<99}" if changes else text, end="\r" if changes else "\n")
+        self.say(text, end="\r" if sys.stdout.isatty() and step < self.last else "\n")
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         for name, value in values.items():
@@ -63,3 +66,13 @@ class Log:
             self.board.add_images("examples", images, step)
             self.board.add_text("guesses", " ".join(map(str, guesses.tolist())), step)
             self.board.flush()
+
+
+def profiler(file: Path | None) -> AbstractContextManager[torch.profiler.profile | None]:
+    """Records a few steps in a file, if one is wanted."""
+    if file is None:
+        return nullcontext()
+    return torch.profiler.profile(
+        schedule=torch.profiler.schedule(wait=5, warmup=2, active=5, repeat=1),
+        on_trace_ready=lambda one: one.export_chrome_trace(str(file)),
+    )

@@ -1,4 +1,4 @@
-"""The model: any other, but for batch normalisation, which sees one process's samples only."""
+"""The model. Batch normalisation and dropout make a curve depend on the number of processes."""
 
 from torch import Tensor, nn
 

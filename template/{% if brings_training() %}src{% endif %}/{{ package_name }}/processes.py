@@ -17,7 +17,6 @@ from .device import pick_device
 from .failures import TrainingError
 
 AGAIN = 75  # EX_TEMPFAIL: the run is saved, and wants to be started again
-TIMEOUT = timedelta(minutes=float(os.environ.get("TRAIN_TIMEOUT_MINUTES", "10")))  # to wait
 BACKENDS = {"cuda": "cpu:gloo,cuda:nccl", "xpu": "cpu:gloo,xpu:xccl"}
 STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGUSR2") if hasattr(signal, name)]
 
@@ -55,13 +54,13 @@ class Processes:
         else:
             self.device = torch.device(self.device.type, local_rank)
             torch.accelerator.set_device_index(local_rank)
-        known = self.device if self.device.type == "cuda" else None
-        store, self.rank, self.count = next(rendezvous("env://", timeout=TIMEOUT))
+        known, timeout = self.device if self.device.type == "cuda" else None, patience()
+        store, self.rank, self.count = next(rendezvous("env://", timeout=timeout))
         if os.environ.get("GROUP_WORLD_SIZE") == "1":  # where all machines count the same
             # torchrun keeps the addresses of the processes that it starts again.
             store = PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
         more: dict[str, Any] = {"store": store, "rank": self.rank, "world_size": self.count}
-        dist.init_process_group(backend or "gloo", timeout=TIMEOUT, device_id=known, **more)
+        dist.init_process_group(backend or "gloo", timeout=timeout, device_id=known, **more)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._told_to_stop = True
@@ -77,6 +76,16 @@ class Processes:
         if "LOCAL_RANK" in os.environ and os.getppid() != self._parent:
             raise TrainingError("torchrun was killed. Start it again.")  # this may run already
         return bool(self.sum(torch.tensor(int(self._told_to_stop))))
+
+
+def patience() -> timedelta:
+    """How long a process waits for the others."""
+    text = os.environ.get("TRAIN_TIMEOUT_MINUTES") or "10"
+    try:
+        return timedelta(minutes=float(text))
+    except (ValueError, OverflowError):
+        told = f"TRAIN_TIMEOUT_MINUTES={text} is no number of minutes. Give it one, or unset it."
+        raise TrainingError(told) from None
 
 
 def read_on(_: int) -> None:

@@ -4,6 +4,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .failures import TrainingError
+
+POSITIVE = {"epochs", "batch", "micro_batch", "save_every", "keep", "log_every"}
+POSITIVE |= {"learning_rate", "clip"}
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -21,7 +26,7 @@ class Settings:
     learning_rate: float = 4e-3
     weight_decay: float = 0.05
     clip: float = 1.0
-    """The largest norm that a gradient keeps."""
+    """The largest norm that a gradient keeps; inf for any."""
     seed: int = 0
     parallel: Literal["ddp", "fsdp"] = "ddp"
     """Whether each process has the whole model, or a part of each of its layers."""
@@ -37,6 +42,13 @@ class Settings:
     log_every: int = 10
     """Steps from a line to the next."""
     profile: bool = False
-    """Write trace.json of a few steps, for ui.perfetto.dev."""
+    """Write trace.json of the 8th to the 12th step, for ui.perfetto.dev."""
     memory_snapshot: bool = False
     """Write memory.pickle when a GPU's memory is full, for pytorch.org/memory_viz."""
+
+    def __post_init__(self) -> None:
+        for name in (*POSITIVE, "workers", "weight_decay"):
+            value = getattr(self, name)
+            if not (value > 0 if name in POSITIVE else value >= 0):
+                option = f"--{name.replace('_', '-')} {value}"
+                raise TrainingError(f"{option} makes no sense. Give it a larger value.")

@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from .checkpoints import State
-from .data import Digits, batch_of, share_of, steps_per_epoch
+from .data import Digits, batch_of, mixed, share_of, steps_per_epoch
 from .failures import TrainingError
 from .model import Block, Classifier
 from .processes import Processes, read_on
@@ -36,7 +36,7 @@ class Trainer:
         self.per_epoch = steps_per_epoch(len(self.data), settings.batch)
         self.last = settings.epochs * self.per_epoch
         self.dtype = dtype_of(settings.precision, self.device)
-        torch.manual_seed(settings.seed)  # the same weights in every process
+        torch.manual_seed(mixed(settings.seed))  # the same weights in every process
         self.model = parallel(Classifier().to(self.device), settings, together.count)
         weights, rate = self.model.parameters(), settings.learning_rate
         self.optimizer = torch.optim.AdamW(weights, rate, weight_decay=settings.weight_decay)
@@ -101,7 +101,7 @@ class Trainer:
 
     def seed_step(self) -> None:
         """Let what is random in a step depend on its number, so that a restart repeats it."""
-        random.seed(number := (self.settings.seed << 48) + (self.step << 16) + self.together.rank)
+        random.seed(number := mixed(self.settings.seed, self.step, self.together.rank))
         torch.default_generator.manual_seed(number)  # torch.manual_seed looks at all devices: slow
         if self.device.type != "cpu":
             torch.get_device_module(self.device).manual_seed(number)
@@ -124,7 +124,10 @@ class Trainer:
     def measure(self, data: Digits) -> Tensor:
         """The scores of all data, in every process, on the CPU."""
         parts = torch.arange(len(data)).split(self.settings.micro_batch)
-        return torch.cat([self.scores(data[part][0]).cpu() for part in parts])
+        self.model.eval()
+        found = [self.scores(data[part][0]).cpu() for part in parts]
+        self.model.train()
+        return torch.cat(found)
 
 
 def dtype_of(precision: str, device: torch.device) -> torch.dtype:
