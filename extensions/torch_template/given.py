@@ -41,6 +41,16 @@ def given_answer(context: Context, question: str) -> object:
     return conf["settings"].defaults.get(question, NOT_GIVEN)
 
 
+def forget_default(context: Context, question: str) -> None:
+    """Let settings.yml say nothing of a question to a project that is older than it.
+
+    What stands there is for new projects; this one is to stay as it is. Copier looks there only
+    after it has rendered `ask`.
+    """
+    if is_project(context) and question not in context:
+        context["_copier_conf"]["settings"].defaults.pop(question, None)
+
+
 def is_project(context: Context) -> bool:
     """Whether there is a project already, of which an update or a copy changes the answers."""
     conf = context["_copier_conf"]

@@ -198,6 +198,29 @@ def moved_note(before: Iterable[str]) -> str | None:
     )
 
 
+def training_files(template: Path) -> list[str]:
+    """The names of the modules that train."""
+    return sorted(path.name for path in template.glob("template/*training*src*/*/*.py"))
+
+
+def starter_note(had: str, now: str, own_files: list[str]) -> str | None:
+    """What an owner should know who changes `starter`: no file of theirs is touched."""
+    if not own_files:
+        return None
+    if now == "training":
+        return (
+            f"{listed(own_files)}: here before, and left as it was, so that the program that trains"
+            " does not work. Take this back with git, rename yours, and answer `starter` again."
+        )
+    if had != "training":
+        return None
+    return (
+        f"{listed(own_files[:2])} and what else trains is yours and stays, but pyproject.toml has"
+        " no more what it imports: delete it, or add matplotlib, scikit-learn, tensorboard and"
+        " tyro."
+    )
+
+
 def update_summary(matrix: Matrix, before: tuple[str, Platforms] | None, new: Build) -> str | None:
     """What an update changed in the build of a project; None if nothing, or if not known."""
     if before is None:

@@ -27,6 +27,7 @@ from .build import Asked, Build
 from .given import (
     NOT_GIVEN,
     are_recorded,
+    forget_default,
     given_answer,
     is_project,
     kept_answer,
@@ -86,6 +87,8 @@ class TemplateGlobals:
         self._before: tuple[str, moves.Platforms] | None = None
         self._moved: list[str] = []
         self._had: object = NOT_GIVEN  # the starter of the project, before anything is written
+        self._own_files: list[str] = []  # with names of the training's, before it as well
+        self._of_training = notes.training_files(template)
 
     def register(self, environment: Environment) -> None:
         """Put them into an environment."""
@@ -219,6 +222,9 @@ class TemplateGlobals:
         refuse_missing(context, question)
         if question == "starter":
             self._had = kept_answer(context, question, self._questions)
+            if self._had is NOT_GIVEN:
+                forget_default(context, question)
+            self._remember_own_files(context)
         value = given_answer(context, question)
         if value is NOT_GIVEN:
             return True
@@ -330,7 +336,16 @@ class TemplateGlobals:
         """Read the build that a project has before it is updated; renders to nothing."""
         project = Path(context["_copier_conf"]["dst_path"])
         self._before, self._moved = notes.read_builds(project), notes.left_behind(project)
+        self._had = kept_answer(context, "starter", self._questions)
+        self._remember_own_files(context)
         return ""
+
+    def _remember_own_files(self, context: Context) -> None:
+        project = Path(context["_copier_conf"]["dst_path"])
+        package = kept_answer(context, "package_name", self._questions)
+        package = context.get("package_name") if package is NOT_GIVEN else package
+        names = [f"src/{package}/{name}" for name in self._of_training]
+        self._own_files = [one for one in names if (project / one).exists()] or self._own_files
 
     @pass_context
     def update_summary(self, context: Context) -> str | None:
@@ -342,5 +357,10 @@ class TemplateGlobals:
         """What has ended or is retired, with the way on, and what has moved."""
         build = self.torch_build(context)
         found = notes.notes(self._matrix, build, alternatives(self._matrix, build.asked))
-        more = (notes.stays_note(self._before, build), notes.moved_note(self._moved))
+        had, now = self._had, context["starter"]
+        more = (
+            notes.stays_note(self._before, build),
+            notes.moved_note(self._moved),
+            notes.starter_note(str(had), now, self._own_files) if had != now else None,
+        )
         return [*found, *(note for note in more if note)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,17 @@ def test_the_training_adds_its_files_and_what_they_import(
     readme = (trains / "README.md").read_text(encoding="utf-8")
     assert "--nproc-per-node=4 -m my_torch_project" in readme
     assert "torch.distributed.run" not in (plain / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("python_version", ["3.10", "3.14", "3.15"])
+def test_ruff_finds_nothing_whatever_the_python(
+    python_version: str, template: Path, tmp_path: Path
+) -> None:
+    project = copy(template, tmp_path / "new", starter="training", python_version=python_version)
+    for words in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *words, "--no-cache", "."]
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout
 
 
 def test_a_new_project_gets_it_unless_its_torch_is_too_old(template: Path, tmp_path: Path) -> None:

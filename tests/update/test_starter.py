@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from copier import VcsRef
+import pytest
 
-from render.projects import commit, files, git, recorded, release, start, update
+from render.projects import commit, copier, files, git, recorded, release, start, update
 from update.versions import assert_clean
 
 SOURCE = "src/my_torch_project"
@@ -49,6 +49,27 @@ def test_a_project_that_is_older_than_the_question_gets_nothing_added(
     assert files(project).keys() == before.keys()
 
 
+def test_a_default_for_new_projects_does_not_reach_older_ones(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repository, "checkout", "--quiet", "-b", "old")
+    without_the_question(repository)
+    project = start(repository, tmp_path / "project", "v0.9.0")
+    settings = tmp_path / "settings.yml"
+    settings.write_text("defaults:\n  starter: training\n", encoding="utf-8")
+    monkeypatch.setenv("COPIER_SETTINGS_PATH", str(settings))
+    before = files(project)
+
+    done = copier("update", "--trust", "--defaults", "--vcs-ref=v1.0.0", project)
+
+    assert done.returncode == 0, done.stderr
+    assert recorded(project)["starter"] == "package"
+    assert files(project).keys() == before.keys()
+    new = tmp_path / "new"
+    done = copier("copy", "--trust", "--defaults", "--vcs-ref=v1.0.0", repository, new)
+    assert recorded(new)["starter"] == "training", done.stderr
+
+
 def test_the_files_of_the_training_are_the_owner_s(repository: Path, tmp_path: Path) -> None:
     project = start(repository, tmp_path / "project", starter="training")
     own = project / SOURCE / "model.py"
@@ -78,9 +99,27 @@ def test_a_package_may_get_the_training_later_and_keeps_what_it_has(
     own.write_text("# mine\n", encoding="utf-8")
     commit(project)
 
-    update(project, VcsRef.CURRENT, starter="training")
+    pyproject = project / "pyproject.toml"
+    text = pyproject.read_text(encoding="utf-8")
+    text = text.replace('    "numpy",\n', '    "numpy>=2",\n    "lightning",\n')
+    pyproject.write_text(text, encoding="utf-8")
+    commit(project)
 
+    to = ("update", "--trust", "--defaults", "--vcs-ref=:current:", project, "--data")
+    done = copier(*to, "starter=training")
+
+    assert done.returncode == 0, done.stderr
+    note = "src/my_torch_project/model.py: here before, and left as it was, "
+    assert note in done.stderr.replace("\n", " ")
     assert_clean(project)
     assert own.read_text(encoding="utf-8") == "# mine\n"
     assert (project / SOURCE / "training.py").exists()
     assert '"tyro' in (project / "pyproject.toml").read_text(encoding="utf-8")
+
+    (project / "src/my_torch_project/model.py").unlink()
+    commit(project)
+    done = copier(*to, "starter=package")
+    assert "src/my_torch_project/__main__.py and src/my_torch_project/checkpoints.py and what" in (
+        done.stderr.replace("\n", " ")
+    )
+    assert (project / SOURCE / "training.py").exists()

@@ -91,6 +91,7 @@ def commit() -> str:
 def hold(folder: Path) -> bool:
     """Whether this process alone writes to a folder, from now on until it ends."""
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)  # which is never closed
     try:
         if sys.platform == "win32":
