@@ -1,6 +1,7 @@
 """This process and the others: it may be alone, or one of those that torchrun started."""
 
 import os
+import re
 import signal
 import sys
 from datetime import timedelta
@@ -81,11 +82,10 @@ class Processes:
 def patience() -> timedelta:
     """How long a process waits for the others."""
     text = os.environ.get("TRAIN_TIMEOUT_MINUTES") or "10"
-    try:
-        return timedelta(minutes=float(text))
-    except (ValueError, OverflowError):
+    if not re.fullmatch(r"\d{1,6}(\.\d*)?", text):
         told = f"TRAIN_TIMEOUT_MINUTES={text} is no number of minutes. Give it one, or unset it."
-        raise TrainingError(told) from None
+        raise TrainingError(told)
+    return timedelta(minutes=float(text))
 
 
 def read_on(_: int) -> None:
