@@ -59,12 +59,12 @@ def test_the_new_build_has_its_wheels_and_its_drivers(future: Matrix) -> None:
 
 def test_the_new_build_renders_for_every_manager(future: Matrix) -> None:
     uv = built(future, Asked("uv", "3.12", "cu140"))
-    assert torch_requirements(uv) == ["torch==2.16.0"]
+    assert torch_requirements(uv) == ["torch == 2.16.0"]
     assert set(index_sources(uv)) == {"torch"}
     pip = built(future, Asked("pip", "3.12", "cu140"))
     assert pip_lines(pip)[0] == "torch==2.16.0+cu140 ; sys_platform != 'darwin'"
     poetry = built(future, Asked("poetry", "3.12", "cu140"))
-    assert "nvidia-cublas==14.0.1.2 ; sys_platform == 'linux'" in torch_requirements(poetry)
+    assert "nvidia-cublas == 14.0.1.2 ; sys_platform == 'linux'" in torch_requirements(poetry)
 
 
 def test_a_platform_that_the_new_release_dropped_says_where_it_ends(future: Matrix) -> None:

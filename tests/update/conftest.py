@@ -40,7 +40,7 @@ def conflicting(history: Path, tmp_path_factory: pytest.TempPathFactory) -> Week
     project = start(history, folder / "project", "v1.2.0")
     path = project / "pyproject.toml"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace('"torch==2.13.0"', '"torch>=2.13"'), encoding="utf-8")
+    path.write_text(text.replace('"torch == 2.13.0"', '"torch>=2.13"'), encoding="utf-8")
     commit(project)
     return WeeklyUpdate(project, folder)
 

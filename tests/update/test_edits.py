@@ -166,7 +166,7 @@ def test_files_that_the_owner_moved_deleted_or_wrote_stay_so(
         else:
             assert path.exists() is state, name
     text = (project / "pyproject.toml").read_text(encoding="utf-8")
-    assert '"torch==2.14.1"' in text
+    assert '"torch == 2.14.1"' in text
     assert ('version = "1.2.3"' in text) is (change is other_version)
 
 
@@ -182,12 +182,12 @@ def test_markers_appear_only_where_both_sides_changed_the_same_lines(
     project = project_of(untouched, "uv", tmp_path)
     path = project / "pyproject.toml"
     text = path.read_text(encoding="utf-8")
-    path.write_text(text.replace('"torch==2.11.0"', '"torch>=2.11"'), encoding="utf-8")
+    path.write_text(text.replace('"torch == 2.11.0"', '"torch>=2.11"'), encoding="utf-8")
     commit(project)
     update(project)
     conflict = regions(path.read_text(encoding="utf-8"))
     assert '"torch>=2.11"' in conflict
-    assert '"torch==2.14.1"' in conflict
+    assert '"torch == 2.14.1"' in conflict
     assert not re.search("numpy|pytest|build-system", conflict)
     others = {name: content for name, content in files(project).items() if name != path.name}
     assert not any(mark in content for content in others.values() for mark in CONFLICTS)

@@ -36,7 +36,7 @@ def test_a_fleet_is_told_updated_and_recognized_again(
     clones = tmp_path / "clones"
     good = {name: project(name, name) for name in ("old", "ended", "new")}
     conflict = project("conflict")
-    edit(conflict, "pyproject.toml", '"torch==2.13.0"', '"torch>=2.13"')
+    edit(conflict, "pyproject.toml", '"torch == 2.13.0"', '"torch>=2.13"')
     for name, (damage, _) in REFUSED.items():
         damage(project(name))
     (clones / "unrelated").mkdir()

@@ -67,13 +67,15 @@ def torch_ranges(build: Build, trains: bool) -> list[str]:
 def torch_requirements(build: Build) -> list[str]:
     """What makes the build, as in a dependency group (PEP 508).
 
-    The public versions: the PyTorch index's `2.14.1+cu130` and PyPI's `2.14.1` both match.
+    The public versions: the PyTorch index's `2.14.1+cu130` and PyPI's `2.14.1` both match. Spaces
+    let these lines differ from those that once stood among the package's own requirements: git,
+    which updates a project line by line, would take the one for the other.
     """
     return [
-        *(f"{package}=={version}" for package, version in build.versions.items()),
+        *(f"{package} == {version}" for package, version in build.versions.items()),
         *(f"{package} ; {any_of(platforms)}" for package, platforms in build.index_only.items()),
         *(
-            f"{package}=={version} ; sys_platform == 'linux'"
+            f"{package} == {version} ; sys_platform == 'linux'"
             for package, version in build.nvidia_pins.items()
         ),
     ]

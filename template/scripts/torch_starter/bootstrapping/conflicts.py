@@ -96,7 +96,7 @@ def refuse_override(project: Project) -> None:
     text, packages = words(ROOT), next(iter(project.build["platforms"].values()))["packages"]
     overrides = OVERRIDES.search(text)
     for name in packages if overrides else ():
-        scoped = rf"^{name}\s*=\s*\[?\s*{{[^}}\n]*\bgroup\s*="
+        scoped = rf"^{name}\s*=\s*\[?\s*" + r"\{[^}\n]*\bgroup\s*="
         if (
             overrides
             and re.search(rf"[\"']{name}\b", overrides[1])
