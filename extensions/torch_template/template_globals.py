@@ -112,6 +112,7 @@ class TemplateGlobals:
             brings_training=self.brings_training,
             copier_update=self.copier_update,
             environments=uv.environments,
+            exempt=uv.exempt,
             find_links=pip.find_links,
             index_sources=index_sources,
             index_url=index_url,

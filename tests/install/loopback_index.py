@@ -58,7 +58,7 @@ class LoopbackIndex:
         self._mishap: Callable[[], str] = str
         self._spoil: Callable[[str, Reply], Reply] = lambda _, reply: reply
         self._pages: dict[tuple[str, str, bool], Reply] = {}
-        self._plain = False
+        self._plain, self._timed = False, True
         self._root: tuple[str, ...] = ()
         self._servers = {"index": self._start("index"), "files": self._start("files")}
         self.url = self._url("index")
@@ -118,6 +118,17 @@ class LoopbackIndex:
             yield
         finally:
             self._plain = False
+            self._pages.clear()
+
+    @contextmanager
+    def without_upload_times(self) -> Iterator[None]:
+        """Serve the PyTorch index as it is for most files of torch before 2.12."""
+        self._timed = False
+        self._pages.clear()
+        try:
+            yield
+        finally:
+            self._timed = True
             self._pages.clear()
 
     @contextmanager
@@ -298,7 +309,7 @@ class LoopbackIndex:
                 attributes += [f'{name}="{value}"' for name in names]
             if index == PYPI and file.requires_python:
                 attributes.append(f'data-requires-python="{html.escape(file.requires_python)}"')
-            if index != PYPI:
+            if index != PYPI and self._timed:
                 attributes.append(f'data-upload-time="{file.uploaded}T12:00:00Z"')
             lines.append(f"    <a {' '.join(attributes)}>{file.filename}</a><br/>\n")
         page = (

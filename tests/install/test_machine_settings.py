@@ -153,3 +153,30 @@ def test_a_mirror_without_pypi_s_json_is_told_to_poetry_users(
             )
         tools.bootstrap(project)
     assert installed(tools, project)["torch"].endswith("+cpu") == (compute_platform == "cpu")
+
+
+COOL_DOWNS = {
+    "uv": {"UV_EXCLUDE_NEWER": "2026-10-01T00:00:00Z"},
+    "poetry": {"POETRY_SOLVER_MIN_RELEASE_AGE": "7"},
+    "pip": {"PIP_UPLOADED_PRIOR_TO": "P7D"},
+}
+
+
+@pytest.mark.some(2)
+@pytest.mark.slow
+@pytest.mark.parametrize("manager", COOL_DOWNS)
+def test_a_cool_down_holds_no_pin_of_the_template_back_or_is_told(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    """As the PyTorch index is for most of what is older than torch 2.12: without upload times."""
+    project = started(tools, tmp_path, manager, "cu126")
+    with tools.index.without_upload_times():
+        done = tools.try_bootstrap(project, env=COOL_DOWNS[manager])
+        if manager == "pip":  # which has no exceptions
+            page = f"{tools.index.pytorch_url}/cu126/torch/"
+            assert f"A cool-down needs upload times, and {page} has none: instal" in done.stderr
+            assert "PIP_UPLOADED_PRIOR_TO = P7D (in the environment)" in done.stderr
+            assert "\n  unset PIP_UPLOADED_PRIOR_TO\n" in done.stderr
+            done = tools.try_bootstrap(project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(tools, project)["torch"].endswith("+cu126")

@@ -174,6 +174,9 @@ def check_uv(uv: dict[str, Any], builds: Builds, wanted: Wanted) -> None:
     assert holds_somewhere(uv["environments"]) == set(builds.platforms)
     assert uv["required-environments"] == uv["environments"]
     assert all(len(holds_on(marker)) == 1 for marker in uv["environments"])
+    exempt = uv["exclude-newer-package"]
+    assert set(exempt) == set(wanted.public) | set(uv.get("sources", ()))
+    assert set(exempt.values()) == {False}
     if wanted.url is None:
         assert not {"index", "sources"} & set(uv)
         return

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bootstrap_helpers import Demo, make_demo, old_tool
+from scripts.bootstrap_helpers import Demo, make_demo
 
 pytestmark = pytest.mark.skipif("os.name == 'nt'", reason="needs a POSIX shell")
 WHOLE = """
@@ -47,17 +47,6 @@ def test_a_member_of_a_uv_workspace_is_told_the_way_out_and_that_works(member: D
     assert done.returncode == 0, done.stdout + done.stderr
     assert member.ask("__import__('demo_stub').VERSION") == "1.0"
     assert not list(mono.glob("uv.lock"))
-
-
-@pytest.mark.slow
-@pytest.mark.network
-def test_an_older_uv_that_fills_another_venv_is_not_believed(member: Demo, tmp_path: Path) -> None:
-    program = Path(member.env["PATH"], "uv")
-    program.unlink()
-    program.symlink_to(old_tool(tmp_path / "old", "uv==0.8.0"))
-    done = member.run("--no-smoke")
-    assert done.returncode == 5, done.stdout + done.stderr
-    assert "uv ended without an error, but demo_stub is not in " in done.stderr
 
 
 @pytest.mark.few(2)

@@ -10,6 +10,11 @@ MANAGER = Manager(
 )
 
 
+def exempt(build: Build) -> list[str]:
+    """What a cool-down does not hold back: the build's packages, as items of a TOML table."""
+    return [f"{name} = false" for name in (*build.versions, *build.index_only)]
+
+
 def environments(build: Build) -> list[str]:
     """The markers of the platforms that have wheels."""
     return [MARKERS[platform] for platform in build.wheels]

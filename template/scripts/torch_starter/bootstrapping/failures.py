@@ -36,8 +36,9 @@ UNSEEN = re.compile(
     r"No matching distribution found|conflicting dependencies|No solution found|"
     r"When restricting platform|Could not open requirements file|No module named 'hatchling|"
     r"version solving failed|requested \(constraint\)|ResolutionImpossible|require-hashes mode|"
-    r"requiring hashes|Can't verify hashes"
+    r"requiring hashes|Can't verify hashes|does not provide upload-time metadata"
 )
+UNTIMED = re.compile(r"Index (\S+) does not provide upload-time metadata")  # says pip
 # What Poetry says of a page of PyPI's JSON interface that is not there.
 NO_JSON = re.compile(r"^\s*Package (\S+ \(\S+\)|\[\S+\]) not found\.?$", re.MULTILINE)
 FORBIDDEN = re.compile(r" cannot be reached \((?:Operation not permitted|Permission denied)")
@@ -122,6 +123,8 @@ def failure(
             what, todo = index_advice(project, platform, trouble, f"{title} failed", tool, text)
         if "Traceback" in text:  # of the manager: pip cannot read a page, say
             shown = [line for line in failed.tail if GIST.match(line)][-5:]
+        if untimed := UNTIMED.search(text):
+            what = f"A cool-down needs upload times, and {untimed[1]} has none: {title} failed."
         if not trouble:
             what, todo = beside_settings(what, todo, project, platform, env, tool)
     print("\n".join(f"    {line}" for line in shown), flush=True)
