@@ -111,7 +111,7 @@ def check_resolutions(tools: Tools, tmp_path: Path, **answers: Any) -> set[str]:
     data = Builds.parse((project / "scripts/torch_builds.json").read_text()).data
     build = data["builds"][compute_platform]
     names = {name for row in build["platforms"].values() for name in row["packages"]}
-    from_index = names | index_only(project) if "index_url" in build else set()
+    from_index = names | index_only(build) if "index_url" in build else set()
 
     for platform, locked in resolutions(tools, project, data):
         for package, version in build["platforms"][platform]["packages"].items():
@@ -160,11 +160,9 @@ def with_pip(tools: Tools, project: Path, data: dict[str, Any], platform: str) -
     ]
 
 
-def index_only(project: Path) -> set[str]:
-    """The triton packages that only the PyTorch index serves."""
-    text = (project / "pyproject.toml").read_text()
-    known = {row.package for row in MATRIX.index_only}
-    return {name for name in known if f'"{name} ;' in text}
+def index_only(build: dict[str, Any]) -> set[str]:
+    """The triton packages of a build that only the PyTorch index serves."""
+    return {row.package for row in MATRIX.index_only} & {*build.get("extra_packages", ())}
 
 
 def is_pytorch(tools: Tools, entry: Locked) -> bool:
