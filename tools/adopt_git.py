@@ -1,0 +1,120 @@
+"""git for tools/adopt.py: which repositories it takes, and the one commit that it makes.
+
+The commit is made beside the checkout, from objects alone; only then is its branch checked out. So
+a run that is stopped leaves nothing, or all of it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+from fleet_projects import ANSWERS, GitError, RefusedError, git, refuse_dirty, top_folder
+
+BRANCH = "torch-starter"
+UNDER_WAY = {  # files of .git, by what is under way while they are there
+    "MERGE_HEAD": "merge",
+    "rebase-merge": "rebase",
+    "rebase-apply": "rebase",
+    "CHERRY_PICK_HEAD": "cherry-pick",
+    "REVERT_HEAD": "revert",
+    "BISECT_LOG": "bisect",
+}
+
+
+def refuse_unfit(folder: Path) -> Path:
+    """The top of a repository in which nothing of anybody's can be lost.
+
+    Raises:
+        RefusedError: why it is none, and what to do.
+    """
+    if not folder.is_dir():
+        raise RefusedError(f"{folder} is no folder: name a clone of the repository.")
+    try:
+        top = top_folder(folder)
+    except RefusedError as error:
+        raise RefusedError(f"{folder}: {error}") from None
+    if top.resolve() != folder.resolve():
+        raise RefusedError(
+            f"{folder} lies in the repository {top}: name that one; a part of a repository cannot"
+            " be adopted."
+        )
+    answers = sorted(path.name for path in top.glob(".copier-answers*.yml"))
+    if ANSWERS in answers:
+        raise RefusedError(
+            f"{folder} has {ANSWERS}, so it comes from a template already: `copier update --trust`"
+            " changes its answers, and tools/fleet.py shows how it stands."
+        )
+    place = top / git(top, "rev-parse", "--git-dir")
+    under_way = next((what for file, what in UNDER_WAY.items() if (place / file).exists()), None)
+    if under_way:
+        abort = f"`git {under_way} --abort`" if under_way != "bisect" else "`git bisect reset`"
+        raise RefusedError(f"A {under_way} is under way there: finish it, or {abort}.")
+    status = git(top, "status", "--porcelain", "--untracked-files=all", "--ignore-submodules=dirty")
+    refuse_dirty([line[3:] for line in status.splitlines()])
+    if git(top, "for-each-ref", f"refs/heads/{BRANCH}"):
+        raise RefusedError(
+            f"It has a branch {BRANCH} already: check that out, or remove it with `git branch -D"
+            f" {BRANCH}`."
+        )
+    return top
+
+
+def commit(top: Path, texts: dict[str, bytes], message: str) -> str:
+    """Commit these files on the new branch, and check it out; the branch that was there.
+
+    Raises:
+        RefusedError: if git ignores a file that would be replaced, or knows nobody.
+    """
+    tracked = set(git(top, "ls-files", "-z").split("\0"))
+    lost = [name for name in texts if name not in tracked and os.path.lexists(top / name)]
+    if lost:
+        raise RefusedError(
+            f"{', '.join(lost)} is there and git ignores it, so it would be lost: move it elsewhere"
+            " and run this again."
+        )
+    base = git(top, "branch", "--show-current") or git(top, "rev-parse", "HEAD")
+    with tempfile.TemporaryDirectory(prefix="torch-starter-adopt-") as folder:
+        index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
+        git(top, "read-tree", "HEAD", **index)
+        lines = []
+        for name, text in texts.items():
+            kept = blob(top, Path(folder, "content"), as_kept(top, name, text))
+            lines.append(f"{mode(top, name)} {kept}\t{name}\n")
+        git(top, "update-index", "--index-info", given="".join(lines), **index)
+        tree = git(top, "write-tree", **index)
+    try:
+        made = git(top, "commit-tree", tree, "-p", "HEAD", "-m", message)
+    except GitError as error:
+        raise RefusedError(
+            f"git cannot commit ({error}): tell it who you are, by `git config --global user.name"
+            " NAME` and `git config --global user.email ADDRESS`."
+        ) from None
+    git(top, "update-ref", f"refs/heads/{BRANCH}", made, "")
+    try:
+        git(top, "switch", "--quiet", BRANCH)
+    except GitError as error:
+        raise RefusedError(
+            f"The branch {BRANCH} is made, and cannot be checked out ({error}): mend that, and type"
+            f" `git switch {BRANCH}`."
+        ) from None
+    return base
+
+
+def as_kept(top: Path, name: str, content: bytes) -> bytes:
+    """A content with the ends of lines that git keeps for the file, whatever the checkout has."""
+    listed = git(top, "ls-files", "--eol", "--", name)
+    return content if listed.startswith(("i/crlf", "i/mixed")) else content.replace(b"\r\n", b"\n")
+
+
+def mode(top: Path, name: str) -> str:
+    """The mode of a file: as it was, and bootstrap.sh can be executed."""
+    listed = git(top, "ls-files", "--stage", "--", name).split()
+    return listed[0] if listed else "100755" if name == "bootstrap.sh" else "100644"
+
+
+def blob(top: Path, file: Path, content: bytes) -> str:
+    """Keep a content in the repository; its name there."""
+    file.write_bytes(content)
+    return git(top, "hash-object", "-w", "--no-filters", str(file))
