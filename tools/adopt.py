@@ -26,7 +26,7 @@ try:
     from adopt_find import look
     from adopt_git import BRANCH, commit, refuse_unfit
     from adopt_plan import Plan, plan, shown
-    from fleet_projects import ANSWERS, GitError, RefusedError, what_is_wrong
+    from fleet_projects import ANSWERS, GitError, RefusedError, git, what_is_wrong
     from fleet_update import remove
 except ModuleNotFoundError as error:
     sys.exit(
@@ -97,7 +97,8 @@ def rendered(options: argparse.Namespace, top: Path, proposal: Proposal, folder:
         print(answers_shown(proposal, {}), end="\n\n")
         raise
     names = {path.relative_to(first).as_posix() for path in first.rglob("*") if path.is_file()}
-    same = sorted(name for name in names - {"pyproject.toml"} if (top / name).is_file())
+    tracked = set(git(top, "ls-files", "-z").split("\0"))
+    same = sorted(names & tracked - {"pyproject.toml"})
     if not same:
         return first
     proposal.answers["own_files"] += [f"/{name}" for name in same]
@@ -138,8 +139,8 @@ def in_words(title: str, names: list[str]) -> str:
 def report(top: Path, proposal: Proposal, one: Plan) -> str:
     """All that there is to see before anything is written."""
     build = ", ".join(f"{name} {version}" for name, version in one.versions.items())
-    own = [name.strip("/") for name in proposal.answers["own_files"]]
-    there = sorted({*one.kept, *(name for name in own if (top / name).exists())} - {*one.changed})
+    own = {name.strip("/") for name in proposal.answers["own_files"]} - {*one.changed}
+    there = sorted(name for name in own if (top / name).exists())
     parts = [
         answers_shown(proposal, one.recorded),
         f"The build: {build}",

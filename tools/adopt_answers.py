@@ -23,6 +23,7 @@ LICENSES = {  # a sentence that only this license has
     "BSD-3-Clause": "neither the name of",
     "MIT": "permission is hereby granted, free of charge",
 }
+UNKNOWN = " is none that the template has; yours stays"
 # What the template brings for a new project only: the owner has it, or has decided against it.
 NEVER = (
     "/README.md",
@@ -214,7 +215,7 @@ def the_license(one: Proposal, top: Path) -> None:
     known = next((name for name, words in LICENSES.items() if words in text), None)
     why = files[0].name if files else "there is no license"
     if files and not known:
-        why = f"{why} is none that the template has; yours stays"
+        why += UNKNOWN
     one.take("license", known or "Proprietary", why)
 
 

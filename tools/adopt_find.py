@@ -220,7 +220,10 @@ def pep440(constraint: str) -> str:
 def of_setup(found: Found, file: str, text: str) -> None:
     """Name and PyTorch of setup.py and setup.cfg, which are read and not run."""
     evidence(found, file, text)
-    named = re.search(r"^\s*name\s*=\s*[\"']?([\w.-]+)[\"']?\s*,?\s*$", text, re.MULTILINE)
+    form = (
+        r"\bname\s*=\s*[\"']([\w.-]+)[\"']" if file == "setup.py" else r"^name\s*=\s*([\w.-]+)\s*$"
+    )
+    named = re.search(form, text, re.MULTILINE)
     requires = re.search(r"python_requires\s*=\s*[\"']?([<>=!~\d., *]+)", text)
     if named and not found.name:
         found.name = Fact(named[1], file)

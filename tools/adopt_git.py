@@ -78,11 +78,7 @@ def commit(top: Path, texts: dict[str, bytes], message: str) -> str:
     with tempfile.TemporaryDirectory(prefix="torch-starter-adopt-") as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
         git(top, "read-tree", "HEAD", **index)
-        lines = []
-        for name, text in texts.items():
-            kept = blob(top, Path(folder, "content"), as_kept(top, name, text))
-            lines.append(f"{mode(top, name)} {kept}\t{name}\n")
-        git(top, "update-index", "--index-info", given="".join(lines), **index)
+        git(top, "update-index", "--index-info", given=entries(top, texts, folder), **index)
         tree = git(top, "write-tree", **index)
     try:
         made = git(top, "commit-tree", tree, "-p", "HEAD", "-m", message)
@@ -102,19 +98,25 @@ def commit(top: Path, texts: dict[str, bytes], message: str) -> str:
     return base
 
 
-def as_kept(top: Path, name: str, content: bytes) -> bytes:
-    """A content with the ends of lines that git keeps for the file, whatever the checkout has."""
-    listed = git(top, "ls-files", "--eol", "--", name)
-    return content if listed.startswith(("i/crlf", "i/mixed")) else content.replace(b"\r\n", b"\n")
+def entries(top: Path, texts: dict[str, bytes], folder: str) -> str:
+    """The lines that put these files into an index; git keeps their contents from now on.
+
+    A file has the mode that it had, and the ends of lines that git has, whatever the checkout has.
+    """
+    modes, ends = (listed(top, option) for option in ("--stage", "--eol"))
+    lines = []
+    for number, (name, text) in enumerate(texts.items()):
+        crlf = ends.get(name, "").startswith(("i/crlf", "i/mixed"))
+        content = text if crlf else text.replace(b"\r\n", b"\n")
+        Path(folder, str(number)).write_bytes(content)
+        new = "100755" if name == "bootstrap.sh" else "100644"
+        lines.append(f"{modes.get(name, new).split()[0]} %s\t{name}\n")
+    files = "".join(f"{Path(folder, str(number))}\n" for number in range(len(texts)))
+    kept = git(top, "hash-object", "-w", "--no-filters", "--stdin-paths", given=files)
+    return "".join(lines) % tuple(kept.split())
 
 
-def mode(top: Path, name: str) -> str:
-    """The mode of a file: as it was, and bootstrap.sh can be executed."""
-    listed = git(top, "ls-files", "--stage", "--", name).split()
-    return listed[0] if listed else "100755" if name == "bootstrap.sh" else "100644"
-
-
-def blob(top: Path, file: Path, content: bytes) -> str:
-    """Keep a content in the repository; its name there."""
-    file.write_bytes(content)
-    return git(top, "hash-object", "-w", "--no-filters", str(file))
+def listed(top: Path, option: str) -> dict[str, str]:
+    """What `git ls-files` says of each file."""
+    rows = git(top, "ls-files", option, "-z").split("\0")
+    return {name: said for said, _, name in (row.partition("\t") for row in rows)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from typing import Any
 
@@ -110,13 +111,18 @@ def family(line: str) -> str:
 
 
 def one_python(own: Document, new: Document) -> None:
-    """The template's Python: a build is for one, and the lock file with it."""
+    """The template's Python: a build is for one, and the lock file with it.
+
+    An update can change that line where the lines beside it are those of the template.
+    """
     wanted = new.tables[1].entry("requires-python")
     project, poetry = own.find("project"), own.find("tool.poetry.dependencies")
+    place = new.tables[1].pieces.index(wanted)
+    block = "".join(new.tables[1].pieces[place - 1 : place + 2])
     if project and project.entry("requires-python"):
-        project.set("requires-python", wanted)
+        project.set("requires-python", block)
     elif project:
-        project.add_last([wanted])
+        project.add_last([block])
     if poetry and poetry.entry("python"):
         poetry.set("python", wanted.replace("requires-python", "python"))
 
@@ -164,18 +170,25 @@ def requirements(piece: str) -> list[str]:
 def add_dependencies(own: Document, new: Document) -> None:
     """torch and what the build has of its companions, where the package does not ask for them."""
     project = own.find("project")
-    if project is None:
-        return
-    wanted = requirements(new.tables[1].entry("dependencies"))
-    piece = project.entry("dependencies")
-    has = {family(line) for line in requirements(piece)}
-    lines = [f'    "{line}",\n' for line in wanted if (name := family(line)) and name not in has]
+    if project:
+        wanted = requirements(new.tables[1].entry("dependencies"))
+        has = {family(line) for line in requirements(project.entry("dependencies"))}
+        lines = [line for line in wanted if (name := family(line)) and name not in has]
+        add_to_list(project, "dependencies", lines)
+
+
+def add_to_list(table: Table, key: str, lines: list[str]) -> None:
+    """Put requirements first into a list, which is made if there is none."""
+    piece = table.entry(key)
+    more = "".join(f"    {json.dumps(line)},\n" for line in lines)
     if not piece:
-        project.add_last(["dependencies = [\n" + "".join(lines) + "]\n"])
+        table.add_last([f"{key} = [\n{more}]\n" if more else f"{key} = []\n"])
     elif lines:
         start, bracket, rest = piece.partition("[")
-        rest = rest if rest.startswith("\n") else f"\n    {rest.lstrip()}"
-        project.set("dependencies", f"{start}{bracket}\n{''.join(lines)}{rest[1:]}")
+        rest = rest.lstrip(" ")
+        if not rest.startswith("\n"):
+            rest = f"\n{rest}" if rest.startswith("]") else f"\n    {rest}"
+        table.set(key, f"{start}{bracket}\n{more}{rest[1:]}")
 
 
 def add_group(own: Document, new: Document) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import yaml
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-from adopt_answers import Proposal, without_suffix
-from adopt_find import FAMILY, Found, read, requirement
-from adopt_merge import merged
+from adopt_answers import UNKNOWN, Proposal, without_suffix
+from adopt_find import FAMILY, Found, parse_toml, read, requirement
+from adopt_merge import add_to_list, family, merged, requirements
 from adopt_toml import Document, Table
 from fleet_projects import ANSWERS, RefusedError
 
@@ -56,7 +56,6 @@ class Plan:
     texts: dict[str, bytes] = field(default_factory=dict)
     added: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
-    kept: list[str] = field(default_factory=list)  # the owner's, which the template has too
     by_hand: list[str] = field(default_factory=list)
     recorded: dict[str, Any] = field(default_factory=dict)  # all answers, with the defaults
     release: str = ""
@@ -105,7 +104,7 @@ def of_build(one: Plan, rendered: Path) -> None:
 
 
 def bring(one: Plan, top: Path, name: str, content: bytes) -> None:
-    """A file of the template; where the owner has one, that stays, with each update too."""
+    """A file of the template, which the owner has none of."""
     parents = [top / parent for parent in Path(name).parents if parent.parts]
     in_the_way = next((path for path in parents if path.is_file()), None)
     if in_the_way or (top / name).is_dir():
@@ -114,9 +113,11 @@ def bring(one: Plan, top: Path, name: str, content: bytes) -> None:
             f"{there} is in the way of the template's {name}: rename it, commit, and run this"
             " again."
         )
-    if (top / name).exists() and name != ANSWERS:
-        one.kept.append(name)
-        return
+    if (top / name).exists():
+        raise RefusedError(
+            f"{name} is there and git ignores it, so it would be lost: move it elsewhere and run"
+            " this again."
+        )
     if name.endswith((".cmd", ".ps1")):  # as git keeps them; .gitattributes says what they become
         content = content.replace(b"\r\n", b"\n")
     one.put(top, name, content)
@@ -141,11 +142,12 @@ def append(one: Plan, top: Path, name: str, lines: Iterable[str]) -> None:
 
 def pyproject(one: Plan, top: Path, rendered: Path, found: Found, proposal: Proposal) -> None:
     """The owner's with the build, the owner's with a group of tools, or a new one."""
-    owner = read(top / PYPROJECT)
+    raw = (top / PYPROJECT).read_bytes() if (top / PYPROJECT).is_file() else b""
+    owner = raw.decode("utf-8-sig")
     manager = proposal.answers.get("package_manager", "uv")
     brought = rendered / PYPROJECT
     if not brought.exists():
-        one.put(top, PYPROJECT, for_pip(owner, found).encode())
+        one.put(top, PYPROJECT, for_pip(owner, found, [*one.versions]).encode())
         return
     template = brought.read_text(encoding="utf-8")
     poetry = found.pyproject.get("tool", {}).get("poetry", {})
@@ -158,22 +160,55 @@ def pyproject(one: Plan, top: Path, rendered: Path, found: Found, proposal: Prop
         )
     else:
         text = a_new_one(template, top, found)
+        if proposal.why["license"].endswith(UNKNOWN):
+            text = re.sub(r"(?m)^license = .*\n", "", text)
         one.put(top, PYPROJECT, (text + (f"\n{owner}" if owner.strip() else "")).encode())
 
 
-def for_pip(owner: str, found: Found) -> str:
-    """The owner's file with a group `dev`, which the bootstrap installs; with a backend if new."""
+def for_pip(owner: str, found: Found, build: list[str]) -> str:
+    """The owner's file with a group `dev`, which the bootstrap installs; with a backend if new.
+
+    What the package does not ask for itself of the build is in that group, too.
+    """
     crlf = "\r\n" in owner
     own = Document(owner.replace("\r\n", "\n") or BACKEND)
-    groups = own.find("dependency-groups")
-    lines = [f"    {json.dumps(line)},\n" for line in of_files(found, dev=True)]
-    value = "dev = [\n" + "".join(lines) + "]\n" if lines else "dev = []\n"
+    groups, project = own.find("dependency-groups"), own.find("project")
+    asked = requirements(project.entry("dependencies")) if project else []
+    asked += requirements(groups.entry("dev")) if groups else []
+    lines = [name for name in build if name not in {*map(family, asked)}]
     if groups is None:
         why = "# What `sh bootstrap.sh` installs beside the package.\n"
-        own.add(Table("dependency-groups", ["[dependency-groups]\n", why, value]), "project")
-    elif not groups.entry("dev"):
-        groups.add_last([value])
-    return own.text().replace("\n", "\r\n") if crlf else own.text()
+        groups = Table("dependency-groups", ["[dependency-groups]\n"])
+        add_to_list(groups, "dev", [*lines, *of_files(found, dev=True)])
+        groups.add_first([why])
+        own.add(groups, "project")
+    else:
+        add_to_list(groups, "dev", lines)
+    text = own.text()
+    check(owner, text)
+    return text.replace("\n", "\r\n") if crlf else text
+
+
+def check(owner: str, text: str) -> None:
+    """Make sure that the owner's tables are as they were.
+
+    Raises:
+        RefusedError: if they would not be.
+    """
+    try:
+        had, has = parse_toml(owner), parse_toml(text)
+    except ValueError as error:
+        has, had, why = {}, {"": ""}, f" ({error})"
+    else:
+        why = ""
+    groups = {**has.pop("dependency-groups", {})}, {**had.pop("dependency-groups", {})}
+    for one in groups:
+        one.pop("dev", None)
+    if groups[0] != groups[1] or {**has, **had} != has:
+        raise RefusedError(
+            f"pyproject.toml cannot take a group `dev`{why}: write `[dependency-groups]` with"
+            " `dev = []` into it, commit, and run this again."
+        )
 
 
 def of_files(found: Found, dev: bool) -> list[str]:
@@ -225,6 +260,7 @@ def left_to_do(one: Plan, top: Path, found: Found, proposal: Proposal) -> None:
         if pin.asks and not fits(pin.asks, has):
             build = f"has {pin.name} {has}" if has else f"has no {pin.name}"
             one.by_hand.append(f"{pin.where} asks for {pin.name}{pin.asks}, and the build {build}.")
+    stays(one, found, answers)
     locked = found.locked
     if locked and without_suffix(locked.value) != one.release:
         one.by_hand.append(
@@ -243,6 +279,25 @@ def left_to_do(one: Plan, top: Path, found: Found, proposal: Proposal) -> None:
         one.by_hand.append(
             f"{found.conda} stays, and nothing of the template reads it: take PyTorch and CUDA out"
             " of it, or keep it for what pip cannot install."
+        )
+
+
+def stays(one: Plan, found: Found, answers: dict[str, Any]) -> None:
+    """What holds now and may not later: exact versions elsewhere, and the one Python."""
+    merged_here = "/pyproject.toml" not in answers["own_files"]
+    places = [pin.where for pin in found.pins if "==" in pin.asks]
+    files = (PYPROJECT if merged_here else "", found.conda)  # of which more is said
+    exact = [place for place in places if place.partition(":")[0] not in files]
+    if exact:
+        one.by_hand.append(
+            f"Exact versions of PyTorch stay in {', '.join(exact)}: no update changes them, so"
+            " write ranges there, such as torch>=2.6."
+        )
+    requires = found.requires_python
+    if merged_here and requires and requires.where.partition(" in ")[2].startswith(PYPROJECT):
+        one.by_hand.append(
+            f"requires-python was {requires.value}, and is now the Python of the build alone. A"
+            " library that others install keeps its own with --data package_manager=pip."
         )
 
 
