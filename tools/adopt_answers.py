@@ -62,8 +62,14 @@ def given(words: Iterable[str]) -> dict[str, Any]:
         name, sign, value = word.partition("=")
         if not sign or not name:
             raise RefusedError(f"--data {word}: write --data name=value, as --data license=MIT.")
-        is_list = name in ("torch_packages", "own_files")
-        found[name] = yaml.safe_load(value) if is_list else value
+        found[name] = value
+        if name in ("torch_packages", "own_files"):
+            try:
+                found[name] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                found[name] = None
+            if not isinstance(found[name], list):
+                raise RefusedError(f"--data {word}: it is a list, as in {name}=[a, b], or [].")
     return found
 
 

@@ -32,7 +32,7 @@ SUFFIX = re.compile(
 REQUIREMENTS = ("requirements*.txt", "*requirements.txt", "requirements/*.txt")
 CONDA = ("environment*.yml", "environment*.yaml", "conda.yml", "conda.yaml")
 NO_PACKAGES = {"test", "tests", "docs", "doc", "scripts", "examples", "notebooks", "tools", "build"}
-ANY = re.compile(r"^\s*#.*$|\s#.*$", re.MULTILINE)
+COMMENT = re.compile(r"^[ \t]*#.*$|[ \t]#.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def matching(top: Path, patterns: Iterable[str]) -> list[Path]:
 
 def evidence(found: Found, file: str, text: str) -> None:
     """The compute platforms that a text names: by an index, or by a version's suffix."""
-    text = ANY.sub(lambda match: " " * len(match[0]), text)
+    text = COMMENT.sub(lambda match: " " * len(match[0]), text)
     for match in INDEX.finditer(text):
         if "whl" not in match[1] and "torch" not in match[1]:
             continue
@@ -246,7 +246,7 @@ def of_setup(found: Found, file: str, text: str) -> None:
 def of_requirements(found: Found, file: str, text: str) -> None:
     """The lines of a requirements file."""
     evidence(found, file, text)
-    lines = ANY.sub("", text.replace("\\\n", " ")).splitlines()
+    lines = COMMENT.sub("", text.replace("\\\n", " ")).splitlines()
     found.requirements[file] = [line.strip() for line in lines if line.strip()]
     for line in found.requirements[file]:
         add_pin(found, re.split(r"\s--", line)[0], f"{file}:{line_of(text, line)}")

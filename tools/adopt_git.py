@@ -53,6 +53,17 @@ def refuse_unfit(folder: Path) -> Path:
         raise RefusedError(f"A {under_way} is under way there: finish it, or {abort}.")
     status = git(top, "status", "--porcelain", "--untracked-files=all", "--ignore-submodules=dirty")
     refuse_dirty([line[3:] for line in status.splitlines()])
+    hidden = [row[2:] for row in git(top, "ls-files", "-v").splitlines() if row[:1] in "Sh"]
+    if hidden and git(top, "ls-files", "-t", "--", hidden[0]).startswith("S"):
+        raise RefusedError(
+            f"{folder} has a sparse checkout, in which files are missing: `git sparse-checkout"
+            " disable`, and run this again."
+        )
+    if hidden:
+        raise RefusedError(
+            f"git does not look at {', '.join(hidden[:3])}, so changes there would be lost: `git"
+            " update-index --no-assume-unchanged FILE`, and run this again."
+        )
     if git(top, "for-each-ref", f"refs/heads/{BRANCH}"):
         raise RefusedError(
             f"It has a branch {BRANCH} already: check that out, or remove it with `git branch -D"

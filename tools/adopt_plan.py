@@ -345,9 +345,10 @@ def of_files_has(found: Found, file: str) -> bool:
 
 
 def shown(top: Path, one: Plan) -> str:
-    """The changes of the owner's files, as a diff."""
+    """The changes of the owner's files, as a diff, with a new pyproject.toml."""
     parts: list[str] = []
-    for name in one.changed:
+    new_ones = [name for name in one.added if name == PYPROJECT]
+    for name in [*one.changed, *new_ones]:
         old, new = read(top / name), one.texts[name].decode()
         lines = difflib.unified_diff(
             old.splitlines(), new.splitlines(), f"a/{name}", f"b/{name}", lineterm=""

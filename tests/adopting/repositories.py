@@ -31,7 +31,6 @@ class Layout:
     data: list[str] = field(default_factory=list)  # what the owner says then
     by_hand: list[str] = field(default_factory=list)
     crlf: bool = False
-    installs: bool = False
 
 
 def layout(name: str) -> Layout:

@@ -27,7 +27,15 @@ def state(repository: Path) -> tuple[dict[str, bytes], str, str, str]:
     )
 
 
+def owner_s_lines(one: Layout) -> list[str]:
+    """The lines of a pyproject.toml that are about nothing that the template has."""
+    about = ("torch", "python", "]", "[[tool", "name =", "url =", "explicit", "priority")
+    text = one.files.get("pyproject.toml", "")
+    return [line for line in text.splitlines() if not any(word in line for word in about)]
+
+
 @pytest.mark.few(2)
+@pytest.mark.some(6)
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_found_is_proposed_and_nothing_of_the_owner_s_is_lost(
     git_template: Path, tmp_path: Path, name: str
@@ -50,6 +58,8 @@ def test_what_is_found_is_proposed_and_nothing_of_the_owner_s_is_lost(
     assert {name for name in before[0] if after.get(name) != before[0][name]} <= MERGED
     text = after["pyproject.toml"]
     assert text.count(b"\r\n") == (text.count(b"\n") if one.crlf else 0)
+    rest = iter(text.decode().splitlines())  # in their order, with their comments
+    assert [line for line in owner_s_lines(one) if line.strip() and line not in rest] == []
     assert git(repository, "status", "--porcelain") == ""
     assert git(repository, "rev-list", "--count", "main..HEAD").strip() == "1"
     answers = recorded(repository)
@@ -60,26 +70,6 @@ def test_what_is_found_is_proposed_and_nothing_of_the_owner_s_is_lost(
     assert answers["_commit"] == "v1.0.0"
     git(repository, "switch", "--quiet", "-")
     assert files(repository) == before[0]
-
-
-def expected_owner_lines(one: Layout) -> list[str]:
-    """The lines of a pyproject.toml that are about nothing that the template has."""
-    about = ("torch", "python", "]", "[[tool", "name =", "url =", "explicit", "priority")
-    text = one.files["pyproject.toml"]
-    return [line for line in text.splitlines() if not any(word in line for word in about)]
-
-
-@pytest.mark.few(1)
-@pytest.mark.parametrize("name", ["uv-extras", "uv-sources", "poetry-1", "poetry-2", "pdm"])
-def test_the_owner_s_lines_stay_in_their_order_with_their_comments(
-    git_template: Path, tmp_path: Path, name: str
-) -> None:
-    one = layout(name)
-    repository = made(one, tmp_path / name)
-    run(git_template, repository, *options(one), "--write")
-    rest = iter((repository / "pyproject.toml").read_text("utf-8").splitlines())
-    lost = [line for line in expected_owner_lines(one) if line.strip() and line not in rest]
-    assert lost == []
 
 
 def test_what_only_the_owner_knows_is_asked_for(git_template: Path, tmp_path: Path) -> None:
@@ -152,6 +142,10 @@ def answered(repository: Path) -> None:
     commit(repository)
 
 
+def sparse(repository: Path) -> None:
+    git(repository, "sparse-checkout", "set", "Notebooks/Chap02")
+
+
 def having(**texts: str) -> Callable[[Path], None]:
     """What commits files; `__` stands for a dot in a name."""
 
@@ -178,6 +172,10 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "rebase": (rebasing, "A rebase is under way there: finish it, or `git rebase --abort`."),
     "adopted": (answered, ".copier-answers.yml, so it comes from a template already: `copier upd"),
+    "sparse": (
+        sparse,
+        "has a sparse checkout, in which files are missing: `git sparse-checkout dis",
+    ),
     "branch": (lambda p: git(p, "branch", BRANCH), f"It has a branch {BRANCH} already: check"),
     "no-toml": (having(pyproject__toml="[project\n"), "pyproject.toml is no TOML ("),
     "inline": (
