@@ -22,9 +22,9 @@ pytestmark = [
     pytest.mark.slow,
 ]
 BY_SETUPTOOLS = ("conda", "setup-py")
-# Of those that `some` keeps, one is by setuptools and one by uv.
-INSTALLING = ["hatch", "notebooks", "poetry-1", "conda", "setup-py", "requirements-split"]
-INSTALLING += ["poetry-2", "uv-sources", "uv-extras"]
+# `some` keeps the first and the sixth: one of uv, and one with a setup.py.
+INSTALLING = ["uv-extras", "hatch", "notebooks", "poetry-1", "conda", "setup-py"]
+INSTALLING += ["requirements-split", "poetry-2", "uv-sources"]
 
 
 @pytest.fixture(scope="session")
