@@ -123,6 +123,13 @@ def answers_shown(proposal: Proposal, recorded: dict[str, Any]) -> str:
     return "\n".join(["Answers, and where they are from:", *lines])
 
 
+def in_lines(text: str, first: str, others: str) -> str:
+    """A text in lines, in which a name or a command is never cut."""
+    wrapper = textwrap.TextWrapper(98, initial_indent=first, subsequent_indent=others)
+    wrapper.break_on_hyphens = wrapper.break_long_words = False
+    return wrapper.fill(text)
+
+
 def in_words(title: str, names: list[str]) -> str:
     """A paragraph that lists files; folders with many as one."""
     groups: dict[str, list[str]] = {}
@@ -132,7 +139,7 @@ def in_words(title: str, names: list[str]) -> str:
     short = []
     for folder, files in groups.items():
         short += [f"{folder}/ ({len(files)} files)"] if len(files) > MANY and folder else files
-    text = textwrap.fill(", ".join(short), 98, initial_indent="  ", subsequent_indent="  ")
+    text = in_lines(", ".join(short), "  ", "  ")
     return f"{title}:\n{text}" if names else ""
 
 
@@ -149,10 +156,7 @@ def report(top: Path, proposal: Proposal, one: Plan) -> str:
         shown(top, one),
     ]
     if one.by_hand:
-        lines = [
-            textwrap.fill(line, 98, initial_indent="  - ", subsequent_indent="    ")
-            for line in one.by_hand
-        ]
+        lines = [in_lines(line, "  - ", "    ") for line in one.by_hand]
         parts.append("\n".join(["To decide or to do by hand:", *lines]))
     return "\n\n".join(filter(None, parts))
 

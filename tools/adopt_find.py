@@ -67,6 +67,7 @@ class Found:
     name: Fact | None = None
     package: Fact | None = None  # a folder: `src/name` or `name`
     conda: str = ""
+    conda_pip: list[str] = field(default_factory=list)  # what pip brings there
     requirements: dict[str, list[str]] = field(default_factory=dict)  # the lines, by file
 
 
@@ -264,6 +265,7 @@ def of_conda(found: Found, file: str, text: str) -> None:
         if isinstance(entry, dict):
             for line in entry.get("pip") or []:
                 add_pin(found, str(line), f"{file}:{line_of(text, str(line))}")
+                found.conda_pip.append(str(line))
             continue
         where = f"{file}:{line_of(text, str(entry))}"
         words = re.match(r"(?:[\w-]+::)?([\w-]+)\s*(?:([=<>!~]+)\s*([\w.*]+))?", str(entry))

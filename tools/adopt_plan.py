@@ -220,7 +220,7 @@ def of_files(found: Found, dev: bool) -> list[str]:
         for line in entries
     ]
     kept = []
-    for line in dict.fromkeys(lines):
+    for line in dict.fromkeys(lines if dev else [*lines, *found.conda_pip]):
         known = requirement(line)
         if known and not known.url and known.name.lower() not in FAMILY:
             kept.append(line)
