@@ -179,6 +179,11 @@ def adopt(options: argparse.Namespace) -> int:
         one = plan(top, rendered(options, top, proposal, folder), found, proposal)
     finally:
         remove(folder)
+    if Path(options.template).exists():
+        one.by_hand.append(
+            f"Its updates will come from {options.template}, which other machines do not have: give"
+            " --template ADDRESS, such as gh:org/torch-starter."
+        )
     print(report(top, proposal, one))
     if not options.write:
         print("\nNothing is written. --write makes one commit of it, on the new branch", BRANCH)

@@ -275,6 +275,8 @@ def left_to_do(one: Plan, top: Path, found: Found, proposal: Proposal) -> None:
         file = next((file for file in files if (top / file).is_file()), None)
         if file:
             one.by_hand.append(f"{file} lets {bot} move PyTorch, too: {TO_BOTS}.")
+    if any("/nightly/" in fact.where for fact in found.platforms):
+        one.by_hand.append("A nightly index is named, and the build is of a release.")
     if found.conda:
         one.by_hand.append(
             f"{found.conda} stays, and nothing of the template reads it: take PyTorch and CUDA out"

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import adopt
 from adopt_git import BRANCH
 from adopting.repositories import NAMES, Layout, layout, made, options, run
 from render.projects import ROOT, commit, files, git, recorded
@@ -249,3 +250,13 @@ def test_the_command_says_in_one_sentence_that_it_needs_trust(
     assert done.returncode == 1
     assert "give --trust" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_documented_commands_are_the_tool_s() -> None:
+    page = (ROOT / "docs" / "adopt.md").read_text(encoding="utf-8")
+    block = page.partition("<!-- adopt -->\n```sh\n")[2].partition("```")[0]
+    lines = [line.partition("#")[0].split()[2:] for line in block.splitlines()]
+    parsed = [adopt.parse(words) for words in lines]
+    assert [(one.trust, one.write) for one in parsed] == [(True, False), (True, True)]
+    questions = {"package_manager", "python_version", "compute_platform", "torch_version"}
+    assert all(f"| `{name}` |" in page for name in questions)
