@@ -28,7 +28,7 @@ BACKEND = """\
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
 """
-IGNORED = (".venv", ".tools", "wheelhouse/", "locked.txt")
+IGNORED = (".venv", ".tools", "wheelhouse/", "locked.txt", "__pycache__/", "*.egg-info/")
 ATTRIBUTES = """\
 /bootstrap.* linguist-vendored
 /bootstrap.sh text eol=lf
@@ -45,7 +45,10 @@ BOTS = {
     ),
     "Dependabot": (".github/dependabot.yml", ".github/dependabot.yaml"),
 }
-TO_BOTS = "leave its packages to the template, as docs/pytorch-build.md has it"
+TO_BOTS = {
+    "Renovate": "leave it to the template, as the renovate.json of a new project does",
+    "Dependabot": "leave it to the template, as in docs/pytorch-build.md",
+}
 FROM = "# torch-starter\n"
 
 
@@ -274,7 +277,7 @@ def left_to_do(one: Plan, top: Path, found: Found, proposal: Proposal) -> None:
     for bot, files in BOTS.items():
         file = next((file for file in files if (top / file).is_file()), None)
         if file:
-            one.by_hand.append(f"{file} lets {bot} move PyTorch, too: {TO_BOTS}.")
+            one.by_hand.append(f"{file} lets {bot} move PyTorch, too: {TO_BOTS[bot]}.")
     if any("/nightly/" in fact.where for fact in found.platforms):
         one.by_hand.append("A nightly index is named, and the build is of a release.")
     if found.conda:

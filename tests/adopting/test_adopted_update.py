@@ -6,10 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from copier import VcsRef
 
 from adopting.repositories import NAMES, layout, made, options, run
-from render.projects import commit, files, git, recorded, release, update
+from render.projects import files, recorded, release, update
 
 OWN = ("README.md", "LICENSE", ".gitignore", ".gitattributes", ".editorconfig", "renovate.json")
 CONFLICT = b"<<<<<<<"
@@ -62,7 +61,3 @@ def test_an_update_changes_the_build_and_nothing_of_the_owner_s(
         assert after.get(file) == before.get(file), file
     pins = "requirements/torch-cu126.txt"
     assert b"torch==2.12.1" in after[pins if pins in after else "pyproject.toml"]
-    commit(repository)
-    update(repository, vcs_ref=VcsRef.CURRENT, torch_version="2.9")
-    assert git(repository, "status", "--porcelain") != ""
-    assert not any(CONFLICT in text for text in files(repository).values())
