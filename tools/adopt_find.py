@@ -65,7 +65,8 @@ class Found:
     pins: list[Pin] = field(default_factory=list)
     locked: Fact | None = None  # the torch of a lock file
     name: Fact | None = None
-    package: Fact | None = None  # a folder: `src/name` or `name`
+    package: Fact | None = None  # the one of the repository's name, else the first
+    packages: list[str] = field(default_factory=list)  # all folders: `src/name` or `name`
     conda: str = ""
     conda_pip: list[str] = field(default_factory=list)  # what pip brings there
     requirements: dict[str, list[str]] = field(default_factory=dict)  # the lines, by file
@@ -335,8 +336,9 @@ def package(found: Found, top: Path) -> Fact | None:
         names = [name for name in names if name not in NO_PACKAGES]
         wanted = re.sub(r"[-_.]+", "_", found.name.value).lower() if found.name else ""
         best = next((name for name in names if name.lower() == wanted), None)
-        if best or names:
+        if names:
             name = best or names[0]
-            folder = name if parent == top else f"src/{name}"
-            return Fact(name, folder)
+            begin = "" if parent == top else "src/"
+            found.packages = [f"{begin}{one}" for one in names]
+            return Fact(name, f"{begin}{name}")
     return None

@@ -247,8 +247,8 @@ def a_new_one(template: str, top: Path, found: Found) -> str:
     if project and not (top / "README.md").is_file():
         project.drop("readme")
     wheel = new.find("tool.hatch.build.targets.wheel")
-    if wheel and found.package:
-        wheel.set("packages", f'packages = ["{found.package.where}"]\n')
+    if wheel and found.packages:
+        wheel.set("packages", f"packages = {json.dumps(found.packages)}\n")
     return new.text().rstrip() + "\n"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import adopt
+from adopt_find import parse_toml
 from adopt_git import BRANCH
 from adopting.repositories import NAMES, Layout, layout, made, options, run
 from render.projects import ROOT, commit, files, git, recorded
@@ -260,3 +261,16 @@ def test_the_documented_commands_are_the_tool_s() -> None:
     assert [(one.trust, one.write) for one in parsed] == [(True, False), (True, True)]
     questions = {"package_manager", "python_version", "compute_platform", "torch_version"}
     assert all(f"| `{name}` |" in page for name in questions)
+
+
+@pytest.mark.slow
+def test_a_new_pyproject_has_what_the_files_ask_for_and_every_package(
+    git_template: Path, tmp_path: Path
+) -> None:
+    repository = made(layout("requirements-split"), tmp_path / "split")
+    assert run(git_template, repository, "--write").returncode == 0
+    data = parse_toml((repository / "pyproject.toml").read_text(encoding="utf-8"))
+    assert "tqdm" in data["project"]["dependencies"]
+    assert "pyyaml" in data["dependency-groups"]["dev"]
+    assert data["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"] == ["flatdet", "flatutil"]
+    assert not {"mypy", "ruff", "pytest"} & {*data["tool"]}
