@@ -82,7 +82,13 @@ def render(options: argparse.Namespace, proposal: Proposal, folder: Path) -> Non
             f"{options.template} cannot be rendered: {what_is_wrong(why)}. Check the address of the"
             " template, and the answers of --data."
         ) from None
-    if "own_files" not in (folder / ANSWERS).read_text(encoding="utf-8"):
+    recorded = (folder / ANSWERS).read_text(encoding="utf-8")
+    if "_commit: " not in recorded:
+        raise RefusedError(
+            f"{options.template} is no git repository, so there would be no updates: clone the"
+            " template, or give its address with --template."
+        )
+    if "own_files" not in recorded:
         raise RefusedError(
             "This version of the template cannot be adopted: take a newer one by --vcs-ref."
         )
@@ -188,11 +194,11 @@ def adopt(options: argparse.Namespace) -> int:
     if not options.write:
         print("\nNothing is written. --write makes one commit of it, on the new branch", BRANCH)
         return 0
-    base = commit(top, one.texts, f"Adopt torch-starter: torch {one.release}")
+    commit(top, one.texts, f"Adopt torch-starter: torch {one.release}")
     print(
         f"\nWritten as one commit on the new branch {BRANCH}, which is checked out.\n"
         "Next: sh bootstrap.sh (Windows: bootstrap.cmd), then commit its lock file.\n"
-        f"Back: git switch {base}, and for good: git branch -D {BRANCH}"
+        f"Back: git switch -, and for good then: git branch -D {BRANCH}"
     )
     return 0
 

@@ -72,8 +72,8 @@ def refuse_unfit(folder: Path) -> Path:
     return top
 
 
-def commit(top: Path, texts: dict[str, bytes], message: str) -> str:
-    """Commit these files on the new branch, and check it out; the branch that was there.
+def commit(top: Path, texts: dict[str, bytes], message: str) -> None:
+    """Commit these files on the new branch, and check it out.
 
     Raises:
         RefusedError: if git ignores a file that would be replaced, or knows nobody.
@@ -85,7 +85,6 @@ def commit(top: Path, texts: dict[str, bytes], message: str) -> str:
             f"{', '.join(lost)} is there and git ignores it, so it would be lost: move it elsewhere"
             " and run this again."
         )
-    base = git(top, "branch", "--show-current") or git(top, "rev-parse", "HEAD")
     with tempfile.TemporaryDirectory(prefix="torch-starter-adopt-") as folder:
         index = {"GIT_INDEX_FILE": str(Path(folder, "index"))}
         git(top, "read-tree", "HEAD", **index)
@@ -106,7 +105,6 @@ def commit(top: Path, texts: dict[str, bytes], message: str) -> str:
             f"The branch {BRANCH} is made, and cannot be checked out ({error}): mend that, and type"
             f" `git switch {BRANCH}`."
         ) from None
-    return base
 
 
 def entries(top: Path, texts: dict[str, bytes], folder: str) -> str:

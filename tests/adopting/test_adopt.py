@@ -241,6 +241,12 @@ def test_a_file_of_the_owner_s_with_a_name_of_the_template_s_stays(
     assert "/bootstrap.sh" in recorded(repository)["own_files"]
 
 
+def test_a_template_without_versions_is_refused(template: Path, tmp_path: Path) -> None:
+    done = run(template, made(layout("notebooks"), tmp_path / "repository"))
+    assert done.returncode == 1
+    assert "is no git repository, so there would be no updates: clone the template" in done.stderr
+
+
 @pytest.mark.slow
 def test_the_command_says_in_one_sentence_that_it_needs_trust(
     git_template: Path, tmp_path: Path
