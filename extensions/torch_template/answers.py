@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import yaml
+
 LONGEST_NAME = 50  # keeps rendered lines below 100 characters, and paths below 120
 LONGEST_TEXT = 500
 # What a project's dependencies are called, and the modules that they bring: written by
@@ -175,6 +177,21 @@ def index_url_error(url: str) -> str:
             f" as in {base}"
         )
     return ""
+
+
+def own_files_error(value: object) -> str:
+    """Why these files cannot be left out, or the empty string: they are paths, from the top."""
+    try:
+        paths = yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        paths = None
+    if not isinstance(paths, list):
+        return "it is a list of paths: write own_files=[/README.md], or leave it out"
+    bad = (path for path in paths if not isinstance(path, str) or not re.match(r"/[^\s/]", path))
+    wrong = next(bad, None)
+    if wrong is None:
+        return ""
+    return f"{wrong!r} is no path from the top of the project: write it as /README.md"
 
 
 ERRORS: dict[str, Callable[[str], str]] = {

@@ -11,6 +11,7 @@ from copier.errors import UserMessageError
 from jinja2.runtime import Context
 
 NOT_GIVEN = object()
+UNASKED = frozenset({"own_files"})  # recorded only in a project that has an answer
 
 
 def read_questions(copier_yml: Path) -> frozenset[str]:
@@ -72,7 +73,11 @@ def kept_answer(context: Context, question: str, questions: frozenset[str]) -> o
     try:
         text = Path(conf["dst_path"], conf["answers_file"]).read_bytes()
     except OSError:
-        return _KEPT.get(question, NOT_GIVEN) if questions <= conf["data"].keys() else NOT_GIVEN
+        return (
+            _KEPT.get(question, NOT_GIVEN)
+            if questions - UNASKED <= conf["data"].keys()
+            else NOT_GIVEN
+        )
     _KEPT.clear()
     _KEPT.update(yaml.safe_load(text) or {})
     return _KEPT.get(question, NOT_GIVEN)
@@ -106,7 +111,7 @@ def refuse_missing(context: Context, question: str) -> None:
         UserMessageError: that says how to find it.
     """
     conf = context["_copier_conf"]
-    if are_recorded(context) and question not in conf["data"]:
+    if are_recorded(context) and question not in conf["data"] and question not in UNASKED:
         file = conf["answers_file"]
         raise UserMessageError(
             f"{question}: {file} has no answer. Write its line back (`git log -p -- {file}` shows"

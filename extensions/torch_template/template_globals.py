@@ -19,6 +19,7 @@ from .answers import (
     TAKEN,
     default_package_name,
     moved_error,
+    own_files_error,
     to_markdown,
     to_toml,
     type_error,
@@ -239,6 +240,8 @@ class TemplateGlobals:
 
     def _error(self, context: Context, question: str, value: object) -> str | None:
         """Why a given value cannot be the answer to a question; None if it can."""
+        if question == "own_files":
+            return own_files_error(value)
         parts = [value]
         if question == "torch_packages":
             parts = value if isinstance(value, list) else []

@@ -59,7 +59,7 @@ class Shortcut:
     def render(self, answers: dict[str, Any]) -> dict[str, str]:
         """The path and the text of each file that is rendered, not copied."""
         conf = {"answers_file": ".copier-answers.yml"}
-        context = answers | {"_copier_conf": conf, "_copier_answers": answers}
+        context = {"own_files": [], **answers, "_copier_conf": conf, "_copier_answers": answers}
         files = {}
         for path, content in self._templates:
             name = path.render(context)

@@ -46,6 +46,8 @@ REFUSED = [
     ("pytorch_index_url", "https://mirror.example/whl?x=1", "other than those of a plain path"),
     ("pytorch_index_url", "https://mirror.example/a b", "other than those of a plain path"),
     ("ci", "travis", "choose github, gitlab, none"),
+    ("own_files", "README.md", "it is a list of paths: write own_files=[/README.md]"),
+    ("own_files", "[README.md]", "'README.md' is no path from the top of the project"),
 ]
 
 
@@ -66,7 +68,7 @@ def test_every_question_has_help_a_default_and_a_check(name: str) -> None:
     question = QUESTIONS[name]
     assert question["help"]
     assert "default" in question
-    assert question["type"] == "str"
+    assert question["type"] == ("yaml" if name == "own_files" else "str")
     assert question["ask"].startswith(f"{{{{ check_answer('{name}') ")
 
 
