@@ -216,7 +216,8 @@ def test_a_private_index_is_asked_with_the_manager_s_password(
     with serving(only_for("bWU6c2VjcmV0")) as (url, _):
         assert trouble(url, manager, **env) is None
         found = trouble(url, manager)
-    assert found == (f"{url} answered 401 Unauthorized", False)  # there may be a keyring
+    said = f"{url} answered 401 Unauthorized, without a login"
+    assert found == (said, False)  # there may be a keyring
 
 
 def test_a_password_in_the_address_is_used_and_not_shown() -> None:

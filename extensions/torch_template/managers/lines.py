@@ -8,6 +8,7 @@ from typing import Literal
 
 from packaging.version import Version
 
+from ..answers import PLACE
 from ..build import Build
 from ..matrix.facts import PYPI, series
 
@@ -96,6 +97,11 @@ def index_version(build: Build, package: str) -> str:
 
 
 def index_url(build: Build, base: str) -> str | None:
-    """The index of the compute platform; None for PyPI's own wheels."""
-    name = build.asked.compute_platform
-    return None if name == PYPI else f"{base.rstrip('/')}/{name}"
+    """The index of the compute platform; None for PyPI's own wheels.
+
+    Its name goes where the base says so, else behind it, as at download.pytorch.org.
+    """
+    name, base = build.asked.compute_platform, base.rstrip("/")
+    if name == PYPI:
+        return None
+    return base.replace(PLACE, name) if PLACE in base else f"{base}/{name}"

@@ -32,6 +32,9 @@ UNTRUSTED = re.compile(
 )
 PROXY = re.compile(r"^The proxy \S+ cannot be reached")
 LOGIN = re.compile(r"(answered|failed:) 407\b|proxy auth\w+ required", re.IGNORECASE)
+DENIED = re.compile(r"answered 40[134] .*(to the|without a) login")
+# The variables with the login for the index that a project calls pytorch; pip has none.
+LOGINS = {"uv": "UV_INDEX_PYTORCH_", "poetry": "POETRY_HTTP_BASIC_PYTORCH_"}
 # Where each manager looks for certificates that the system does not have.
 BUNDLES = {
     "uv": ("SSL_CERT_FILE",),
@@ -234,25 +237,25 @@ class Visit:
             return ssl.create_default_context(cafile=self.bundle() or None)
         return ssl.create_default_context()
 
+    def credentials(self) -> tuple[str, str, str]:
+        """Name, password and where they stand, of the places that the managers share."""
+        own = LOGINS.get(self.manager, "")
+        if own and self.env.get(f"{own}USERNAME"):
+            return self.env[f"{own}USERNAME"], self.env.get(f"{own}PASSWORD", ""), f"{own}USERNAME"
+        if self.parts.username:
+            name, word = unquote(self.parts.username), unquote(self.parts.password or "")
+            return name, word, "its address"
+        entry, file = None, self.env.get("NETRC")
+        with contextlib.suppress(OSError, netrc.NetrcParseError, ValueError, KeyError):
+            entry = netrc.netrc(file).authenticators(self.parts.hostname or "")
+        return (entry[0], entry[2] or "", file or "~/.netrc") if entry else ("", "", "")
+
     def login(self) -> str:
-        """The header for a private index, from the places that the managers share."""
+        """The header for a private index; empty without a login."""
         import base64
 
-        name, word = self.parts.username or "", self.parts.password or ""
-        prefix = {"uv": "UV_INDEX_PYTORCH_", "poetry": "POETRY_HTTP_BASIC_PYTORCH_"}
-        own = prefix.get(self.manager, "")
-        if own and self.env.get(f"{own}USERNAME"):
-            name = self.env[f"{own}USERNAME"]
-            word = self.env.get(f"{own}PASSWORD", "")
-        if not name:
-            entry = None
-            with contextlib.suppress(OSError, netrc.NetrcParseError, ValueError, KeyError):
-                file = netrc.netrc(self.env.get("NETRC"))
-                entry = file.authenticators(self.parts.hostname or "")
-            name, word = (entry[0], entry[2] or "") if entry else ("", "")
-        if not name:
-            return ""
-        return "Basic " + base64.b64encode(f"{unquote(name)}:{unquote(word)}".encode()).decode()
+        name, word, _ = self.credentials()
+        return "Basic " + base64.b64encode(f"{name}:{word}".encode()).decode() if name else ""
 
     def may_log_in(self) -> bool:
         """Whether the manager may have a password for this index."""
@@ -268,6 +271,9 @@ class Visit:
         if isinstance(error, urllib.error.HTTPError):
             what = f"{self.url} answered {error.code} {error.reason}"
             denied = error.code in (401, 403, 404) and (error.code == 401 or self.may_log_in())
+            if denied:  # a name may be a token, so only its place is told
+                where = self.credentials()[2]
+                what += f" to the login in {where}" if where else ", without a login"
             return Trouble(what, sure=not denied)
         reason = getattr(error, "reason", error)
         what = f"{self.url} cannot be reached ({words_of(reason)})"
