@@ -111,9 +111,9 @@ class Mirror:
         self._files: dict[str, Distribution] = {}
         self._without: set[str] = set()
         self._servers = {name: self._start(name) for name in ("index", "files")}
-        self.url, self._storage = (
-            f"http://127.0.0.1:{one.server_address[1]}" for one in self._servers.values()
-        )
+        ports = [one.server_address[1] for one in self._servers.values()]
+        # Another name: a login in a netrc file is for all ports of a host.
+        self.url, self._storage = f"http://127.0.0.1:{ports[0]}", f"http://localhost:{ports[1]}"
         self.base = self.url + layout.base
 
     def _start(self, host: str) -> ThreadingHTTPServer:
@@ -154,7 +154,7 @@ class Mirror:
         """Answer one request."""
         if host == "files":  # an address that is signed, and takes no second login
             given = Reply(400, b"Only one auth mechanism allowed\n")
-            return given if authorization else Reply(200, file=self._files[urlsplit(path).path])
+            return given if authorization else Reply(200, file=self._files[unquote(urlsplit(path).path)])
         if path.startswith("/+login"):
             return Reply(200, b"<html><form>Log in</form></html>", HTML)
         if self._token and authorization != f"Basic {self._token}":

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+import shutil
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from subprocess import CompletedProcess
+from urllib.parse import unquote, urlsplit
 
 import pytest
 
+import commands
 from install.begun import begun
 from install.checkouts import BOOTSTRAPS, MANAGERS, installed
 from install.managers import Tools
-from install.mirrors import LAYOUTS, Mirror
-from render.projects import files, render
+from install.mirrors import LAYOUTS, PLACE, Mirror, folder
+from render.projects import PYTHON, commit, copier, files, render, start
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 WORD = "s3cret/w0rd%41+"  # nobody may read it as quoted
 VARIABLES = {"uv": "UV_INDEX_PYTORCH_", "poetry": "POETRY_HTTP_BASIC_PYTORCH_"}
-LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements/torch-{}.txt"}
+LOCKS = {"uv": "uv.lock", "poetry": "poetry.lock", "pip": "requirements/torch-cpu.txt"}
 
 
 def own_login(tmp_path: Path, manager: str, user: str, word: str = WORD) -> dict[str, str]:
@@ -82,3 +89,191 @@ def test_each_manager_installs_the_build_through_each_mirror(
         assert installed(tools, project)["torchvision"].endswith(f"+{platform}")
         assert not [one.path for one in at_home if one.path.startswith("/whl/")]
         assert leaks(project, done) == []
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_netrc_file_is_for_all_of_them(tools: Tools, tmp_path: Path, manager: str) -> None:
+    with Mirror(tools.index, LAYOUTS["nexus"]) as mirror, mirror.login_required(WORD):
+        project = project_of(mirror, tmp_path, manager)
+        done = bootstrap(tools, project, tmp_path, **netrc_login(tmp_path, "me"))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(tools, project)["torch"].endswith("+cpu")
+    assert leaks(project, done) == []
+
+
+BACKEND = f"""\
+from keyring import backend, credentials
+
+class Keyring(backend.KeyringBackend):
+    priority = 1
+    set_password = None
+
+    def get_password(self, service, username):
+        known = username == "me" and "127.0.0.1" in service
+        return {WORD!r} if known else None
+
+    def get_credential(self, service, username):
+        return credentials.SimpleCredential("me", self.get_password(service, username or "me"))
+"""
+
+
+def keyring(tmp_path: Path) -> Path:
+    """The folder of a `keyring` that knows one login; it is the real one, with a backend of ours."""
+    (tmp_path / "backend_of_one.py").write_text(BACKEND, encoding="utf-8")
+    program = tmp_path / "bin" / "keyring"
+    program.parent.mkdir()
+    ours = f"PYTHONPATH='{tmp_path}' PYTHON_KEYRING_BACKEND=backend_of_one.Keyring"
+    asked = f"echo \"$@\" >> '{tmp_path}/asked'"
+    run = f"exec env {ours} '{sys.executable}' -m keyring \"$@\""
+    program.write_text(f"#!/bin/sh\n{asked}\n{run}\n", encoding="utf-8")
+    program.chmod(0o755)
+    return program.parent
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("manager", ["uv", "pip"])
+def test_a_keyring_is_asked_by_uv_and_pip(tools: Tools, tmp_path: Path, manager: str) -> None:
+    """Poetry has its own, which `poetry config http-basic.pytorch` fills."""
+    path = f"{keyring(tmp_path)}:{tools.environment['PATH']}"
+    env = {"PATH": path, f"{manager.upper()}_KEYRING_PROVIDER": "subprocess"}
+    if manager == "uv":  # which wants to know whose password it asks for
+        env["UV_INDEX_PYTORCH_USERNAME"] = "me"
+    with Mirror(tools.index, LAYOUTS["nexus"]) as mirror, mirror.login_required(WORD):
+        project = project_of(mirror, tmp_path, manager)
+        done = bootstrap(tools, project, tmp_path, **env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(tools, project)["torch"].endswith("+cpu")
+    assert "127.0.0.1" in (tmp_path / "asked").read_text(encoding="utf-8")
+    assert leaks(project, done) == []
+
+
+@pytest.mark.some(2)
+@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize("name", ["nexus", "artifactory, hidden", "devpi"])
+def test_a_wrong_or_missing_login_ends_in_one_sentence_with_what_to_type(
+    tools: Tools, tmp_path: Path, name: str, manager: str
+) -> None:
+    with Mirror(tools.index, LAYOUTS[name]) as mirror, mirror.login_required(WORD):
+        project = project_of(mirror, tmp_path, manager)
+        without = bootstrap(tools, project, tmp_path)
+        wrong = own_login(tmp_path, manager, "me", "s3cret wrong".replace(" ", "-"))
+        refused = bootstrap(tools, project, tmp_path, **wrong)
+        right = own_login(tmp_path, manager, "me")
+        done = bootstrap(tools, project, tmp_path, **right)
+
+    url = mirror.base.replace(PLACE, "cpu")
+    for run, said in (without, "without a login"), (refused, "to the login in "):
+        assert run.returncode == 5
+        assert run.stderr.startswith(f"bootstrap: {url} answered ")
+        assert said in run.stderr.splitlines()[0]
+        assert "Traceback" not in run.stdout + run.stderr
+        assert leaks(project, run) == []
+        if prefix := VARIABLES.get(manager):
+            assert f"  export {prefix}USERNAME=NAME\n  export {prefix}PASSWORD=WORD\n" in run.stderr
+        else:
+            assert "  machine 127.0.0.1 login NAME password WORD\n" in run.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize("lacking", ["torch", "torchvision"])
+def test_a_registry_that_leads_to_pypi_does_not_bring_its_build(
+    tools: Tools, tmp_path: Path, lacking: str, manager: str
+) -> None:
+    with Mirror(tools.index, LAYOUTS["gitlab"]) as mirror, mirror.without(lacking):
+        project = project_of(mirror, tmp_path, manager)
+        done = bootstrap(tools, project, tmp_path)
+    pypi = urlsplit(tools.index.url).netloc
+    assert done.returncode == 5
+    url = mirror.base.replace(PLACE, "cpu")
+    said = f"bootstrap: {url} leads to {pypi}, which does not list {lacking}-"
+    assert done.stderr.startswith(said)
+    assert not [*(project / ".venv").rglob(f"{lacking}*")]
+    assert manager == "pip" or not (project / LOCKS[manager]).exists()
+
+
+WGET = r"""
+wget --no-verbose --recursive --level=1 --span-hosts --no-host-directories --convert-links \
+  --accept-regex '/(torch|torchvision)/$|/torch-2\.14\.1%2Bcpu-cp3{minor}-|/torchvision-0\.29\.1%2Bcpu-cp3{minor}-' \
+  {index}/cpu/torch/ {index}/cpu/torchvision/
+sed -i -e 's/ data-[a-z-]*metadata="[^"]*"//g' -e '/href="http/d' whl/cpu/*/index.html
+"""
+
+
+@pytest.mark.skipif(not shutil.which("wget"), reason="runs wget")
+@pytest.mark.some(1)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_folder_made_by_wget_does_as_well(tools: Tools, tmp_path: Path, manager: str) -> None:
+    """With two cures: of pages that promise files of metadata, and of links back to where it is."""
+    path = tmp_path / "copied"
+    path.mkdir()
+    minor = sys.version_info.minor
+    command = WGET.replace("{index}", tools.index.pytorch_url).replace("{minor}", str(minor))
+    commands.run(command, path, {**tools.environment, "no_proxy": "127.0.0.1"})
+    with folder(path) as url:
+        answers = {"package_manager": manager, "pytorch_index_url": f"{url}/whl"}
+        project = render(tmp_path / "demo", **answers)
+        if manager == "pip":
+            begun(project)
+        with tools.index.recorded() as at_home:
+            done = bootstrap(tools, project, tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(tools, project)["torch"].endswith("+cpu")
+    assert not [one.path for one in at_home if one.path.startswith("/whl/")]
+    if manager != "pip":  # no file of another host, and all with their hashes
+        lock = (project / LOCKS[manager]).read_text(encoding="utf-8")
+        assert f"{tools.index.files_url}/whl/" not in lock
+        assert any("+cpu" in line for line in versions_and_hashes(project, manager))
+
+
+def versions_and_hashes(project: Path, manager: str) -> list[str]:
+    """What the lock file, or for pip the requirements, pin; of a wheel its name and hash."""
+    text = (project / LOCKS[manager]).read_text(encoding="utf-8")
+    if manager == "pip":
+        return [line for line in text.splitlines() if "==" in line]
+    rows = []
+    for package in tomllib.loads(text)["package"]:
+        wheels = package.get("files") or package.get("wheels", [])
+        for wheel in wheels:
+            name = wheel.get("file") or unquote(wheel["url"].rpartition("/")[2])
+            rows.append(f"{package['name']} {package['version']} {name} {wheel['hash']}")
+    return sorted(rows)
+
+
+@pytest.mark.some(1)
+@pytest.mark.parametrize("manager", MANAGERS)
+@pytest.mark.parametrize(
+    ("first", "then"), [("", "nexus"), ("nexus", "devpi"), ("artifactory", "gitlab")]
+)
+def test_another_mirror_later_keeps_all_pins_and_hashes(
+    tools: Tools, git_template: Path, tmp_path: Path, first: str, then: str, manager: str
+) -> None:
+    with ExitStack() as stack:
+        before, after = (
+            stack.enter_context(Mirror(tools.index, LAYOUTS[name])).base
+            if name
+            else tools.index.pytorch_url
+            for name in (first, then)
+        )
+        answers = {"package_manager": manager, "python_version": PYTHON, "ci": "none"}
+        project = start(git_template, tmp_path / "demo", pytorch_index_url=before, **answers)
+        if manager == "pip":
+            begun(project)
+        assert bootstrap(tools, project, tmp_path).returncode == 0
+        commit(project)
+        pinned = versions_and_hashes(project, manager)
+        address = f"pytorch_index_url={after}"
+        command = ("update", "--trust", "--defaults", "--vcs-ref=:current:", "--data", address)
+        changed = copier(*command, cwd=project)
+        assert changed.returncode == 0, changed.stderr
+        done = bootstrap(tools, project, tmp_path / "later")
+
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert len(pinned) > 3
+        assert versions_and_hashes(project, manager) == pinned
+        assert installed(tools, project)["torch"].endswith("+cpu")
+        texts = {name: text for name, text in files(project).items() if ".venv" not in name}
+        place = before.partition("{")[0].encode()
+        assert [n for n, text in texts.items() if place in text and ".tools" not in n] == []
