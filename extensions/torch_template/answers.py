@@ -11,11 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from .managers.lines import PLACE
+
 LONGEST_NAME = 50  # keeps rendered lines below 100 characters, and paths below 120
 LONGEST_TEXT = 500
 PLATFORM = r"cpu|cu\d+|rocm\d+(?:\.\d+)*|xpu"
-# In the base of a mirror that has a repository for each compute platform.
-PLACE = "{compute_platform}"
 # What a project's dependencies are called, and the modules that they bring: written by
 # tools/dependency_names.py.
 FOUND = json.loads(Path(__file__).with_name("dependencies.json").read_text(encoding="utf-8"))

@@ -6,10 +6,10 @@
 
 What is served is what `LoopbackIndex` has; how, is a row of LAYOUTS. Where each row is from:
 
-* artifactory: the paths of https://github.com/astral-sh/uv/issues/1393; a repository for each compute
-  platform, by its suffix `whl/cu126`, of JFrog's "How to configure PyTorch remote repo"; 401, 403 or
-  404 of its "Hide existence of unauthorized resources"; a redirect to http:// without the last slash
-  of https://github.com/renovatebot/renovate/issues/8817; no times of uploads before 7.132.
+* artifactory: the paths of https://github.com/astral-sh/uv/issues/1393; a repository for each
+  compute platform, by its suffix `whl/cu126`, of JFrog's "How to configure PyTorch remote repo";
+  401, 403 or 404 of its "Hide existence of unauthorized resources"; a redirect without the last
+  slash: https://github.com/renovatebot/renovate/issues/8817; times of uploads since 7.132.
 * nexus: https://github.com/sonatype-nexus-community/pytorch-pypi and its issue 21;
   https://github.com/sonatype/nexus-public/issues/998 for the times of uploads.
 * devpi: seen at devpi-server 6.20.3 with `mirror_url` at the index of these tests; no file of
@@ -154,7 +154,11 @@ class Mirror:
         """Answer one request."""
         if host == "files":  # an address that is signed, and takes no second login
             given = Reply(400, b"Only one auth mechanism allowed\n")
-            return given if authorization else Reply(200, file=self._files[unquote(urlsplit(path).path)])
+            return (
+                given
+                if authorization
+                else Reply(200, file=self._files[unquote(urlsplit(path).path)])
+            )
         if path.startswith("/+login"):
             return Reply(200, b"<html><form>Log in</form></html>", HTML)
         if self._token and authorization != f"Basic {self._token}":

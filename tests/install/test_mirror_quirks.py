@@ -1,20 +1,32 @@
-"""What docs/mirrors.md says of mirrors beside how to name one: PyPI's, cool-downs, one page for all."""
+"""What docs/mirrors.md says beside how to name one: PyPI's, cool-downs, a folder, and addresses."""
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+import commands
 from install.begun import begun
 from install.checkouts import BOOTSTRAPS, MANAGERS, installed
 from install.managers import Tools
-from install.mirrors import LAYOUTS, Mirror
+from install.mirrors import LAYOUTS, Mirror, folder
 from install.shapes import uv_project
-from install.test_mirrors import bootstrap, leaks, netrc_login, project_of
-from render.projects import render
+from install.test_mirrors import (
+    LOCKS,
+    bootstrap,
+    leaks,
+    netrc_login,
+    project_of,
+    versions_and_hashes,
+)
+from render.projects import ROOT, render
 
 pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
+PAGE = (ROOT / "docs" / "mirrors.md").read_text(encoding="utf-8")
 TO_POETRY = "poetry source add --priority=primary mirror {} && poetry source remove PyPI"
 
 
@@ -47,6 +59,46 @@ def test_a_mirror_of_pypi_with_a_login_needs_no_question(
     assert done.returncode == 0, done.stdout + done.stderr
     assert installed(tools, project)["torch"].endswith("+cpu")
     assert leaks(project, done) == []
+
+
+def wget_command(index: str) -> str:
+    """The page's command, for this Python and the index on loopback."""
+    [command] = re.findall(r"<!-- wget -->\n```sh\n(.*?)```", PAGE, re.DOTALL)
+    assert "https://download.pytorch.org/whl/cpu/torch/ " in command
+    command = command.replace("https://download.pytorch.org/whl", index)
+    return str(command.replace("-cp312-", f"-cp3{sys.version_info.minor}-"))
+
+
+@pytest.mark.skipif(not shutil.which("wget"), reason="runs wget")
+@pytest.mark.some(1)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_folder_made_by_wget_does_as_well(tools: Tools, tmp_path: Path, manager: str) -> None:
+    """With two cures: of pages that promise files of metadata, and of links back to where it is."""
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    fetch, _, cure = wget_command(tools.index.pytorch_url).partition("sed ")
+    known = {**tools.environment, "no_proxy": "127.0.0.1"}
+    commands.run(fetch, copied, known)
+    with folder(copied) as url:
+        answers = {"package_manager": manager, "pytorch_index_url": f"{url}/whl"}
+        project = render(tmp_path / "demo", **answers)
+        if manager == "pip":
+            begun(project)
+        if manager != "poetry":  # which also takes a wheel that is still elsewhere
+            done = bootstrap(tools, project, tmp_path)
+            assert done.returncode == 5
+            assert done.stderr.startswith(f"bootstrap: {url}/whl/cpu did not give {manager} all")
+
+        assert commands.run(f"sed {cure}", copied, known).returncode == 0
+        with tools.index.recorded() as at_home:
+            done = bootstrap(tools, project, tmp_path / "cured")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert installed(tools, project)["torch"].endswith("+cpu")
+    assert not [one.path for one in at_home if one.path.startswith("/whl/")]
+    if manager != "pip":  # no file of another host, and all with their hashes
+        lock = (project / LOCKS[manager]).read_text(encoding="utf-8")
+        assert f"{tools.index.files_url}/whl/" not in lock
+        assert any("+cpu" in line for line in versions_and_hashes(project, manager))
 
 
 def test_another_mirror_of_pypi_later_moves_addresses_alone(tools: Tools, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,11 +10,10 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-import commands
 from install.begun import begun
 from install.checkouts import BOOTSTRAPS, MANAGERS, installed
 from install.managers import Tools
-from install.mirrors import LAYOUTS, PLACE, Mirror, folder
+from install.mirrors import LAYOUTS, PLACE, Mirror
 from render.projects import PYTHON, commit, copier, files, render, start
 
 if sys.version_info >= (3, 11):
@@ -119,7 +117,7 @@ class Keyring(backend.KeyringBackend):
 
 
 def keyring(tmp_path: Path) -> Path:
-    """The folder of a `keyring` that knows one login; it is the real one, with a backend of ours."""
+    """The folder of a `keyring` that knows one login: the real one, with a backend of ours."""
     (tmp_path / "backend_of_one.py").write_text(BACKEND, encoding="utf-8")
     program = tmp_path / "bin" / "keyring"
     program.parent.mkdir()
@@ -192,40 +190,6 @@ def test_a_registry_that_leads_to_pypi_does_not_bring_its_build(
     assert done.stderr.startswith(said)
     assert not [*(project / ".venv").rglob(f"{lacking}*")]
     assert manager == "pip" or not (project / LOCKS[manager]).exists()
-
-
-WGET = r"""
-wget --no-verbose --recursive --level=1 --span-hosts --no-host-directories --convert-links \
-  --accept-regex '/(torch|torchvision)/$|/torch-2\.14\.1%2Bcpu-cp3{minor}-|/torchvision-0\.29\.1%2Bcpu-cp3{minor}-' \
-  {index}/cpu/torch/ {index}/cpu/torchvision/
-sed -i -e 's/ data-[a-z-]*metadata="[^"]*"//g' -e '/href="http/d' whl/cpu/*/index.html
-"""
-
-
-@pytest.mark.skipif(not shutil.which("wget"), reason="runs wget")
-@pytest.mark.some(1)
-@pytest.mark.parametrize("manager", MANAGERS)
-def test_a_folder_made_by_wget_does_as_well(tools: Tools, tmp_path: Path, manager: str) -> None:
-    """With two cures: of pages that promise files of metadata, and of links back to where it is."""
-    path = tmp_path / "copied"
-    path.mkdir()
-    minor = sys.version_info.minor
-    command = WGET.replace("{index}", tools.index.pytorch_url).replace("{minor}", str(minor))
-    commands.run(command, path, {**tools.environment, "no_proxy": "127.0.0.1"})
-    with folder(path) as url:
-        answers = {"package_manager": manager, "pytorch_index_url": f"{url}/whl"}
-        project = render(tmp_path / "demo", **answers)
-        if manager == "pip":
-            begun(project)
-        with tools.index.recorded() as at_home:
-            done = bootstrap(tools, project, tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert installed(tools, project)["torch"].endswith("+cpu")
-    assert not [one.path for one in at_home if one.path.startswith("/whl/")]
-    if manager != "pip":  # no file of another host, and all with their hashes
-        lock = (project / LOCKS[manager]).read_text(encoding="utf-8")
-        assert f"{tools.index.files_url}/whl/" not in lock
-        assert any("+cpu" in line for line in versions_and_hashes(project, manager))
 
 
 def versions_and_hashes(project: Path, manager: str) -> list[str]:

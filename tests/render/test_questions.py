@@ -45,6 +45,9 @@ REFUSED = [
     ("pytorch_index_url", "https://me:secret@mirror.example/whl", "holds credentials"),
     ("pytorch_index_url", "https://mirror.example/whl?x=1", "other than those of a plain path"),
     ("pytorch_index_url", "https://mirror.example/a b", "other than those of a plain path"),
+    ("pytorch_index_url", "https://mirror.example/torch-cu126/simple", "is for cu126 alone: say"),
+    ("pytorch_index_url", "https://{compute_platform}.example/whl", "those of a plain path"),
+    ("pytorch_index_url", "https://mirror.example/{platform}/whl", "those of a plain path"),
     ("ci", "travis", "choose github, gitlab, none"),
 ]
 

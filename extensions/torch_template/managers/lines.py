@@ -8,13 +8,14 @@ from typing import Literal
 
 from packaging.version import Version
 
-from ..answers import PLACE
 from ..build import Build
 from ..matrix.facts import PYPI, series
 
 # The torch that the rendered code needs. torch.accelerator, torch.distributed.fsdp.fully_shard:
 # https://pytorch.org/blog/pytorch2-6/. Older than 2.4 is not tried.
 TRAINING_SINCE, PACKAGE_SINCE = "2.6", "2.4"
+# In the base of a mirror that has a repository for each compute platform.
+PLACE = "{compute_platform}"
 NOT_MACOS = "sys_platform != 'darwin'"
 MACOS = "sys_platform == 'darwin'"
 AARCH64 = "sys_platform == 'linux' and platform_machine == 'aarch64'"
