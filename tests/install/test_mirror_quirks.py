@@ -30,7 +30,7 @@ PAGE = (ROOT / "docs" / "mirrors.md").read_text(encoding="utf-8")
 TO_POETRY = "poetry source add --priority=primary mirror {} && poetry source remove PyPI"
 
 
-@pytest.mark.some(1)
+@pytest.mark.some(0)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_mirror_of_pypi_with_a_login_needs_no_question(
     tools: Tools, tmp_path: Path, manager: str
@@ -70,7 +70,7 @@ def wget_command(index: str) -> str:
 
 
 @pytest.mark.skipif(not shutil.which("wget"), reason="runs wget")
-@pytest.mark.some(1)
+@pytest.mark.some(0)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_folder_made_by_wget_does_as_well(tools: Tools, tmp_path: Path, manager: str) -> None:
     """With two cures: of pages that promise files of metadata, and of links back to where it is."""
@@ -101,6 +101,7 @@ def test_a_folder_made_by_wget_does_as_well(tools: Tools, tmp_path: Path, manage
         assert any("+cpu" in line for line in versions_and_hashes(project, manager))
 
 
+@pytest.mark.some(0)
 def test_another_mirror_of_pypi_later_moves_addresses_alone(tools: Tools, tmp_path: Path) -> None:
     answers = {"package_manager": "uv", "pytorch_index_url": tools.index.pytorch_url}
     project = render(tmp_path / "demo", **answers)
@@ -116,6 +117,7 @@ def test_another_mirror_of_pypi_later_moves_addresses_alone(tools: Tools, tmp_pa
     assert after.replace(f"{there}/simple", f"{here}/simple") == before
 
 
+@pytest.mark.some(0)
 def test_a_cool_down_on_a_mirror_without_times_of_uploads_is_named(
     tools: Tools, tmp_path: Path
 ) -> None:
@@ -142,6 +144,7 @@ def test_one_repository_for_all_compute_platforms_brings_any_of_them(
     assert not locked["torch"]["version"].endswith("+cpu")
 
 
+@pytest.mark.some(0)
 def test_locking_reads_the_ends_of_wheels_where_there_are_no_files_of_metadata(
     tools: Tools, tmp_path: Path
 ) -> None:

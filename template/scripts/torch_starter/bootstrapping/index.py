@@ -286,7 +286,8 @@ class Visit:
         there = urlsplit(page.url)
         if page.url != f"{self.url}/{name}/" and LOG_IN.search(there.path):
             what = f"{self.url} answered with a page to log in{self.asked_as()}"
-        elif there.netloc != self.parts.netloc.rpartition("@")[2]:
+            return Trouble(what, sure=False)
+        if there.netloc != self.parts.netloc.rpartition("@")[2]:
             what = f"{self.url} leads to {there.netloc}, which does not list {name}-{version}"
         return Trouble(what, sure=not self.may_log_in())
 
