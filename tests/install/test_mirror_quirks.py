@@ -30,7 +30,7 @@ PAGE = (ROOT / "docs" / "mirrors.md").read_text(encoding="utf-8")
 TO_POETRY = "poetry source add --priority=primary mirror {} && poetry source remove PyPI"
 
 
-@pytest.mark.some(0)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_mirror_of_pypi_with_a_login_needs_no_question(
     tools: Tools, tmp_path: Path, manager: str
@@ -70,7 +70,7 @@ def wget_command(index: str) -> str:
 
 
 @pytest.mark.skipif(not shutil.which("wget"), reason="runs wget")
-@pytest.mark.some(0)
+@pytest.mark.some(1)
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_folder_made_by_wget_does_as_well(tools: Tools, tmp_path: Path, manager: str) -> None:
     """With two cures: of pages that promise files of metadata, and of links back to where it is."""

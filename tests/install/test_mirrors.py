@@ -130,8 +130,8 @@ def keyring(tmp_path: Path) -> Path:
     return program.parent
 
 
-@pytest.mark.some(0)
-@pytest.mark.parametrize("manager", ["uv", "pip"])
+@pytest.mark.some(1)
+@pytest.mark.parametrize("manager", ["pip", "uv"])
 def test_a_keyring_is_asked_by_uv_and_pip(tools: Tools, tmp_path: Path, manager: str) -> None:
     """Poetry has its own, which `poetry config http-basic.pytorch` fills."""
     path = f"{keyring(tmp_path)}:{tools.environment['PATH']}"
@@ -158,7 +158,7 @@ def test_a_wrong_or_missing_login_ends_in_one_sentence_with_what_to_type(
         without = bootstrap(tools, project, tmp_path)
         wrong = own_login(tmp_path, manager, "me", "s3cret-wrong")
         refused = bootstrap(tools, project, tmp_path, **wrong)
-        right = own_login(tmp_path, manager, "me")
+        right = own_login(tmp_path, manager, mirror.layout.user)
         done = bootstrap(tools, project, tmp_path, **right)
 
     url = mirror.base.replace(PLACE, "cpu")
