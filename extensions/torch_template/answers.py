@@ -13,8 +13,11 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from .managers.lines import PLACE
+
 LONGEST_NAME = 50  # keeps rendered lines below 100 characters, and paths below 120
 LONGEST_TEXT = 500
+PLATFORM = r"cpu|cu\d+|rocm\d+(?:\.\d+)*|xpu"
 # What a project's dependencies are called, and the modules that they bring: written by
 # tools/dependency_names.py.
 FOUND = json.loads(Path(__file__).with_name("dependencies.json").read_text(encoding="utf-8"))
@@ -168,14 +171,20 @@ def index_url_error(url: str) -> str:
         )
     if parts.scheme not in ("http", "https") or not parts.hostname or not port_is_valid:
         return f"the index URL must begin with http:// or https:// and a host: {example}"
-    if parts.query or parts.fragment or not re.fullmatch(r"[A-Za-z0-9:/.\[\]_~%+-]+", url):
+    plain = url.replace(PLACE, "", 1)
+    odd = parts.query or parts.fragment or "{" in parts.netloc
+    if odd or not re.fullmatch(r"[A-Za-z0-9:/.\[\]_~%+-]+", plain):
         return f"the index URL has characters other than those of a plain path: {example}"
     base, _, last = url.rstrip("/").rpartition("/")
-    if re.fullmatch(r"cpu|cu\d+|rocm[\d.]+|xpu", last):
+    if re.fullmatch(PLATFORM, last):
         return (
             f"the index URL ends in {last}, which is added for each compute platform: leave it out,"
             f" as in {base}"
         )
+    named = re.search(rf"(?<![^/_.-])({PLATFORM})(?![^/_.-])", parts.path)
+    if named and PLACE not in url and last in ("simple", "+simple"):
+        there = parts._replace(path=parts.path.replace(named[1], PLACE, 1)).geturl()
+        return f"the index URL is for {named[1]} alone: say where its name stands, as in {there}"
     return ""
 
 

@@ -16,6 +16,7 @@ from scripts.bootstrap_helpers import MINOR, TEMPLATE, Demo, make_demo, module
 from scripts.test_bootstrap_index import NOBODY, PAGE, page, serving
 
 pytestmark = pytest.mark.skipif("sys.platform == 'win32'", reason="runs bootstrap.sh")
+LISTED = PAGE.replace("2.14.1", "2.13.0").format(".") + "<a>demo_stub-1.0</a>"
 STANDS_IN = "PyPI's own wheels stand in for CPU, on this machine alone."
 ALONE = (
     "To go on with PyPI's own wheels, on this machine alone:\n  sh bootstrap.sh --fallback pypi\n"
@@ -100,7 +101,7 @@ def test_pypi_s_wheels_stand_in_and_nothing_of_the_project_changes(tmp_path: Pat
 def test_what_stands_in_stays_until_the_index_answers(tmp_path: Path) -> None:
     with ExitStack() as stack:
         down = [True]
-        answers = {True: page("no", 503), False: page(PAGE.replace("2.14.1", "2.13.0").format("."))}
+        answers = {True: page("no", 503), False: page(LISTED)}
         url, _ = stack.enter_context(serving(lambda request: answers[down[0]](request)))
         demo = with_index(tmp_path, url)
         assert demo.run("--fallback", "pypi").returncode == 0
@@ -124,7 +125,7 @@ def test_what_stands_in_stays_until_the_index_answers(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_index_that_answers_is_used_and_what_is_done_asks_nobody(tmp_path: Path) -> None:
-    with serving(page(PAGE.replace("2.14.1", "2.13.0").format("."))) as (url, seen):
+    with serving(page(LISTED)) as (url, seen):
         demo = with_index(tmp_path, url)
         assert demo.run("--dry-run").returncode == 0
         assert seen == []

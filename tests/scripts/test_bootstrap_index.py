@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import gzip
 import socket
@@ -121,7 +122,7 @@ def test_an_index_that_answers_and_a_build_that_has_none_are_no_trouble() -> Non
         (page("no", 403), "answered 403 Forbidden"),
         (page("no", 404), "answered 404 Not Found"),
         (page("no", 500), "answered 500 Internal Server Error"),
-        (page("<form>log in</form>"), "answered, but not with a page that lists torch-2.14.1"),
+        (page("<form>log in</form>"), "answered, but not with a page that lists torch-2.14.1+cpu"),
         (lambda _: time.sleep(20), "cannot be reached (no answer within 2 s)"),
         (stalled, "cannot be reached (no answer within 2 s)"),
     ],
@@ -216,7 +217,30 @@ def test_a_private_index_is_asked_with_the_manager_s_password(
     with serving(only_for("bWU6c2VjcmV0")) as (url, _):
         assert trouble(url, manager, **env) is None
         found = trouble(url, manager)
-    assert found == (f"{url} answered 401 Unauthorized", False)  # there may be a keyring
+    said = f"{url} answered 401 Unauthorized, without a login"
+    assert found == (said, False)  # there may be a keyring
+
+
+def test_a_password_is_not_taken_for_a_part_of_an_address() -> None:
+    mine = {"UV_INDEX_PYTORCH_USERNAME": "me", "UV_INDEX_PYTORCH_PASSWORD": "50%41+/"}
+    with serving(only_for(base64.b64encode(b"me:50%41+/").decode())) as (url, _):
+        assert trouble(url, **mine) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "said", "sure"),
+    [
+        ("/+login?goto_url=/whl", "{url} answered with a page to log in, without a login", False),
+        ("/simple/torch/", "{url} leads to {there}, which does not list torch-2.14.1+cpu", True),
+    ],
+)
+def test_an_index_that_leads_elsewhere_is_told(path: str, said: str, sure: bool) -> None:
+    """To a page for people, or to PyPI, which has a torch of that release, but not this build."""
+    with serving(page(PAGE.format(".").replace("%2B", "-").replace("+", "-"))) as (other, _):
+        there = other.removeprefix("http://").removesuffix("/whl/cpu")
+        with serving(page("", 302, Location=f"http://{there}{path}")) as (url, _):
+            found = trouble(url)
+    assert found == (said.format(url=url, there=there), sure)
 
 
 def test_a_password_in_the_address_is_used_and_not_shown() -> None:

@@ -14,6 +14,8 @@ from ..matrix.facts import PYPI, series
 # The torch that the rendered code needs. torch.accelerator, torch.distributed.fsdp.fully_shard:
 # https://pytorch.org/blog/pytorch2-6/. Older than 2.4 is not tried.
 TRAINING_SINCE, PACKAGE_SINCE = "2.6", "2.4"
+# In the base of a mirror that has a repository for each compute platform.
+PLACE = "{compute_platform}"
 NOT_MACOS = "sys_platform != 'darwin'"
 MACOS = "sys_platform == 'darwin'"
 AARCH64 = "sys_platform == 'linux' and platform_machine == 'aarch64'"
@@ -98,6 +100,11 @@ def index_version(build: Build, package: str) -> str:
 
 
 def index_url(build: Build, base: str) -> str | None:
-    """The index of the compute platform; None for PyPI's own wheels."""
-    name = build.asked.compute_platform
-    return None if name == PYPI else f"{base.rstrip('/')}/{name}"
+    """The index of the compute platform; None for PyPI's own wheels.
+
+    Its name goes where the base says so, else behind it, as at download.pytorch.org.
+    """
+    name, base = build.asked.compute_platform, base.rstrip("/")
+    if name == PYPI:
+        return None
+    return base.replace(PLACE, name) if PLACE in base else f"{base}/{name}"

@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Mapping
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from surroundings.knowledge import advice, code, named, table
 from surroundings.place import here
@@ -15,7 +16,7 @@ from .choice import why_no_fallback
 from .conflicts import conflict, name_in
 from .downloads import spoilt, spoilt_advice
 from .fit import NO_WHEEL, no_wheel
-from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
+from .index import DENIED, LOGIN, LOGINS, PROXY, UNTRUSTED, Trouble, index_trouble, trouble_behind
 from .places import LOG, ROOT, TYPED, WINDOWS, StopError
 from .project import FALLBACK, Project
 from .said import failed_build, last_error, own_words, signal_of_build
@@ -217,6 +218,8 @@ def index_advice(
     if UNTRUSTED.search(what):
         return certificate_advice(failed, tool)
     what = f"{what}: {failed}."
+    if DENIED.search(what):
+        return what, login_advice(tool, str(project.build["index_url"]))
     if PROXY.search(what):
         word = "set HTTPS_PROXY=" if WINDOWS else "unset HTTPS_PROXY"
         return what, f"Mend the proxy setting, or take it away (`{word}`), then run this again."
@@ -280,6 +283,17 @@ def certificate_advice(failed: str, tool: str) -> tuple[str, str]:
     setting = re.sub(r"\b(\w+=)", r"set \1" if WINDOWS else r"export \1", setting)
     todo = "If this network inspects TLS, name its certificate (a .pem file), then run this again:"
     return what, f"{todo}\n  {setting}"
+
+
+def login_advice(tool: str, url: str) -> str:
+    """What to type where an index wants to know who asks, in the manager's own way."""
+    again = "then run this again:"
+    if own := LOGINS.get(tool):
+        word = "set" if WINDOWS else "export"
+        lines = [f"  {word} {own}USERNAME=NAME", f"  {word} {own}PASSWORD=WORD"]
+        return "\n".join([f"Give it a login that may read there, {again}", *lines])
+    line = f"  machine {urlsplit(url).hostname} login NAME password WORD"
+    return f"Write a login that may read there into ~/.netrc, {again}\n{line}"
 
 
 def proxy_advice(failed: str) -> tuple[str, str]:

@@ -7,7 +7,7 @@ import sys
 from .choice import why_no_fallback
 from .contents import read_stamp
 from .failures import IndexStopError, index_advice
-from .index import LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble
+from .index import DENIED, LOGIN, PROXY, UNTRUSTED, Trouble, index_trouble
 from .places import step
 from .project import FALLBACK
 from .requirements import one_index
@@ -48,7 +48,7 @@ def fall_back(runner: Runner, trouble: Trouble, stop: IndexStopError | None = No
         stop = IndexStopError(trouble, *said)
     fallback = runner.options.fallback
     # Where the door is shut for want of a login or a certificate, PyPI is mostly behind it too.
-    shut = LOGIN.search(trouble.what) or UNTRUSTED.search(trouble.what)
+    shut = any(one.search(trouble.what) for one in (LOGIN, DENIED, UNTRUSTED))
     if not fallback and (shut or runner.options.quiet or not on_a_terminal()):
         raise stop
     if PROXY.search(trouble.what) or why_no_fallback(project, platform):

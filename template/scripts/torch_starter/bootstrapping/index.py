@@ -32,6 +32,10 @@ UNTRUSTED = re.compile(
 )
 PROXY = re.compile(r"^The proxy \S+ cannot be reached")
 LOGIN = re.compile(r"(answered|failed:) 407\b|proxy auth\w+ required", re.IGNORECASE)
+DENIED = re.compile(r"answered (40[134] |with a page to log in).* login\b")
+LOG_IN = re.compile(r"log-?in|sign-?in|\bauth|\bsso\b", re.IGNORECASE)  # in an address
+# The variables with the login for the index that a project calls pytorch; pip has none.
+LOGINS = {"uv": "UV_INDEX_PYTORCH_", "poetry": "POETRY_HTTP_BASIC_PYTORCH_"}
 # Where each manager looks for certificates that the system does not have.
 BUNDLES = {
     "uv": ("SSL_CERT_FILE",),
@@ -55,6 +59,7 @@ class Page(NamedTuple):
 
     text: str
     whole: bool
+    url: str  # where it was, in the end
 
 
 def index_trouble(
@@ -62,23 +67,29 @@ def index_trouble(
 ) -> Trouble | None:
     """What is wrong with the index of a build; None if nothing is, or if it has none.
 
-    Takes 10 s at most, and 5 more where the files lie on another host than their list.
+    Takes 10 s at most for each package of the build, and 5 more where the files lie on another
+    host than their list.
     """
     if not build["index_url"]:
         return None
     visit = Visit(str(build["index_url"]), manager, env)
     if visit.proxy().startswith("socks"):  # which Python does not speak
         return None
-    wanted = f"torch-{build['release']}"
-    try:
-        page = visit.page("/torch/")
-    except Exception as error:
-        return visit.trouble(error)
-    if page.whole and wanted not in page.text:
-        what = f"{visit.url} answered, but not with a page that lists {wanted}"
-        return Trouble(what, sure=not visit.may_log_in())
-    row = build["platforms"].get(platform, {"packages": {}})
-    return visit.files(page.text, f"torch-{row['packages'].get('torch', build['release'])}-")
+    packages = build["platforms"].get(platform, {"packages": {}})["packages"]
+    own = packages.get("torch", build["release"])
+    # On macOS the wheels are PyPI's, but what is locked is for all.
+    others = {} if platform.startswith("macos") else packages
+    wanted = {"torch": own if others else build["release"], **others}
+    pages = []
+    for name, version in wanted.items():
+        try:
+            page = visit.page(f"/{name}/")
+        except Exception as error:
+            return visit.trouble(error, name)
+        if page.whole and f"{name}-{version}" not in page.text:
+            return visit.lacking(page, name, version)
+        pages.append(page)
+    return visit.files(pages[0].text, f"torch-{own}-")
 
 
 def trouble_behind(
@@ -97,8 +108,7 @@ def trouble_behind(
         try:
             page = visit.page(f"/{name}/")
         except Exception as error:
-            found = visit.trouble(error)
-            return found and found._replace(what=f"{found.what} for {name}")
+            return visit.trouble(error, name)
         if link := visit.link(page.text, f"{name}-{version}-"):
             places.append(link.rpartition("/")[0] + "/")
     if any(place in line for place in places for line in said):
@@ -137,10 +147,12 @@ class Visit:
         pieces: list[bytes] = []
         late = threading.Event()
         headers: dict[str, str] = {}
+        found = [url]
 
         def fetch() -> bool:
             with self.open(url, ipv4) as reply:
                 headers.update(reply.headers)
+                found.append(reply.geturl())
                 while piece := reply.read1(1 << 16):
                     pieces.append(piece)
                     if late.is_set() or sum(map(len, pieces)) > ENOUGH:
@@ -155,10 +167,11 @@ class Visit:
             whole = False
         finally:
             late.set()
-        text = b"".join(pieces[:])
+        content = b"".join(pieces[:])
         if headers.get("Content-Encoding") == "gzip":  # though nobody asked for it
-            text = zlib.decompressobj(wbits=31).decompress(text, ENOUGH)
-        return Page(html.unescape(unquote(text.decode("utf-8", "replace"))), whole)
+            content = zlib.decompressobj(wbits=31).decompress(content, ENOUGH)
+        text = html.unescape(unquote(content.decode("utf-8", "replace")))
+        return Page(text, whole, found[-1])
 
     def open(self, url: str, ipv4: bool = False, method: str = "GET") -> Reply:
         """Ask for a page; its reply, or an exception of urllib's."""
@@ -234,25 +247,31 @@ class Visit:
             return ssl.create_default_context(cafile=self.bundle() or None)
         return ssl.create_default_context()
 
+    def credentials(self) -> tuple[str, str, str]:
+        """Name, password and where they stand, of the places that the managers share."""
+        own = LOGINS.get(self.manager, "")
+        if own and self.env.get(f"{own}USERNAME"):
+            return self.env[f"{own}USERNAME"], self.env.get(f"{own}PASSWORD", ""), f"{own}USERNAME"
+        if self.parts.username:
+            name, word = unquote(self.parts.username), unquote(self.parts.password or "")
+            return name, word, "its address"
+        entry, file = None, self.env.get("NETRC")
+        with contextlib.suppress(OSError, netrc.NetrcParseError, ValueError, KeyError):
+            entry = netrc.netrc(file).authenticators(self.parts.hostname or "")
+        return (entry[0], entry[2] or "", file or "~/.netrc") if entry else ("", "", "")
+
     def login(self) -> str:
-        """The header for a private index, from the places that the managers share."""
+        """The header for a private index; empty without a login."""
         import base64
 
-        name, word = self.parts.username or "", self.parts.password or ""
-        prefix = {"uv": "UV_INDEX_PYTORCH_", "poetry": "POETRY_HTTP_BASIC_PYTORCH_"}
-        own = prefix.get(self.manager, "")
-        if own and self.env.get(f"{own}USERNAME"):
-            name = self.env[f"{own}USERNAME"]
-            word = self.env.get(f"{own}PASSWORD", "")
-        if not name:
-            entry = None
-            with contextlib.suppress(OSError, netrc.NetrcParseError, ValueError, KeyError):
-                file = netrc.netrc(self.env.get("NETRC"))
-                entry = file.authenticators(self.parts.hostname or "")
-            name, word = (entry[0], entry[2] or "") if entry else ("", "")
-        if not name:
-            return ""
-        return "Basic " + base64.b64encode(f"{unquote(name)}:{unquote(word)}".encode()).decode()
+        name, word, _ = self.credentials()
+        return "Basic " + base64.b64encode(f"{name}:{word}".encode()).decode() if name else ""
+
+    def asked_as(self) -> str:
+        """With which login the index was asked."""
+        if where := self.credentials()[2]:
+            return f" to the login in {where}"
+        return ", whatever login a keyring has" if self.may_log_in() else ", without a login"
 
     def may_log_in(self) -> bool:
         """Whether the manager may have a password for this index."""
@@ -261,13 +280,30 @@ class Visit:
         kept = kept_passwords(self.manager, self.env)
         return bool(self.login()) or keyring or bool(kept and os.access(kept, os.F_OK))
 
-    def trouble(self, error: Exception) -> Trouble | None:
-        """What an exception of urllib's says of the index; None if it says nothing."""
+    def lacking(self, page: Page, name: str, version: str) -> Trouble:
+        """What to say of a page that does not list a package's version."""
+        what = f"{self.url} answered, but not with a page that lists {name}-{version}"
+        there = urlsplit(page.url)
+        if page.url != f"{self.url}/{name}/" and LOG_IN.search(there.path):
+            what = f"{self.url} answered with a page to log in{self.asked_as()}"
+            return Trouble(what, sure=False)
+        if there.netloc != self.parts.netloc.rpartition("@")[2]:
+            what = f"{self.url} leads to {there.netloc}, which does not list {name}-{version}"
+        return Trouble(what, sure=not self.may_log_in())
+
+    def trouble(self, error: Exception, name: str = "torch") -> Trouble | None:
+        """What an exception of urllib's says of the index; None if it says nothing.
+
+        `name`: the package that it was asked for.
+        """
         import urllib.error
 
         if isinstance(error, urllib.error.HTTPError):
             what = f"{self.url} answered {error.code} {error.reason}"
+            what += f" for {name}" if name != "torch" else ""
             denied = error.code in (401, 403, 404) and (error.code == 401 or self.may_log_in())
+            if denied:  # a name may be a token, so only its place is told
+                what += self.asked_as()
             return Trouble(what, sure=not denied)
         reason = getattr(error, "reason", error)
         what = f"{self.url} cannot be reached ({words_of(reason)})"
