@@ -114,7 +114,7 @@ def main() -> int:
         folder = Path(name)
         source = render(folder / "project", starter="training") / "src"
         program = Program(arguments.torch_python.absolute(), source, folder / "run")
-        step = inside(program, "step", 100 * arguments.runs)
+        step = inside(program, "step", 20 * arguments.runs)
         print(f"{'a bare step':28}{step['bare'] * 1e3:9.2f} ms{1:8.3f} x")
         print(f"{'the program':28}{step['program']:20.3f} x")
         print(f"{'with its lines and curves':28}{step['with lines']:20.3f} x")

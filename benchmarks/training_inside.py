@@ -112,10 +112,10 @@ def measure_step(folder: Path, blocks: int) -> dict[str, float]:
         repeat(step)
     line = program_line(trainer, Log(folder, 0, trainer.last, first=True))
     taken: dict[str, list[float]] = {name: [] for name in (*steps, "line")}
-    at_once = 1 if device.type == "cpu" else BLOCK  # a GPU is given work ahead
     for _ in range(blocks):  # in turn, so that all suffer alike from other work
         for name, step in random.sample(list(steps.items()), k=len(steps)):
-            taken[name].append(seconds(partial(repeat, step, at_once), device) / at_once)
+            step()  # what the other one has put into the caches is no part of it
+            taken[name].append(seconds(partial(repeat, step), device) / BLOCK)
         taken["line"].append(seconds(line, device))
     bare, program, each = (statistics.median(times) for times in taken.values())
     lines = program + each / settings.log_every
