@@ -14,7 +14,7 @@ from adopt_toml import TOKEN, Document, Table, comments, key_of, plain_key
 from fleet_projects import RefusedError
 
 LISTS = ("project.optional-dependencies", "dependency-groups")
-OF_UV = ("required-version", "environments", "required-environments")
+OF_UV = ("required-version", "exclude-newer-package", "environments", "required-environments")
 GROUP = "tool.poetry.group.torch.dependencies"
 MANY = 3  # entries of a list that a message names
 
@@ -218,7 +218,7 @@ def merge_uv(own: Document, new: Document) -> None:
     if brought and table:
         # Those of the template are no others than its environments, so both or none.
         keys = [key for key in OF_UV if not table.entry(key)]
-        keys = keys if "environments" in keys else [key for key in keys if key == OF_UV[0]]
+        keys = keys if "environments" in keys else [key for key in keys if key in OF_UV[:2]]
         table.add_first([piece for key in keys for piece in brought.described(key)])
     elif brought:
         own.add(Table("tool.uv", [*brought.pieces]), "tool.uv")

@@ -133,7 +133,8 @@ def test_packages_of_a_second_index_are_not_guessed_at(
         row = '[tool.poetry.dependencies]\nnumpy = { source = "corp" }\n'
     file = project / "pyproject.toml"
     table = row.partition("\n")[0] + "\n"
-    text = file.read_text(encoding="utf-8").replace(table, row)
+    text = file.read_text(encoding="utf-8")
+    text = text.replace(table, row) if table in text else f"{text}\n{row}"
     file.write_text(text + source.format(corp), encoding="utf-8")
     lock = tools.uv_lock if manager == "uv" else tools.poetry_lock
     lock(project)

@@ -239,7 +239,7 @@ backend-path = ["backend"]
 """
     uv = """
 [tool.uv]
-required-version = ">=0.8"
+required-version = ">=0.9.17"
 no-index = true
 find-links = ["../wheels"]
 """

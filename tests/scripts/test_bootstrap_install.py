@@ -241,7 +241,7 @@ def test_a_python_that_uv_cannot_get_is_not_blamed_on_an_index(demo: Demo) -> No
     said = "error: Failed to download https://example.com/python-build-standalone/cpython.tar.gz"
     uv = demo.root / ".tools/uv/bin/uv"
     uv.parent.mkdir(parents=True)
-    case = f"case $1 in --version) echo uv 0.9.0;; *) echo '{said}'; exit 2;; esac"
+    case = f"case $1 in --version) echo uv 0.13.0;; *) echo '{said}'; exit 2;; esac"
     uv.write_text(f"#!/bin/sh\n{case}\n")
     uv.chmod(0o755)
     demo.builds |= {"python": "3.99", "requires_python": "==3.99.*", "pythons": ["3.98"]}

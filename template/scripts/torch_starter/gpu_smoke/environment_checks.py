@@ -37,8 +37,8 @@ from .origins import is_own, module_with
 CHECKS: dict[str, CheckFunction] = {}
 COMPANIONS = ("torchvision", "torchaudio", "torchcodec")
 CHANGE = "To change that,"
-PINS_EDITED = "pyproject.toml asks for another torch than scripts/torch_builds.json: undo that "
-PINS_EDITED += "edit (`git diff HEAD -- pyproject.toml` may show it), or move both by "
+PINS_EDITED = "The project's files ask for another torch than scripts/torch_builds.json: undo that "
+PINS_EDITED += "edit (`git diff HEAD -- pyproject.toml requirements` may show it), or move both by "
 PINS_EDITED += f"`{SWITCH}`."
 
 

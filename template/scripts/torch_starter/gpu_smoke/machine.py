@@ -228,11 +228,12 @@ class Machine:
         return "", []
 
     def pinned(self) -> bool:
-        """Whether pyproject.toml asks for this torch; that of a machine build is not there."""
-        file = ROOT / "pyproject.toml"
-        there = os.access(file, os.R_OK)
-        text = file.read_text("utf-8", errors="replace") if there else self.release
-        return bool(self.own) or self.release in text
+        """Whether the project's files ask for this torch; that of a machine build is not there."""
+        files = [ROOT / "pyproject.toml", *ROOT.glob("requirements/torch-*.txt")]
+        texts = [
+            one.read_text("utf-8", errors="replace") for one in files if os.access(one, os.R_OK)
+        ]
+        return bool(self.own) or not texts or any(self.release in text for text in texts)
 
     def peaks(self) -> list[dict[str, float]]:
         """What each visible GPU is made for; [] if that is not known, as for a part of a GPU."""
