@@ -50,6 +50,27 @@ def rendered(
     return render(project, **answers)
 
 
+def repository(tools: Tools, folder: Path, manager: str, name: str, platform: str) -> Path:
+    """A project of the organisation, under git."""
+    project = render(
+        folder / name,
+        package_manager=manager,
+        project_name=name,
+        compute_platform=platform,
+        torch_version="2.10",
+        pytorch_index_url=tools.index.pytorch_url,
+    )
+    return under_git(project)
+
+
+def edit(project: Path, old: str, new: str) -> None:
+    """Change pyproject.toml, as an owner does."""
+    file = project / "pyproject.toml"
+    text = file.read_text(encoding="utf-8")
+    assert old in text
+    file.write_text(text.replace(old, new), encoding="utf-8")
+
+
 def changes(project: Path) -> str:
     """What git says is not committed."""
     return git(project, "status", "--porcelain")

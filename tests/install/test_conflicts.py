@@ -6,30 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from install.checkouts import BOOTSTRAPS, MANAGERS, installed
+from install.checkouts import BOOTSTRAPS, MANAGERS, edit, installed, repository
 from install.managers import Tools
-from render.projects import render, under_git
+from render.projects import commit
 
 pytestmark = BOOTSTRAPS
-
-
-def repository(tools: Tools, folder: Path, manager: str, name: str, platform: str) -> Path:
-    """A project of the organisation."""
-    return render(
-        folder / name,
-        package_manager=manager,
-        project_name=name,
-        compute_platform=platform,
-        torch_version="2.10",
-        pytorch_index_url=tools.index.pytorch_url,
-    )
-
-
-def edit(project: Path, old: str, new: str) -> None:
-    file = project / "pyproject.toml"
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def depend(project: Path, library: Path, how: str = "path") -> None:
@@ -65,7 +46,7 @@ def test_uv_s_conflicting_indexes_are_told_with_the_dependency_and_the_way_out_w
     edit(
         library, 'group = "torch", ', ""
     )  # as projects of older templates, and many others, have it
-    under_git(library)
+    commit(library)
     project = repository(tools, tmp_path, "uv", "project", "cu130")
     depend(project, library, how)
 

@@ -11,33 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from install.checkouts import BOOTSTRAPS, MANAGERS, installed
+from install.checkouts import BOOTSTRAPS, MANAGERS, edit, installed, repository
 from install.managers import Tools
-from render.projects import render, under_git
 
 pytestmark = [pytest.mark.slow, *BOOTSTRAPS]
 TORCH = "2.10.0"
-
-
-def repository(tools: Tools, folder: Path, manager: str, name: str, platform: str) -> Path:
-    """A project of the organisation, under git."""
-    project = render(
-        folder / name,
-        package_manager=manager,
-        project_name=name,
-        compute_platform=platform,
-        torch_version="2.10",
-        pytorch_index_url=tools.index.pytorch_url,
-    )
-    return under_git(project)
-
-
-def edit(project: Path, old: str, new: str) -> None:
-    """Change pyproject.toml, as an owner does."""
-    file = project / "pyproject.toml"
-    text = file.read_text(encoding="utf-8")
-    assert old in text
-    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def built(project: Path, folder: Path) -> Path:
