@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from install.loopback_index import LoopbackIndex
-from install.managers import Tools
+from install.managers import Tools, add_real
 from install.real_torch import NOT_COMPILED
 from install.registry import lock_with_poetry
 from render.projects import render
@@ -34,11 +32,7 @@ def tools(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> Too
 @pytest.fixture(scope="session")
 def real_pip(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A pip new enough for dependency groups, on the loopback index: a stub could not install."""
-    folder = tmp_path_factory.mktemp("pip")
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "pip>=25.1"]
-    done = subprocess.run([*download, "--dest", str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    tools.index.add_wheels(folder, "pypi")
+    add_real(tools, tmp_path_factory.mktemp("pip"), "pip>=25.1")
 
 
 @pytest.fixture(scope="session")

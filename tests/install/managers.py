@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -188,3 +189,11 @@ def reported(report: Mapping[str, Any]) -> dict[str, str]:
         .replace("%2B", "+")
         for item in report["install"]
     }
+
+
+def add_real(tools: Tools, folder: Path, requirement: str) -> None:
+    """Put a package as it really is on the loopback index."""
+    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", requirement]
+    done = subprocess.run([*download, "--dest", str(folder)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    tools.index.add_wheels(folder, "pypi")

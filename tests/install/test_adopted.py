@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from adopting.repositories import NAMES, layout, made, options, run
 from install.checkouts import installed
-from install.managers import Tools
+from install.managers import Tools, add_real
 from render.projects import PYTHON, files, git
 
 pytestmark = [
@@ -30,11 +28,7 @@ INSTALLING += ["requirements-split", "poetry-2", "uv-sources"]
 @pytest.fixture(scope="session")
 def real_setuptools(tools: Tools, tmp_path_factory: pytest.TempPathFactory) -> None:
     """setuptools on the loopback index: a stub could not run a setup.py."""
-    folder = tmp_path_factory.mktemp("setuptools")
-    download = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "setuptools>=77"]
-    done = subprocess.run([*download, "--dest", str(folder)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    tools.index.add_wheels(folder, "pypi")
+    add_real(tools, tmp_path_factory.mktemp("setuptools"), "setuptools>=77")
 
 
 def adopted(tools: Tools, template: Path, folder: Path, name: str) -> Path:

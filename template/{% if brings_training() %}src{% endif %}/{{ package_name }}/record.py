@@ -40,7 +40,8 @@ def write_about(settings: Settings, together: Processes, data: Digits) -> None:
     """
     path = settings.folder / "run.json"
     wanted = {name: str(value) for name, value in asdict(settings).items()}
-    about: dict[str, Any] = {"data": fingerprint(data), "settings": wanted, "starts": []}
+    own = fingerprint(data)
+    about: dict[str, Any] = {"data": own, "settings": wanted, "starts": []}
     about |= json.loads(path.read_text("utf-8")) if path.exists() else {}
     before = DEFAULTS | about["settings"]
     for name in wanted.keys() - FREE:
@@ -50,7 +51,7 @@ def write_about(settings: Settings, together: Processes, data: Digits) -> None:
                 f"The run in {settings.folder} has --{option} {before[name]}, and not"
                 f" {wanted[name]}. Give it the same, or take another --folder."
             )
-    if about["data"] != fingerprint(data):
+    if about["data"] != own:
         raise TrainingError(f"The run in {settings.folder} has other data. Take another --folder.")
 
     check_shared(settings.folder, together)  # from here on, all have read run.json

@@ -96,17 +96,11 @@ def refuse_override(project: Project) -> None:
     text, packages = words(ROOT), next(iter(project.build["platforms"].values()))["packages"]
     overrides = OVERRIDES.search(text)
     for name in packages if overrides else ():
-        scoped = rf"^{name}\s*=\s*\[?\s*" + r"\{[^}\n]*\bgroup\s*="
-        if (
-            overrides
-            and re.search(rf"[\"']{name}\b", overrides[1])
-            and re.search(scoped, text, re.M)
-        ):
-            what = (
-                f"override-dependencies in pyproject.toml takes {name} from PyPI, in another build"
-            )
+        scoped = re.search(rf"^{name}\s*=\s*\[?\s*" + r"\{[^}\n]*\bgroup\s*=", text, re.MULTILINE)
+        if scoped and overrides and re.search(rf"[\"']{name}\b", overrides[1]):
+            what = f"override-dependencies in pyproject.toml takes {name} from PyPI"
             todo = f"{UNSCOPE[0].upper()}{UNSCOPE[1:]}, then run this again."
-            raise StopError(2, f"{what}.", todo)
+            raise StopError(2, f"{what}, in another build.", todo)
 
 
 def asking(url: str, env: Mapping[str, str]) -> Iterator[str]:
