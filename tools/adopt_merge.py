@@ -283,7 +283,7 @@ def merge_poetry(own: Document, new: Document) -> None:
     of_project = own.find("project")
     in_project = (
         {family(line) for line in requirements(of_project.entry("dependencies"))}
-        if (of_project)
+        if of_project
         else set()
     )
     used = set()

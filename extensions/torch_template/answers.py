@@ -188,13 +188,19 @@ def index_url_error(url: str) -> str:
     return ""
 
 
+def as_list(value: object) -> list[object] | None:
+    """An answer that is a list, which --data gives as text; None if it is none."""
+    try:
+        found = yaml.safe_load(value) if isinstance(value, str) else value
+    except yaml.YAMLError:
+        return None
+    return found if isinstance(found, list) else None
+
+
 def own_files_error(value: object) -> str:
     """Why these files cannot be left out, or the empty string: they are paths, from the top."""
-    try:
-        paths = yaml.safe_load(value) if isinstance(value, str) else value
-    except yaml.YAMLError:
-        paths = None
-    if not isinstance(paths, list):
+    paths = as_list(value)
+    if paths is None:
         return "it is a list of paths: write own_files=[/README.md], or leave it out"
     bad = (path for path in paths if not isinstance(path, str) or not re.match(r"/[^\s/]", path))
     wrong = next(bad, None)

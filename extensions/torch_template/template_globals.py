@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
-import yaml
 from copier.errors import UserMessageError
 from jinja2 import Environment, pass_context
 from jinja2.runtime import Context
@@ -17,6 +16,7 @@ from . import moves, notes
 from .answers import (
     ERRORS,
     TAKEN,
+    as_list,
     default_package_name,
     moved_error,
     own_files_error,
@@ -254,11 +254,8 @@ class TemplateGlobals:
     def _why_not(self, context: Context, question: str, value: object) -> str | None:
         choices = self._choices(context, question)
         if question == "torch_packages":
-            try:
-                value = yaml.safe_load(value) if isinstance(value, str) else value
-            except yaml.YAMLError:
-                value = None
-            if not isinstance(value, list):
+            value = as_list(value)
+            if value is None:
                 return "it is a list: write torch_packages=[torchvision], or [] for torch alone"
         policy = self._matrix.policy
         menus = {"compute_platform": policy.compute_platforms, "python_version": policy.python}
