@@ -18,6 +18,7 @@ from fleet_projects import RefusedError, git
 INDEX_URL = "https://download.pytorch.org/whl"
 # Tried in this order where a repository allows several.
 PYTHONS = ("3.12", "3.13", "3.11", "3.10", "3.14")
+LISTS = ("torch_packages", "extra_compute_platforms", "ci_runners", "extra_files", "own_files")
 LICENSES = {  # a sentence that only this license has
     "Apache-2.0": "apache license",
     "BSD-3-Clause": "neither the name of",
@@ -63,7 +64,7 @@ def given(words: Iterable[str]) -> dict[str, Any]:
         if not sign or not name:
             raise RefusedError(f"--data {word}: write --data name=value, as --data license=MIT.")
         found[name] = value
-        if name in ("torch_packages", "own_files"):
+        if name in LISTS:
             try:
                 found[name] = yaml.safe_load(value)
             except yaml.YAMLError:

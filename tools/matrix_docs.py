@@ -21,6 +21,7 @@ from matrix_page import page
 from matrix_picture import picture
 from matrix_tables import Table
 from torch_template.matrix.loading import load_matrix
+from torch_template.menus import USUAL_FILES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -51,6 +52,7 @@ def default_text(default: object) -> str:
         "{{ default_of('python_version') }}": f"`{policy.python.default}`",
         "{{ default_of('compute_platform') }}": f"`{policy.compute_platforms.default}`",
         "{{ default_of('torch_packages') }}": "`torchvision`, where it fits",
+        "{{ default_of('extra_files') }}": ", ".join(f"`{name}`" for name in USUAL_FILES),
         "{{ default_of('starter') }}": f"`{policy.starter.default}`, from torch 2.6 on",
     }
     text = str(default)

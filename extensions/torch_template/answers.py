@@ -209,6 +209,14 @@ def own_files_error(value: object) -> str:
     return f"{wrong!r} is no path from the top of the project: write it as /README.md"
 
 
+def bool_error(value: object) -> str:
+    """Why this is neither yes nor no, or the empty string. Copier reads a text as YAML does."""
+    words = ("y", "yes", "t", "true", "on", "n", "no", "f", "false", "off")
+    if isinstance(value, bool) or str(value).lower() in words:
+        return ""
+    return f"{value!r} is neither yes nor no: write true or false"
+
+
 ERRORS: dict[str, Callable[[str], str]] = {
     "project_name": project_name_error,
     "package_name": package_name_error,

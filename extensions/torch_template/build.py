@@ -21,6 +21,7 @@ class Asked:
     compute_platform: str
     torch: str = "latest"
     packages: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()  # other compute platforms, which must have the same release
     answers_file: str = ANSWERS_FILE
 
 

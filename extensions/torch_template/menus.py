@@ -12,7 +12,7 @@ from .managers import MANAGERS
 from .managers.lines import TRAINING_SINCE
 from .matrix.facts import COMPANIONS, PYPI, all_series, has_ended
 from .matrix.model import Matrix
-from .reasons import Unfit, resolve, why_no_companion
+from .reasons import Unfit, resolve, why_no_companion, why_no_extra
 from .resolving import kept_build
 
 
@@ -162,6 +162,26 @@ def starter_choices(matrix: Matrix, asked: Asked, current: str | None = None) ->
     return [found[name] for name in matrix.policy.starter.listed(current)]
 
 
+def extra_platform_choices(
+    matrix: Matrix, asked: Asked, kept: Sequence[str] | None = None
+) -> list[Choice]:
+    """Other builds of the project's release; of one that does not share it, why, and the way out.
+
+    The project's own, which such a list may name as well, adds nothing. `kept`: those that it has
+    already, None for a new project.
+    """
+    own, names = asked.compute_platform, [*matrix.policy.on_machines, *(kept or ())]
+    choices = []
+    for name in dict.fromkeys(name for name in names if name in matrix.compute_platforms):
+        known = matrix.compute_platforms[name]
+        if known.blocked:
+            continue
+        why = "" if name == own else str(why_no_extra(matrix, asked, (name,), kept) or "")
+        label = f"{known.name} - the project's own" if name == own else known.name
+        choices.append(Choice(label, name, why))
+    return choices
+
+
 FIXED_MENUS = {
     "package_manager": {name: manager.label for name, manager in MANAGERS.items()},
     "license": {
@@ -175,7 +195,30 @@ FIXED_MENUS = {
         "gitlab": "GitLab CI",
         "none": "none",
     },
+    "ci_runners": {
+        "windows": "windows - the service's own runners",
+        "macos": "macos - the service's own runners",
+        "gpu": "gpu - a runner of yours, for the smoke test",
+    },
+    "extra_files": {
+        "agents": "agents - AGENTS.md, for coding agents",
+        "pre-commit": "pre-commit - checks before each commit",
+        "vscode": "vscode - settings and tasks of VS Code",
+        "dependabot": "dependabot - in the place of Renovate",
+    },
 }
+
+
+# Questions whose answer is a list, and how one writes it.
+LISTS = {
+    "torch_packages": "torch_packages=[torchvision], or [] for torch alone",
+    "extra_compute_platforms": "extra_compute_platforms=[cpu], or [] for none",
+    "ci_runners": "ci_runners=[windows, macos], or [] for none",
+    "extra_files": "extra_files=[agents, vscode], or [] for none",
+}
+# Those that older projects were not asked: they stay as they are.
+YOUNG = ("starter", "extra_compute_platforms", "ci_runners", "container", "extra_files")
+USUAL_FILES = ["agents", "pre-commit", "vscode"]
 
 
 def fixed_choices(question: str) -> list[Choice]:

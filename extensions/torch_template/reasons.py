@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from .build import Asked, Build
@@ -14,8 +14,10 @@ from .matrix.facts import (
     has_ended,
     python_key,
     releases_of,
+    series,
 )
 from .matrix.model import Matrix
+from .moves import listed
 from .resolving import find_build, fitting_release, lacks_pins, newest_usable
 
 SYSTEMS = {"L": "Linux", "W": "Windows", "M": "macOS"}
@@ -131,6 +133,50 @@ def _near_series(matrix: Matrix, asked: Asked, fits: Callable[[Asked], bool]) ->
     near = [*reversed(names[:at]), *names[at + 1 :]]
     fitting = (other for other in near if fits(replace(asked, torch=other)))
     return next((f"torch {other}" for other in fitting), None)
+
+
+def why_no_extra(
+    matrix: Matrix, asked: Asked, extras: Sequence[str], kept: Sequence[str] | None = None
+) -> Unfit | None:
+    """Why a project cannot have these compute platforms beside its own; None if it can.
+
+    `kept`: those that it has already, None for a new project. Of an old one, no release moves for
+    one more of them.
+    """
+    shared = _with_extras(matrix, asked, extras)
+    if shared and (kept is None or {*extras} <= {*kept}):
+        return None
+    had = _with_extras(matrix, asked, kept or ())
+    if had is None or shared == had:
+        return None
+    lacking = [name for name in extras if _with_extras(matrix, asked, (name,)) != had] or [*extras]
+    leave, own = f"leave {lacking[0]} out", asked.compute_platform
+    if shared and kept is not None:
+        reason = (
+            f"there is no torch {had} for {lacking[0]}, and for it {own} would move to {shared}"
+        )
+        return Unfit(reason, (f"torch {series(shared)}", leave))
+
+    def fits(other: Asked) -> bool:
+        return _with_extras(matrix, other, extras) is not None
+
+    near = None if asked.torch == "latest" else _near_series(matrix, asked, fits)
+    ways = (near, _near_python(matrix, asked, fits), leave)
+    names = listed([own, *(name for name in lacking[:1] if name != own)])
+    beside = f" with {listed([*asked.packages])}" if asked.packages else ""
+    wanted = "" if asked.torch == "latest" else f" {asked.torch}"
+    reason = f"no torch{wanted} has{beside} Python {asked.python} wheels for both {names}"
+    if _with_extras(matrix, asked, lacking[:1]):
+        names = listed([own, *(name for name in extras if name != own)])
+        reason = f"no torch{wanted} has{beside} Python {asked.python} wheels for all of {names}"
+    return Unfit(reason, tuple(filter(None, ways)))
+
+
+def _with_extras(matrix: Matrix, asked: Asked, extras: Sequence[str]) -> str | None:
+    """The release that a project gets if it has these extra compute platforms."""
+    wanted = replace(asked, extras=tuple(extras))
+    kept = fitting_release(matrix, wanted, asked.packages)
+    return kept or fitting_release(matrix, wanted)
 
 
 def why_no_companion(matrix: Matrix, asked: Asked, companion: str) -> Unfit | None:

@@ -27,14 +27,28 @@ from .matrix.model import Matrix
 
 
 def newest_usable(matrix: Matrix, asked: Asked, partners: Sequence[str] = ()) -> str | None:
-    """The newest release that has the platform, wheels for the Python, and these companions."""
+    """The newest release that has the platform, wheels for the Python, and these companions.
+
+    The extra platforms must have it, too, with all that the project has beside torch.
+    """
     for torch in releases_of(matrix, asked.compute_platform, asked.torch):
-        if is_usable(matrix, torch, asked.compute_platform, asked.python) and all(
-            partner(matrix, torch, companion, asked.compute_platform, asked.python)
-            for companion in partners
+        if (
+            is_usable(matrix, torch, asked.compute_platform, asked.python)
+            and all(
+                partner(matrix, torch, companion, asked.compute_platform, asked.python)
+                for companion in partners
+            )
+            and (not asked.extras or has_extras(matrix, _build(matrix, asked, torch)))
         ):
             return torch
     return None
+
+
+def has_extras(matrix: Matrix, build: Build) -> bool:
+    """Whether each extra compute platform has the release of a build, in the same versions."""
+    found = same_release(matrix, build, build.asked.extras)
+    same = [other for other in found if other.versions == build.versions and other.wheels]
+    return len(same) == len({*build.asked.extras} - {build.asked.compute_platform})
 
 
 def lacks_pins(matrix: Matrix, asked: Asked, torch: str) -> bool:
@@ -81,16 +95,19 @@ def alternatives(matrix: Matrix, asked: Asked) -> list[Build]:
     return [build for build in found if build]
 
 
-def same_release(matrix: Matrix, build: Build) -> list[Build]:
+def same_release(matrix: Matrix, build: Build, names: Sequence[str] | None = None) -> list[Build]:
     """The other compute platforms' builds of the same release: what one machine can have instead.
 
     With the wheels that pip can take, since that is how they are installed there; with all of the
-    project's companions, and where it can be in the same versions.
+    project's companions, and where it can be in the same versions. `names`: which ones; without
+    them, all that the policy lets a machine have, and the project's extra ones.
     """
+    if names is None:
+        names = (*matrix.policy.on_machines, *build.asked.extras)
     asked = replace(build.asked, manager="pip")
     others = (
         _build(matrix, replace(asked, compute_platform=name), build.torch, build.versions)
-        for name in matrix.policy.on_machines
+        for name in dict.fromkeys(names)
         if name != asked.compute_platform
         and not matrix.compute_platforms[name].blocked
         and build.torch in releases_of(matrix, name)

@@ -17,6 +17,7 @@ from .answers import (
     ERRORS,
     TAKEN,
     as_list,
+    bool_error,
     default_package_name,
     moved_error,
     own_files_error,
@@ -50,8 +51,12 @@ from .matrix.facts import COMPANIONS
 from .matrix.loading import load_matrix
 from .menus import (
     FIXED_MENUS,
+    LISTS,
+    USUAL_FILES,
+    YOUNG,
     Choice,
     compute_platform_choices,
+    extra_platform_choices,
     fixed_choices,
     python_choices,
     starter_choices,
@@ -59,7 +64,7 @@ from .menus import (
     torch_version_choices,
     why_not,
 )
-from .reasons import why_no_build
+from .reasons import why_no_build, why_no_extra
 from .resolving import alternatives, kept_build, older_glibc, same_pythons, same_release
 from .torch_builds import torch_builds
 
@@ -129,14 +134,16 @@ class TemplateGlobals:
 
     # --- Questions
 
-    def _asked(self, context: Context) -> Asked:
+    def _asked(self, context: Context, extras_too: bool = False) -> Asked:
         policy, packages = self._matrix.policy, context.get("torch_packages")
+        extras = as_list(context.get("extra_compute_platforms", []))
         return Asked(
             manager=context.get("package_manager", "uv"),
             python=context.get("python_version", policy.python.default),
             compute_platform=context.get("compute_platform", policy.compute_platforms.default),
             torch=context.get("torch_version", "latest"),
             packages=tuple(packages if isinstance(packages, list) else ()),
+            extras=tuple(map(str, extras or ())) if extras_too else (),
             answers_file=Path(context["_copier_conf"]["answers_file"]).as_posix(),
         )
 
@@ -156,6 +163,8 @@ class TemplateGlobals:
             case "torch_packages":
                 kept = kept_answer(context, question, self._questions)
                 return torch_package_choices(matrix, asked, companions(kept))
+            case "extra_compute_platforms":
+                return extra_platform_choices(matrix, asked, self._kept_extras(context))
         return fixed_choices(question)
 
     @pass_context
@@ -168,7 +177,9 @@ class TemplateGlobals:
         """
         fixed = FIXED_MENUS.get(question)
         if are_recorded(context) and question != "torch_packages":
-            return json.dumps(list(fixed or [context["_copier_conf"]["data"][question]]))
+            recorded = context["_copier_conf"]["data"][question]
+            several = as_list(recorded) if question in LISTS else [recorded]
+            return json.dumps(list(fixed or several or ()))
         mark = _no_mark if fixed else self._hint.mark_for(context, question)
         return json.dumps(
             [
@@ -187,6 +198,8 @@ class TemplateGlobals:
         A project that is older than the question for the starter gets nothing added.
         """
         policy = self._matrix.policy
+        if question == "extra_files":
+            return json.dumps([] if is_project(context) else USUAL_FILES)
         if question not in ("torch_packages", "starter"):
             menu = policy.python if question == "python_version" else policy.compute_platforms
             return menu.default
@@ -197,18 +210,20 @@ class TemplateGlobals:
         return policy.starter.default if fits else "package"
 
     @pass_context
-    def answer_error(self, context: Context, question: str, value: str) -> str:
-        """Why a text cannot be the answer to a question, or the empty string."""
-        error = ERRORS[question](value)
+    def answer_error(self, context: Context, question: str, value: object) -> str:
+        """Why a text, or a list, cannot be the answer to a question, or the empty string."""
+        if question == "extra_compute_platforms":
+            return self._extras_error(context, value)
+        error = ERRORS[question](str(value))
         if error or question not in TAKEN:
             return error
         old = kept_answer(context, question, self._questions)
         if value == old:
             return ""
-        if (error := TAKEN[question](value)) or question != "package_name":
+        if (error := TAKEN[question](str(value))) or question != "package_name":
             return error
         project = Path(context["_copier_conf"]["dst_path"])
-        return moved_error(project, old, value) if isinstance(old, str) else ""
+        return moved_error(project, old, str(value)) if isinstance(old, str) else ""
 
     @pass_context
     def check_answer(self, context: Context, question: str) -> bool:
@@ -222,10 +237,10 @@ class TemplateGlobals:
         """
         refuse_unknown(context, self._questions)
         refuse_missing(context, question)
+        if question in YOUNG and kept_answer(context, question, self._questions) is NOT_GIVEN:
+            forget_default(context, question)
         if question == "starter":
             self._had = kept_answer(context, question, self._questions)
-            if self._had is NOT_GIVEN:
-                forget_default(context, question)
             self._remember_own_files(context)
         value = given_answer(context, question)
         if value is NOT_GIVEN:
@@ -242,8 +257,10 @@ class TemplateGlobals:
         """Why a given value cannot be the answer to a question; None if it can."""
         if question == "own_files":
             return own_files_error(value)
+        if question == "container":
+            return bool_error(value)
         parts = [value]
-        if question == "torch_packages":
+        if question in LISTS:
             parts = value if isinstance(value, list) else []
         if error := next((text for part in parts if (text := type_error(part))), None):
             return error
@@ -253,10 +270,10 @@ class TemplateGlobals:
 
     def _why_not(self, context: Context, question: str, value: object) -> str | None:
         choices = self._choices(context, question)
-        if question == "torch_packages":
+        if question in LISTS:
             value = as_list(value)
             if value is None:
-                return "it is a list: write torch_packages=[torchvision], or [] for torch alone"
+                return f"it is a list: write {LISTS[question]}"
         policy = self._matrix.policy
         menus = {"compute_platform": policy.compute_platforms, "python_version": policy.python}
         if question in menus and value not in [choice.value for choice in choices]:
@@ -265,11 +282,14 @@ class TemplateGlobals:
                 return f"{value} is retired: choose {successor}"
         parts = value if isinstance(value, list) else [value]
         why = next((why for part in parts if (why := why_not(choices, part))), None)
-        if why is None or question != "torch_packages":
+        if why is None and question == "extra_compute_platforms":
+            why = self.answer_error(context, question, value) or None
+        if why is None or question not in LISTS or question in FIXED_MENUS:
             return why
         if value != kept_answer(context, question, self._questions):
             return why
         rest = ", ".join(str(part) for part in parts if not why_not(choices, part))
+        rest = "" if rest == ", ".join(map(str, parts)) else rest  # not one, but all together
         given = {} if are_recorded(context) else context["_copier_conf"]["data"]
         words = [f"--data {shlex.quote(f'{k}={v}')}" for k, v in given.items() if k != question]
         update = moves.copier_update(self._asked(context).answers_file)
@@ -279,6 +299,20 @@ class TemplateGlobals:
         version = [f"--vcs-ref={':current:' if ref == now else ref}"] if ref else []
         command = [update, "--defaults", *version, *words, f'--data "{question}=[{rest}]"']
         return f"{why}, with `{' '.join(command)}`"
+
+    def _extras_error(self, context: Context, value: object) -> str:
+        """Why the extra compute platforms cannot all be had, or the empty string."""
+        known = self._matrix.compute_platforms
+        names = [name for name in map(str, as_list(value) or ()) if name in known]
+        kept = self._kept_extras(context)
+        return str(why_no_extra(self._matrix, self._asked(context), names, kept) or "")
+
+    def _kept_extras(self, context: Context) -> list[str] | None:
+        """The extra compute platforms that a project has already; None for a new one."""
+        if not is_project(context):
+            return None
+        kept = as_list(kept_answer(context, "extra_compute_platforms", self._questions))
+        return [str(name) for name in kept or ()]
 
     @pass_context
     def brings_training(self, context: Context) -> bool:
@@ -294,7 +328,7 @@ class TemplateGlobals:
         Raises:
             UserMessageError: if the answers do not fit together.
         """
-        asked = self._asked(context)
+        asked = self._asked(context, extras_too=True)
         if build := kept_build(self._matrix, asked):
             return build
         raise UserMessageError(f"{why_no_build(self._matrix, asked)}.")

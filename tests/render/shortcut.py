@@ -25,6 +25,9 @@ ANSWERS = {
     "pytorch_index_url": "https://download.pytorch.org/whl",
     "ci": "github",
     "starter": "package",
+    "ci_runners": [],
+    "container": False,
+    "extra_files": [],
 }
 
 
@@ -38,6 +41,7 @@ def answers_for(asked: Asked, **others: Any) -> dict[str, Any]:  # noqa: ANN401
         "compute_platform": asked.compute_platform,
         "torch_version": asked.torch,
         "torch_packages": list(asked.packages),
+        "extra_compute_platforms": list(asked.extras),
     }
 
 

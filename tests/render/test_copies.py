@@ -205,6 +205,8 @@ def test_the_defaults_are_a_cpu_build_with_uv(template: Path, tmp_path: Path) ->
         "compute_platform": "cpu",
         "torch_version": "latest",
         "torch_packages": ["torchvision"],
+        "extra_compute_platforms": [],
+        "extra_files": ["agents", "pre-commit", "vscode"],
     }
 
 

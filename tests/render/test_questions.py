@@ -40,6 +40,9 @@ REFUSED = [
     ("torch_version", "2.14.1", "'2.14.1' is not on offer: choose latest, "),
     ("torch_packages", "[torchtext]", "'torchtext' is not on offer: choose torchvision"),
     ("torch_packages", "torchvision", "write torch_packages=[torchvision]"),
+    ("extra_compute_platforms", "[cu999]", "'cu999' is not on offer: choose cpu, cu132"),
+    ("extra_compute_platforms", "cpu", "write extra_compute_platforms=[cpu]"),
+    ("extra_compute_platforms", "[cu117]", "wheels for both cpu and cu117"),
     ("starter", "lightning", "choose training, package"),
     ("pytorch_index_url", "ftp://mirror.example/whl", "must begin with http:// or https://"),
     ("pytorch_index_url", "https://me:secret@mirror.example/whl", "holds credentials"),
@@ -49,6 +52,9 @@ REFUSED = [
     ("pytorch_index_url", "https://{compute_platform}.example/whl", "those of a plain path"),
     ("pytorch_index_url", "https://mirror.example/{platform}/whl", "those of a plain path"),
     ("ci", "travis", "choose github, gitlab, none"),
+    ("ci_runners", "[bsd]", "choose windows, macos, gpu"),
+    ("container", "maybe", "'maybe' is neither yes nor no: write true or false"),
+    ("extra_files", "[emacs]", "choose agents, pre-commit, vscode, dependabot"),
     ("own_files", "README.md", "it is a list of paths: write own_files=[/README.md]"),
     ("own_files", "[README.md]", "'README.md' is no path from the top of the project"),
 ]
@@ -71,7 +77,7 @@ def test_every_question_has_help_a_default_and_a_check(name: str) -> None:
     question = QUESTIONS[name]
     assert question["help"]
     assert "default" in question
-    assert question["type"] == ("yaml" if name == "own_files" else "str")
+    assert question["type"] == {"own_files": "yaml", "container": "bool"}.get(name, "str")
     assert question["ask"].startswith(f"{{{{ check_answer('{name}') ")
 
 
