@@ -23,8 +23,9 @@ def torch_builds(
     """The text of scripts/torch_builds.json, the data file of the plain scripts.
 
     `builds` has the project's own build, and those of its release that one machine can have instead
-    of it. `alternatives` has, by platform, what the project would get beyond these if it moved, and
-    `moves` has what it must answer for that beside the compute platform.
+    of it, of which `extra_compute_platforms` are locked. `alternatives` has, by platform, what the
+    project would get beyond these if it moved, and `moves` has what it must answer for that beside
+    the compute platform.
     `older_glibc` has, by platform, the series of torch for systems with an older glibc.
     `pythons` are the minors for which it would get the same release as now. What is the same on all
     platforms of a build is said once, and nothing is said of what there is not.
@@ -44,6 +45,9 @@ def torch_builds(
             [f"=={build.asked.python}.*", *(f"!={version}" for version in build.python_excluded)]
         ),
         "compute_platform": build.asked.compute_platform,
+        "extra_compute_platforms": [
+            name for name in build.asked.extras if name != build.asked.compute_platform
+        ],
         "release": build.torch,
         "windows_path": rooms[0] if rooms else None,
         "older_glibc": dict(older_glibc),
@@ -100,6 +104,12 @@ def _build(
     }
     said = {"label": build.name, "index_url": index_url(build, base), **same}
     said["extra_packages"] = [*build.index_only, *build.nvidia_pins]
+    said["only_on"] = {
+        package: found
+        for package, found in build.index_only.items()
+        if {*found}
+        != {name for name, wheels in build.wheels.items() if wheels.accelerator != "mps"}
+    }
     return {key: value for key, value in said.items() if value} | {"platforms": platforms}
 
 

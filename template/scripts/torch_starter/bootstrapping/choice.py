@@ -15,8 +15,9 @@ from typing import Any
 
 from surroundings.versions import numbers
 
+from .contents import read_stamp
 from .fit import check_fit
-from .places import MACHINERY, StopError, say
+from .places import MACHINERY, TYPED, StopError, say
 from .project import FALLBACK, Project
 from .requirements import one_index
 
@@ -30,7 +31,9 @@ def choose(project: Project, wanted: str | None, platform: str) -> Project:
     name = propose(project, platform) if wanted == "auto" else wanted
     if name not in project.builds:
         raise refusal(project, name, platform)
-    if project.manager == "uv":  # whose lock file is for the systems of the project's own build
+    if (
+        project.manager == "uv" and name not in project.locked
+    ):  # whose lock file is for the systems of the project's own build
         check_fit(project, platform)
     other = project.builds[name]["platforms"].get(platform)
     if not other:
@@ -44,8 +47,22 @@ def choose(project: Project, wanted: str | None, platform: str) -> Project:
             say(f"  {name} has the same wheels here as the project's own build")
         return project
     project = project._replace(machine_build=name)
-    one_index(project)
+    if name not in project.locked:
+        one_index(project)
     return project
+
+
+def chosen_before(project: Project) -> str | None:
+    """The build that .venv was made for, if it was chosen for this machine: it stays so."""
+    stamp = read_stamp()
+    name = str(stamp.get("machine_build") or "")
+    if not name or stamp.get("fallback"):
+        return None
+    if name not in project.builds:
+        what = f".venv was made for {name}, which torch {project.build['release']} does not have."
+        own = f"{TYPED} {OPTION} {project.compute_platform}"
+        raise StopError(2, what, f"Choose another build: {own}, or {OPTION} auto")
+    return name
 
 
 def refusal(project: Project, name: str, platform: str) -> StopError:

@@ -15,13 +15,14 @@ from typing import Any
 
 from surroundings.processes import end_children_with_this_process
 
-from .choice import choose
+from .choice import choose, chosen_before
 from .contents import read_stamp
 from .environment import named_python, set_up, up_to_date
 from .failures import IndexStopError
 from .fallback import fall_back, trouble_ahead
 from .fit import check_fit
 from .machine_build import constraints
+from .managers import find_manager, working_manager
 from .places import (
     GUARD,
     LOG,
@@ -41,6 +42,7 @@ from .places import (
     venv_python,
 )
 from .project import FALLBACK, Project, check_place, check_pyproject, load_project
+from .pylocks import check_all, lock_all
 from .runner import Runner, guarded
 from .system import (
     Python,
@@ -112,7 +114,7 @@ def print_next_steps(project: Project) -> None:
 
 def keeping(project: Project) -> str:
     """What would put the project's own build in the place of the machine's."""
-    back = f"bring {project.compute_platform} back, as {SHIM} without the option does"
+    back = f"bring {project.compute_platform} back, until {SHIM} is run again"
     if project.fallback:
         back = f"ask the index of {project.compute_platform}, as {SHIM} does"
     if project.manager == "uv":
@@ -151,6 +153,9 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--wheelhouse", metavar="DIR", type=named_wheelhouse, help=folder)
     parser.add_argument("--no-smoke", action="store_true", help="do not run the smoke test")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, change nothing")
+    parser.add_argument("--lock", action="store_true", help="make all lock files, install nothing")
+    checks = "say which lock files are missing or out of date; asks no network"
+    parser.add_argument("--check-locks", action="store_true", help=checks)
     voice = parser.add_mutually_exclusive_group()
     voice.add_argument("--quiet", action="store_true", help="only errors, warnings, the verdict")
     voice.add_argument("--verbose", action="store_true", help="show what the commands print")
@@ -171,7 +176,11 @@ def bootstrap(options: argparse.Namespace) -> None:
             3, f"{sys.executable} cannot start itself.", "Set BOOTSTRAP_PYTHON to another."
         )
     runner.platform = running.platform
-    project = runner.project = choose(project, options.compute_platform, running.platform)
+    if options.lock or options.check_locks:
+        mind_locks(runner)
+        return
+    wanted = options.compute_platform or chosen_before(project)
+    project = runner.project = choose(project, wanted, running.platform)
     build, own = project.build, project.builds[project.compute_platform]
     alone = f" (for this machine alone; the project's own is {own['label']})"
     news = f"PyTorch {build['release']}, {build['label']}, by {project.manager}"
@@ -199,6 +208,26 @@ def bootstrap(options: argparse.Namespace) -> None:
         smoke_test(runner)
     if not options.dry_run:
         print_next_steps(project)
+
+
+def mind_locks(runner: Runner) -> None:
+    """--lock and --check-locks: the lock files alone, and no .venv."""
+    project = runner.project
+    if runner.options.check_locks:
+        manager: list[str] = []
+        if project.manager != "pip":
+            manager, _ = working_manager(runner, project.manager)
+        if project.manager != "pip" and not manager:
+            what = f"{project.manager} is not here, so {project.lock.name} cannot be checked."
+            raise StopError(5, what, f"Install the project, or {project.manager}: {TYPED}")
+        check_all(runner, manager)
+        return
+    running = runner.probe([sys.executable])
+    with guarded(runner):
+        pip = project.manager == "pip" or not running
+        lock_all(
+            runner, [] if pip or not running else find_manager(runner, running, project.manager)
+        )
 
 
 def fill(runner: Runner, running: Python, named: Python | None) -> None:

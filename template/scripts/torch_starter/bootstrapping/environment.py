@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from pathlib import Path
 
-from surroundings.system import this_system
 from surroundings.versions import canonical
 
 from .contents import (
@@ -23,6 +21,7 @@ from .contents import (
 )
 from .installation import install, install_offline
 from .locking import restore_lock
+from .managers import find_manager, venv_command, working_manager
 from .places import (
     LOG,
     ROOT,
@@ -31,17 +30,15 @@ from .places import (
     VENV,
     WINDOWS,
     StopError,
-    read,
     say,
     venv_python,
 )
-from .project import MANAGERS
+from .pylocks import stale
 from .runner import Runner
 from .settings import refuse_astray, settings_advice
 from .system import (
     Python,
     get_python,
-    install_ensurepip,
     pyenv_pythons,
     satisfies,
     warn_of_surroundings,
@@ -54,60 +51,6 @@ ODD = {  # what to name in the place of a Python that no wheel is for
     "is not CPython": "Name CPython, from python.org or your system, or leave it out.",
 }
 SHARES = re.compile(r"^include-system-site-packages *= *true", re.IGNORECASE | re.MULTILINE)
-
-
-def venv_command(python: Python, folder: Path) -> list[str]:
-    """How this Python makes a virtual environment with pip in it."""
-    if not python.can_venv:  # venv would fail and leave half an environment
-        todo = install_ensurepip("{}.{}".format(*python.version), this_system())
-        raise StopError(
-            4, f"{python.executable} has no ensurepip, so it cannot make a .venv.", todo
-        )
-    return [python.executable, "-m", "venv", str(folder)]
-
-
-def own_manager(name: str) -> list[str]:
-    """The command of uv or Poetry in its own environment in .tools."""
-    python = venv_python(TOOLS / name)
-    if name == "uv":  # not by -m, which would show uv its own environment as the active one
-        return [str(Path(python).with_name("uv.exe" if WINDOWS else "uv"))]
-    return [python, "-m", name]
-
-
-def wanted_manager(runner: Runner) -> str:
-    """The versions of uv or Poetry that these scripts and the project are for."""
-    specifier, key = MANAGERS[runner.project.manager]
-    text = read(ROOT / "pyproject.toml")
-    narrower = re.search(rf'^{key}\s*=\s*"([^"]+)"', text, re.MULTILINE)
-    return specifier + (f",{narrower[1]}" if narrower else "")
-
-
-def working_manager(runner: Runner) -> tuple[list[str], str]:
-    """The command of a fitting uv or Poetry, and its version; nothing if there is none."""
-    name, specifier = runner.project.manager, wanted_manager(runner)
-    for command in ([runner.which(name)], own_manager(name)):
-        version = re.search(r"(\d+)\.(\d+)\.(\d+)", runner.ask([*command, "--version"]) or "")
-        if version and satisfies([int(part) for part in version.groups()], specifier):
-            return command, version[0]
-    return [], ""
-
-
-def find_manager(runner: Runner, base: Python) -> list[str]:
-    """The command of uv or Poetry: from PATH, else from its own environment in .tools."""
-    name, home = runner.project.manager, TOOLS / runner.project.manager
-    command, version = working_manager(runner)
-    if command:
-        say(f"  {name} {version} ({command[0]})")
-        return command
-    make, specifier = venv_command(base, home), wanted_manager(runner)
-    if home.exists():
-        say(f"  removing {home.name}: it has no working {name} {specifier}")
-        if not runner.options.dry_run:
-            shutil.rmtree(home)
-    runner.run(f"making .tools/{name}", make, 4)
-    pip = [venv_python(home), "-m", "pip", "install"]
-    runner.run(f"installing {name} into it", [*pip, name + specifier])
-    return own_manager(name)
 
 
 def check_workspace(runner: Runner, uv: list[str]) -> None:
@@ -264,7 +207,8 @@ def set_up(runner: Runner, running: Python, named: Python | None) -> None:
             say(f"  {lock.name} was left half written: it is as it was before")
     current = runner.probe([venv_python(VENV)])
     rebuild = why_rebuild(runner, current, named, packages())
-    manager = find_manager(runner, named or running) if runner.project.manager != "pip" else []
+    name = runner.project.manager
+    manager = find_manager(runner, named or running, name) if name != "pip" else []
     if runner.project.manager == "uv":
         check_workspace(runner, manager)
     needs_pip = runner.project.installer == "pip" and current and not rebuild
@@ -320,9 +264,11 @@ def up_to_date(runner: Runner, named: Python | None) -> bool:
     if not {"inputs", "packages"} <= stamp.keys() or not stamp["packages"].items() <= have.items():
         return False
     same = bool(stamp["inputs"] == runner.project.fingerprint())
+    if not runner.project.machine_build and stale(runner):
+        return False
     if runner.project.manager != "uv" or runner.project.machine_build:
         return same
-    uv, _ = working_manager(runner)
+    uv, _ = working_manager(runner, "uv")
     check = ["sync", "--check", "--locked", "--inexact", "--offline"]
     check += ["--no-install-project"] if same else []  # which it builds anew after a mere `touch`
     check += ["--python", runner.project.python]

@@ -8,6 +8,7 @@ from pathlib import Path
 from .locking import bring_lock, check_lock, lock_packages, why_no_lock
 from .machine_build import install_machine_build
 from .places import ROOT, TOOLS, VENV, read, say, venv_python
+from .pylock_install import freshen, has_pylock, install_pylock
 from .runner import Runner
 from .wheelhouse import no_index, pins
 
@@ -22,7 +23,9 @@ def install(runner: Runner, manager: list[str]) -> None:
         runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)  # the first with --group
     elif not project.machine_build:
         bring_lock(runner, manager)
-    if project.machine_build:
+    if has_pylock(runner, manager):
+        install_pylock(runner, manager, title)
+    elif project.machine_build:
         install_machine_build(runner, manager, title, why_no_lock(runner, manager))
     elif project.manager == "uv":
         runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
@@ -34,6 +37,8 @@ def install(runner: Runner, manager: list[str]) -> None:
     if lock.exists() and lock.read_bytes() != before:
         news = "was out of date and has been made again" if before else "is new"
         say(f"  {lock.name} {news}: commit it")
+    if not project.machine_build:
+        freshen(runner, manager)
 
 
 # --- Without a network: from a folder of wheels, or from what a manager has kept
@@ -55,7 +60,9 @@ def install_offline(runner: Runner, manager: list[str]) -> None:
     else:
         pip = [venv_python(VENV), "-m", "pip", "install", *no_index(runner.options.wheelhouse)]
         runner.run("updating pip", [*pip, "pip>=25.1"], venv=True)
-    if project.machine_build:
+    if has_pylock(runner, manager):
+        install_pylock(runner, manager, "installing")
+    elif project.machine_build:
         install_machine_build(runner, manager, "installing")
     elif project.manager == "uv":
         install_by_uv(runner, manager)

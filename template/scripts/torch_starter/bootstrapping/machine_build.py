@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -121,10 +122,14 @@ def install_for_poetry(runner: Runner, install: list[str], title: str, resolve: 
 
 def read_toml(runner: Runner, *names: str) -> list[dict[str, Any]]:
     """The data of TOML files of the project; none in a dry run, which has no .venv to read them."""
-    if runner.options.dry_run:
-        return []
-    paths = [str(ROOT / name) for name in names]
-    answer = runner.ask([venv_python(VENV), "-I", "-c", READ_TOML, *paths])
+    return [] if runner.options.dry_run else read_data(runner, *names)
+
+
+def read_data(runner: Runner, *names: str) -> list[dict[str, Any]]:
+    """The data of TOML files of the project, by .venv's Python or else by the running one."""
+    paths, python = [str(ROOT / name) for name in names], venv_python(VENV)
+    answer = runner.ask([python, "-I", "-c", READ_TOML, *paths])
+    answer = answer or runner.ask([sys.executable, "-I", "-c", READ_TOML, *paths])
     if answer is None:
         todo = "Mend it, or restore it with git, then run this again."
         raise StopError(5, f"{' or '.join(names)} cannot be read.", todo)
@@ -170,18 +175,23 @@ def constraints(project: Project) -> Path:
 
 
 def build_lines(project: Project, platform: str) -> list[str]:
-    """Exact pins of the build's wheels, and the only pages of its index that are looked at.
+    """Exact pins of the build's wheels, and the pages of its index.
 
     PyPI's 2.14.1 is to be no 2.14.1+cu130 of another index that this machine has set.
     """
     build = project.build
     packages = build["platforms"][platform]["packages"]
     exactly = "==" if build["index_url"] else "==="
-    pages = [*packages, *build["extra_packages"]] if build["index_url"] else []
-    return [
-        *(f"--find-links {build['index_url']}/{page}/" for page in pages),
-        *(f"{package}{exactly}{version}" for package, version in packages.items()),
-    ]
+    pins = [f"{package}{exactly}{version}" for package, version in packages.items()]
+    return [*build_pages(project, platform), *pins]
+
+
+def build_pages(project: Project, platform: str) -> list[str]:
+    """The only pages of the build's index that are looked at, as lines of a requirements file."""
+    build = project.build
+    pages = [*build["platforms"][platform]["packages"], *build["extra_packages"]]
+    url = build["index_url"]
+    return [f"--find-links {url}/{page}/" for page in pages] if url else []
 
 
 def drop_own_constraints(runner: Runner) -> None:

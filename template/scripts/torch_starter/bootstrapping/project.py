@@ -53,6 +53,7 @@ class Project(NamedTuple):
     older_glibc: Mapping[str, str] = {}  # by platform, the torch for systems with one
     pythons: tuple[str, ...] = ()  # for which the template would give it the same torch
     machine_build: str = ""  # what .venv is for, where it is not the project's own build
+    extras: tuple[str, ...] = ()  # the compute platforms that are locked beside the own one
     fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
 
     @property
@@ -65,6 +66,17 @@ class Project(NamedTuple):
         """The file that pins the packages."""
         pins = f"requirements/torch-{self.compute_platform}.txt"
         return ROOT / (pins if self.manager == "pip" else f"{self.manager}.lock")
+
+    def pylock(self, name: str) -> Path:
+        """The lock file of a build (PEP 751, which has no dot in the name)."""
+        return ROOT / "locks" / f"pylock.{name.replace('.', '_')}.toml"
+
+    @property
+    def locked(self) -> list[str]:
+        """The compute platforms with such a lock file: pip has one for its own build, too."""
+        own, pip = self.compute_platform, self.manager == "pip"
+        others = [name for name in self.extras if name in self.builds and name != own]
+        return [*([own] if pip and (others or self.pylock(own).exists()) else []), *others]
 
     @property
     def installer(self) -> str:
@@ -81,8 +93,9 @@ class Project(NamedTuple):
 
     def fingerprint(self) -> str:
         """A hash of the files that say what .venv is to have."""
-        digest = hashlib.sha256()
-        for path in (ROOT / "pyproject.toml", self.lock, BUILDS):
+        digest, name = hashlib.sha256(), self.machine_build or self.compute_platform
+        pylock = [self.pylock(name)] if name in self.locked else []
+        for path in (ROOT / "pyproject.toml", self.lock, BUILDS, *pylock):
             digest.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
         return digest.hexdigest()
 
@@ -129,6 +142,7 @@ def load_project() -> Project:
             answers_file=data.get("answers_file", ""),
             older_glibc=dict(data.get("older_glibc", {})),
             pythons=tuple(data.get("pythons", ())),
+            extras=tuple(data.get("extra_compute_platforms", ())),
         )
         for other, build in builds.items():
             if "label" not in build:

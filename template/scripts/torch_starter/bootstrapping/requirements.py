@@ -59,7 +59,14 @@ def one_index(project: Project) -> str:
     return found[0] if found and project.manager == "poetry" else ""
 
 
-def poetry_lines(project: Project, lock: dict[str, Any], pyproject: dict[str, Any]) -> list[str]:
+def poetry_lines(project: Project, lock: Table, pyproject: Table) -> list[str]:
+    """The same as lines, with the one index that they are from."""
+    index = one_index(project)
+    rows = poetry_rows(project, lock, pyproject)
+    return [*([f"--index-url {index}"] if index else []), *map(poetry_line, rows)]
+
+
+def poetry_rows(project: Project, lock: Table, pyproject: Table) -> list[Table]:
     """What `poetry sync` would install, without torch and what only torch needs."""
     own, rows = own_packages(project), dict[str, list[dict[str, Any]]]()
     for row in lock.get("package", []):
@@ -70,9 +77,7 @@ def poetry_lines(project: Project, lock: dict[str, Any], pyproject: dict[str, An
         if name in rows and name not in own | wanted:
             wanted.add(name)
             left += [plain(other) for row in rows[name] for other in row.get("dependencies", {})]
-    chosen = [row for name in sorted(wanted) for row in rows[name]]
-    index = one_index(project)
-    return [*([f"--index-url {index}"] if index else []), *map(poetry_line, chosen)]
+    return [row for name in sorted(wanted) for row in rows[name]]
 
 
 def poetry_roots(pyproject: dict[str, Any]) -> list[str]:
@@ -212,11 +217,16 @@ def poetry_asked(project: Project, pyproject: Table) -> list[str]:
 
 def primary_sources(project: Project, poetry: Table) -> list[str]:
     """The address of the index that stands in PyPI's place, if there is one."""
-    rows = [row for row in poetry.get("source", []) if row.get("url")]
-    usual = [row["url"] for row in rows if row.get("priority", "primary") != "explicit"]
+    usual = primary(poetry)
     if len(usual) > 1:
         raise needs_lock(project, "packages may come from several indexes")
     return usual
+
+
+def primary(poetry: Table) -> list[str]:
+    """The addresses of the indexes from which Poetry takes any package."""
+    rows = [row for row in poetry.get("source", []) if row.get("url")]
+    return [row["url"] for row in rows if row.get("priority", "primary") != "explicit"]
 
 
 def needs_lock(project: Project, why: str) -> StopError:

@@ -128,6 +128,7 @@ class Runner:
             UNFINISHED.unlink(missing_ok=True)
         if status:
             tool = "pip" if command[1:3] == ["-m", "pip"] else self.project.manager
+            tool = "uv" if Path(command[0]).stem == "uv" else tool  # which locks for the others
             text, known = "\n".join(own_words(tail)), None
             if self.options.offline:
                 known = what_it_lacks(self.project, self.options.wheelhouse, title, text)
