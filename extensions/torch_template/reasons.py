@@ -17,7 +17,6 @@ from .matrix.facts import (
     series,
 )
 from .matrix.model import Matrix
-from .moves import listed
 from .resolving import find_build, fitting_release, lacks_pins, newest_usable
 
 SYSTEMS = {"L": "Linux", "W": "Windows", "M": "macOS"}
@@ -162,13 +161,12 @@ def why_no_extra(
 
     near = None if asked.torch == "latest" else _near_series(matrix, asked, fits)
     ways = (near, _near_python(matrix, asked, fits), leave)
-    names = listed([own, *(name for name in lacking[:1] if name != own)])
-    beside = f" with {listed([*asked.packages])}" if asked.packages else ""
-    wanted = "" if asked.torch == "latest" else f" {asked.torch}"
-    reason = f"no torch{wanted} has{beside} Python {asked.python} wheels for both {names}"
+    beside = f" with {' and '.join(asked.packages)}" if asked.packages else ""
+    no_torch = "no torch" if asked.torch == "latest" else f"no torch {asked.torch}"
+    reason = f"{no_torch} has{beside} Python {asked.python} wheels for both {own} and {lacking[0]}"
     if _with_extras(matrix, asked, lacking[:1]):
-        names = listed([own, *(name for name in extras if name != own)])
-        reason = f"no torch{wanted} has{beside} Python {asked.python} wheels for all of {names}"
+        others = ", ".join(name for name in extras if name != own)
+        reason = f"{no_torch} has{beside} Python {asked.python} wheels for all of {own}, {others}"
     return Unfit(reason, tuple(filter(None, ways)))
 
 

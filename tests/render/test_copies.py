@@ -39,7 +39,10 @@ scripts/torch_starter/bootstrapping/contents.py scripts/torch_starter/bootstrapp
 scripts/torch_starter/bootstrapping/environment.py scripts/torch_starter/bootstrapping/failures.py
 scripts/torch_starter/bootstrapping/fallback.py scripts/torch_starter/bootstrapping/fit.py
 scripts/torch_starter/bootstrapping/index.py scripts/torch_starter/bootstrapping/installation.py
+scripts/torch_starter/bootstrapping/lock_project.py
 scripts/torch_starter/bootstrapping/locking.py scripts/torch_starter/bootstrapping/machine_build.py
+scripts/torch_starter/bootstrapping/managers.py scripts/torch_starter/bootstrapping/pylocks.py
+scripts/torch_starter/bootstrapping/pylock_install.py
 scripts/torch_starter/bootstrapping/places.py scripts/torch_starter/bootstrapping/project.py
 scripts/torch_starter/bootstrapping/requirements.py scripts/torch_starter/bootstrapping/runner.py
 scripts/torch_starter/bootstrapping/said.py scripts/torch_starter/bootstrapping/settings.py

@@ -206,7 +206,7 @@ def preferred_text(known: Known, requires_python: str) -> str:
 def toml(value: object) -> str:
     """A value in TOML, whose strings have JSON's escapes, but for DEL."""
     if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{toml(key)} = {toml(part)}' for key, part in value.items())} }}"
+        return "{" + ", ".join(f"{toml(key)} = {toml(part)}" for key, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(toml, value))}]"
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -185,7 +185,7 @@ def gathered(runner: Runner, name: str) -> tuple[Beside, Known]:
 
 def versions(lock: Table) -> list[tuple[str, str]]:
     """The names and versions in a lock file of uv, Poetry or the standard."""
-    rows = lock.get("package", lock.get("packages", []))
+    rows = lock.get("package") or lock.get("packages") or []
     return [(row["name"], row["version"]) for row in rows if "version" in row]
 
 
@@ -308,7 +308,7 @@ def changed(runner: Runner, lock: Table) -> Iterator[str]:
 def hashes(lock: Table) -> dict[tuple[str, str], set[str]]:
     """By name and version, the hashes of the files in a lock file."""
     found: dict[tuple[str, str], set[str]] = {}
-    for row in lock.get("package", lock.get("packages", [])):
+    for row in lock.get("package") or lock.get("packages") or []:
         files: list[dict[str, Any]] = [*row.get("wheels", []), *row.get("files", [])]
         files += [row["sdist"]] if "sdist" in row else []
         some = {
