@@ -69,18 +69,19 @@ def test_a_cuda_project_has_the_cpu_build_on_one_machine_and_its_own_on_others(
     assert requests == []
 
     if manager != "uv":  # whose way back is the usual installation, and slower
-        back = bootstrap(tools, project, "--dry-run")
+        assert "Nothing to do" in bootstrap(tools, project)
+        back = bootstrap(tools, project, "--compute-platform", "cu130", "--dry-run")
         assert "removing .venv: it was made for cpu, the project's own is cu130" in back
         return
     tools.uv("sync", "--python", data["python"], cwd=project)  # as `uv run` does
     assert "torch 2" in build_check(tools, project)
     assert "but this .venv was made for" in build_check(tools, project)
     assert "`sh bootstrap.sh --compute-platform cpu --recreate`" in build_check(tools, project)
-    mended = bootstrap(tools, project, "--compute-platform", "cpu")
+    mended = bootstrap(tools, project)  # what was chosen for this machine stays chosen
     assert "removing .venv: another torch has been put into it" in mended
     assert {name: installed(tools, project)[name] for name in wanted} == wanted
 
-    back = bootstrap(tools, project)
+    back = bootstrap(tools, project, "--compute-platform", "cu130")
     assert "removing .venv: it was made for cpu, the project's own is cu130" in back
     assert installed(tools, project)["torch"] == f"{release}+cu130"
     assert "the project's build for CUDA 13.0" in build_check(tools, project)
@@ -113,7 +114,7 @@ def test_half_a_machine_build_is_not_taken_for_the_project_s_own(
         bootstrap(tools, project, "--compute-platform", "cpu")
     assert "/whl/cpu did not give uv all that it asked for: installing" in str(failed.value)
     assert "removing" not in bootstrap(tools, project, "--compute-platform", "cpu", "--dry-run")
-    back = bootstrap(tools, project)
+    back = bootstrap(tools, project, "--compute-platform", "cu130")
     assert "removing .venv: it was made for cpu, the project's own is cu130" in back
     assert installed(tools, project)["torch"].endswith("+cu130")
 

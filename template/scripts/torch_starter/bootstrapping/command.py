@@ -138,7 +138,7 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
         "--compute-platform",
         metavar="NAME",
         help="another build for this machine alone: cpu, cu130, ..., or auto, which looks at driver"
-        " and GPU; the project's files stay as they are; without it, the project's own",
+        " and GPU; the project's files stay as they are; it stays so until another is named",
     )
     parser.add_argument(
         "--fallback",
@@ -179,7 +179,9 @@ def bootstrap(options: argparse.Namespace) -> None:
     if options.lock or options.check_locks:
         mind_locks(runner)
         return
-    wanted = options.compute_platform or chosen_before(project)
+    wanted = options.compute_platform
+    if not wanted and not options.fallback:
+        wanted = chosen_before(project)
     project = runner.project = choose(project, wanted, running.platform)
     build, own = project.build, project.builds[project.compute_platform]
     alone = f" (for this machine alone; the project's own is {own['label']})"

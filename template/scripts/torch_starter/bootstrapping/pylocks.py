@@ -236,9 +236,9 @@ def check(runner: Runner, name: str, lock: Table) -> None:
         what = f"{package} would be {other} for {name}, and is {one} in the project's own build."
         todo = f"Ask for a version of {package} that both can have. {again}"
         raise StopError(5, what, todo)
-    for package in changed(runner, lock):
-        what = f"The files of {package} on the index are not those that {project.lock.name} has."
-        todo = f"Find out who has changed them; do not install them. {again}"
+    for file in changed(runner, lock):
+        what = f"{file} on the index is not the file that {project.lock.name} has the hash of."
+        todo = f"Find out who has changed it; do not install it. {again}"
         raise StopError(5, what, todo)
 
 
@@ -295,27 +295,25 @@ def several(known: Known) -> dict[str, set[str]]:
 
 
 def changed(runner: Runner, lock: Table) -> Iterator[str]:
-    """The packages that have other hashes in the project's own lock file, in the same version."""
+    """The files that the project's own lock file has with another hash."""
     project = runner.project
     if project.manager == "pip":
         return
-    mine = hashes(read_data(runner, project.lock.name)[0])
-    for key, found in hashes(lock).items():
-        if mine.get(key) and not found <= mine[key]:
-            yield " ".join(key)
+    mine = dict(hashes(read_data(runner, project.lock.name)[0]))
+    for file, found in hashes(lock):
+        if mine.get(file, found) != found:
+            yield file
 
 
-def hashes(lock: Table) -> dict[tuple[str, str], set[str]]:
-    """By name and version, the hashes of the files in a lock file."""
-    found: dict[tuple[str, str], set[str]] = {}
+def hashes(lock: Table) -> Iterator[tuple[str, str]]:
+    """The files in a lock file that have a hash, with it."""
     for row in lock.get("package") or lock.get("packages") or []:
         files: list[dict[str, Any]] = [*row.get("wheels", []), *row.get("files", [])]
-        files += [row["sdist"]] if "sdist" in row else []
-        some = {
-            str(f.get("hash") or "sha256:" + f.get("hashes", {}).get("sha256", "")) for f in files
-        }
-        found.setdefault((canonical(row["name"]), row.get("version", "")), set()).update(some)
-    return found
+        for file in [*files, *([row["sdist"]] if "sdist" in row else [])]:
+            name = unquote(file.get("file") or file.get("url", "").rpartition("/")[2])
+            found = file.get("hash") or f"sha256:{file.get('hashes', {}).get('sha256', '')}"
+            if str(found).startswith("sha256:") and found != "sha256:":
+                yield name, str(found)
 
 
 # --- All of them
