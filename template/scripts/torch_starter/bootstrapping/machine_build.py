@@ -141,15 +141,21 @@ def logged_in(runner: Runner, lines: list[str], *pyproject: Table) -> list[str]:
     sources = pyproject[0].get("tool", {}).get("poetry", {}).get("source", []) if pyproject else []
     for source in sources:
         line = f"--index-url {str(source.get('url', '')).rstrip('/')}"
-        prefix = f"POETRY_HTTP_BASIC_{re.sub(r'[^A-Z0-9]', '_', source['name'].upper())}_"
-        user, word = (runner.env.get(f"{prefix}{part}", "") for part in ("USERNAME", "PASSWORD"))
         mine = [one for one in lines if one.rstrip("/") == line]
-        if user and mine:
-            parts = urlsplit(mine[0].partition(" ")[2])
-            place = f"{quote(user, '')}:{quote(word, '')}@{parts.netloc}"
-            runner.env["PIP_INDEX_URL"] = parts._replace(netloc=place).geturl()
+        url = with_login(runner, source["name"], mine[0].partition(" ")[2]) if mine else ""
+        if "@" in url:
+            runner.env["PIP_INDEX_URL"] = url
             return [one for one in lines if one not in mine]
     return lines
+
+
+def with_login(runner: Runner, name: str, url: str) -> str:
+    """The address of an index with the login that Poetry has for it in variables, if it has."""
+    prefix = f"POETRY_HTTP_BASIC_{re.sub(r'[^A-Z0-9]', '_', name.upper())}_"
+    user, word = (runner.env.get(f"{prefix}{part}", "") for part in ("USERNAME", "PASSWORD"))
+    parts = urlsplit(url)
+    place = f"{quote(user, '')}:{quote(word, '')}@{parts.netloc}"
+    return parts._replace(netloc=place).geturl() if user else url
 
 
 def write_requirements(runner: Runner, lines: list[str]) -> str:

@@ -7,7 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .locking import why_no_lock
-from .machine_build import build_lines, build_pages, constraints, drop_own_constraints, write
+from .machine_build import (
+    build_lines,
+    build_pages,
+    constraints,
+    drop_own_constraints,
+    read_toml,
+    with_login,
+    write,
+)
 from .places import ROOT, TOOLS, TYPED, VENV, StopError, say, venv_python
 from .pylocks import NoHashError, bring_pylocks, read_pylock, shown, stale, state
 from .requirements import Table
@@ -76,6 +84,8 @@ def install_pylock(runner: Runner, manager: list[str], title: str) -> None:
         if project.manager == "pip" and project.machine_build and not options.dry_run:
             write(constraints(project), build_lines(project, runner.platform))
         lock = {} if options.dry_run else read_pylock(runner, name)
+        if project.manager == "poetry" and not options.offline:
+            runner.env.update(indexes(runner, lock, *read_toml(runner, "pyproject.toml")))
         pages = [] if options.offline else build_pages(project, runner.platform)
         hashed = written(runner, f"locked-{name}.txt", [*pages, *requirement_lines(lock)])
         runner.run(title, [*install, "--no-deps", "--require-hashes", "-r", hashed], venv=True)
@@ -84,6 +94,21 @@ def install_pylock(runner: Runner, manager: list[str], title: str) -> None:
             how = [*install, "--no-deps", "-r", places_file]
             runner.run("installing what has no hash: folders and repositories", how, venv=True)
     runner.run("installing the project", [*install, "--no-deps", "-e", "."], venv=True)
+
+
+def indexes(runner: Runner, lock: Table, *pyproject: Table) -> dict[str, str]:
+    """Where pip finds what Poetry has from elsewhere than PyPI; the hashes decide what it is."""
+    project = runner.project
+    sources = pyproject[0].get("tool", {}).get("poetry", {}).get("source", []) if pyproject else []
+    used = {str(row["index"]).rstrip("/") for row in lock.get("packages", []) if "index" in row}
+    used.discard((project.build["index_url"] or "").rstrip("/"))
+    found = {str(one["url"]).rstrip("/"): one["name"] for one in sources if "url" in one}
+    urls = [with_login(runner, name, url) for url, name in found.items() if url in used]
+    if not urls:
+        return {}
+    if used <= found.keys():  # nothing is from PyPI
+        return {"PIP_INDEX_URL": urls[0], "PIP_EXTRA_INDEX_URL": " ".join(urls[1:])}
+    return {"PIP_EXTRA_INDEX_URL": " ".join([runner.env.get("PIP_EXTRA_INDEX_URL", ""), *urls])}
 
 
 def written(runner: Runner, name: str, lines: list[str]) -> str:
