@@ -16,13 +16,18 @@ from packaging.pylock import PackageWheel, Pylock, is_valid_pylock_path
 from packaging.utils import canonicalize_name
 
 from install.checkouts import BOOTSTRAPS, MANAGERS, build_check, changes, edit, installed, wheels
-from install.managers import ToolFailedError, Tools, tomllib
+from install.managers import ToolFailedError, Tools
 from install.resolution import PLATFORMS
 from matrix.doctored import frozen
 from render.projects import PYTHON, render, under_git
-from render.reading import Builds
+from render.reading import Builds, tomllib
 from torch_template.build import Asked, Build
 from torch_template.resolving import kept_build
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 pytestmark = BOOTSTRAPS
 MATRIX = frozen()

@@ -323,9 +323,11 @@ def test_what_runs_after_the_update_changes_lock_files_alone(prepared: WeeklyUpd
         return ["--unchecked", str(unchecked)]
 
     tree = git(prepared.project, "rev-parse", f"{BRANCH}^{{tree}}").strip()
-    for name in (".github/workflows/more.yml", ".github/workflows/ci.yml", "src/uv.lock.py"):
+    ours = ("src/uv.lock.py", "locks/pylock.cpu.toml/x.py", "locks/conftest.py")
+    for name in (".github/workflows/more.yml", ".github/workflows/ci.yml", *ours):
         said = prepared.refused("publish", *tested(name), token="secret")
         assert said.startswith(f"{name} is not as the update made it: ")
         assert not prepared.pushed()
-    prepared.done("publish", *tested("uv.lock"), token="secret")
-    assert git(prepared.remote, "show", f"{BRANCH}:uv.lock") == "x = 1\n"
+    for name in ("uv.lock", "locks/pylock.rocm7_2.toml"):
+        prepared.done("publish", *tested(name), token="secret")
+        assert git(prepared.remote, "show", f"{BRANCH}:{name}") == "x = 1\n"

@@ -35,7 +35,7 @@ PREPARED = "Prepared-Tree"
 SAFE = (f"core.hooksPath={os.devnull}", "core.fsmonitor=false", "submodule.recurse=false")
 TOKENS = ("TEMPLATE_UPDATE_TOKEN", "GH_TOKEN", "GITHUB_TOKEN", "GITLAB_TOKEN")
 REPORT = ("body.md", "pull-request.json", "update.bundle")
-LOCKS = ("uv.lock", "poetry.lock")  # what the bootstrap may write
+LOCKS = ("uv.lock", "poetry.lock", "locks/pylock.*.toml")  # what the bootstrap may write
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 if sys.platform != "win32":
     SIGNALS.append(signal.SIGHUP)
@@ -281,6 +281,8 @@ def install() -> str | None:
     # By its name for people, which stays; the version just updated to may have its parts elsewhere.
     shim = [r".\bootstrap.cmd"] if os.name == "nt" else ["sh", "bootstrap.sh"]
     os.environ["BOOTSTRAP_PYTHON"] = sys.executable
+    if Path("locks").is_dir() and (problem := check("Locking", [*shim, "--lock"])):
+        return problem
     options = ["--no-smoke", "--compute-platform", "auto"]
     return check("Locking and installing", [*shim, *options])
 
