@@ -20,7 +20,7 @@ from install.managers import ToolFailedError, Tools
 from install.resolution import PLATFORMS
 from matrix.doctored import frozen
 from render.projects import PYTHON, render, under_git
-from render.reading import Builds, tomllib
+from render.reading import Builds
 from torch_template.build import Asked, Build
 from torch_template.resolving import kept_build
 

@@ -309,12 +309,12 @@ def test_what_runs_after_the_update_changes_lock_files_alone(prepared: WeeklyUpd
     """A workflow that a test writes would run with secrets before anybody has read it."""
     unchecked = Path(copytree(prepared.report, prepared.folder / "unchecked"))
 
-    def tested(name: str) -> list[str]:
+    def tested(*names: str) -> list[str]:
         git(prepared.project, "reset", "--quiet", "--hard", "main")
         git(prepared.project, "read-tree", "-u", "--reset", tree)
-        file = prepared.project / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("x = 1\n", encoding="utf-8")
+        for file in (prepared.project / name for name in names):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("x = 1\n", encoding="utf-8")
         git(prepared.project, "add", "--all")
         made = git(prepared.project, "write-tree").strip()
         title = ["--message", "Update the template to 2.0.0", "--message", f"Prepared-Tree: {made}"]
@@ -328,6 +328,7 @@ def test_what_runs_after_the_update_changes_lock_files_alone(prepared: WeeklyUpd
         said = prepared.refused("publish", *tested(name), token="secret")
         assert said.startswith(f"{name} is not as the update made it: ")
         assert not prepared.pushed()
-    for name in ("uv.lock", "locks/pylock.rocm7_2.toml"):
-        prepared.done("publish", *tested(name), token="secret")
+    locks = ("uv.lock", "locks/pylock.rocm7_2.toml")
+    prepared.done("publish", *tested(*locks), token="secret")
+    for name in locks:
         assert git(prepared.remote, "show", f"{BRANCH}:{name}") == "x = 1\n"

@@ -41,7 +41,7 @@ TOKEN = "TEMPLATE_UPDATE_TOKEN"  # noqa: S105 - its name
 HEADER = re.compile(rb"# v2 git bundle\n-([0-9a-f]{40})(?: [^\n]*)?\n([0-9a-f]{40}) ([^\n]+)\n\n")
 VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.+!_-]{0,63}")
 LOCK = re.compile(
-    r":(?:000000|100644) 100644 \w+ \w+ [AM]\t(?:(?:uv|poetry)\.lock|locks/pylock\.\w+\.toml)$"
+    r":(?:000000|100644) 100644 \w+ \w+ [AM]\t(?:(?:uv|poetry)\.lock|locks/pylock\.\w+\.toml)"
 )
 ANSWERS = re.compile(r"(?:.*/)?\.copier-answers[^/]*\.yml")
 RECENT = 50  # commits of the base that an update may be older than
