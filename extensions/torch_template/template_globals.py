@@ -40,6 +40,7 @@ from .given import (
 from .machine_hint import MachineHint
 from .managers import pip, uv
 from .managers.lines import (
+    chosen,
     index_sources,
     index_url,
     index_version,
@@ -116,6 +117,8 @@ class TemplateGlobals:
             update_summary=self.update_summary,
             # files
             brings_training=self.brings_training,
+            chosen=chosen,
+            cool_down=self._matrix.policy.cool_down,
             copier_update=self.copier_update,
             environments=uv.environments,
             exempt=uv.exempt,
@@ -355,6 +358,7 @@ class TemplateGlobals:
             same_pythons(self._matrix, build),
             older_glibc(self._matrix, build),
             context["pytorch_index_url"],
+            self._matrix.policy.cool_down,
         )
 
     @staticmethod

@@ -19,6 +19,7 @@ def torch_builds(
     pythons: Sequence[str],
     older_glibc: Mapping[str, str],
     base: str,
+    cool_down: int = 0,
 ) -> str:
     """The text of scripts/torch_builds.json, the data file of the plain scripts.
 
@@ -26,6 +27,7 @@ def torch_builds(
     of it, of which `extra_compute_platforms` are locked. `alternatives` has, by platform, what the
     project would get beyond these if it moved, and `moves` has what it must answer for that beside
     the compute platform.
+    `cool_down` is the days for which no release is locked, where the manager has no setting for it.
     `older_glibc` has, by platform, the series of torch for systems with an older glibc.
     `pythons` are the minors for which it would get the same release as now. What is the same on all
     platforms of a build is said once, and nothing is said of what there is not.
@@ -51,6 +53,7 @@ def torch_builds(
         "release": build.torch,
         "windows_path": rooms[0] if rooms else None,
         "older_glibc": dict(older_glibc),
+        "cool_down": cool_down,
         "in_every_build": common,
         "builds": {
             name: _build(other, build if other is build else reach.get(name), common, base)

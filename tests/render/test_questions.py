@@ -269,6 +269,32 @@ def test_a_fork_changes_the_menu_and_the_defaults_in_the_policy(
     )
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
+def test_a_fork_lets_releases_cool_down_but_for_what_the_template_chooses(
+    template: Path, tmp_path: Path, manager: str
+) -> None:
+    fork = shutil.copytree(template, tmp_path / "fork")
+    matrix = fork / MATRIX_YML
+    text = matrix.read_text(encoding="utf-8")
+    matrix.write_text(text.replace("\npolicy:\n", "\npolicy:\n  cool_down: 7\n"), encoding="utf-8")
+    answers = {"package_manager": manager, "compute_platform": "cu130"}
+    project = copy(fork, tmp_path / "project", **answers)
+    file = {"uv": "pyproject.toml", "poetry": "poetry.toml", "pip": "scripts/torch_builds.json"}
+    said = (project / file[manager]).read_text(encoding="utf-8")
+    setting = {
+        "uv": '\nexclude-newer = "7 days"\n',
+        "poetry": "\nmin-release-age = 7\n",
+        "pip": '\n  "cool_down": 7,\n',
+    }
+    assert setting[manager] in said
+    if manager == "uv":
+        assert "{ torch = false, torchvision = false, triton = false }" in said
+    if manager == "poetry":
+        assert '\nmin-release-age-exclude = ["torch", "torchvision", ' in said
+        assert '"triton"]\nmin-release-age-exclude-source = ["pytorch"]\n' in said
+
+
 def test_a_broken_matrix_stops_the_copier_command_in_one_sentence(
     template: Path, tmp_path: Path
 ) -> None:

@@ -44,6 +44,15 @@ class Manager:
     wants_nvidia_pins: bool = False
 
 
+def chosen(build: Build) -> list[str]:
+    """The packages whose versions the template chooses, or torch by requiring exactly one.
+
+    triton's newest is released on torch's own day.
+    """
+    triton = ["triton"] if build.main.accelerator == "cuda" else []
+    return [*build.versions, *build.index_only, *build.nvidia_pins, *triton]
+
+
 def any_of(platforms: Sequence[str]) -> str:
     """The marker that holds on each of the platforms."""
     return " or ".join(MARKERS[platform] for platform in platforms)

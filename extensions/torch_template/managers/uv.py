@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..build import Build
-from .lines import MARKERS, Manager
+from .lines import MARKERS, Manager, chosen
 
 MANAGER = Manager(
     name="uv", label="uv - fastest, one lock file for all platforms", unsuffixed_wheels="any"
@@ -12,7 +12,7 @@ MANAGER = Manager(
 
 def exempt(build: Build) -> list[str]:
     """What a cool-down does not hold back: the build's packages, as items of a TOML table."""
-    return [f"{name} = false" for name in (*build.versions, *build.index_only)]
+    return [f"{name} = false" for name in chosen(build)]
 
 
 def environments(build: Build) -> list[str]:

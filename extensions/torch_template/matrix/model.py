@@ -252,6 +252,8 @@ class Policy(_Strict):
     python: Choices
     also_on_machines: list[str] = ["cpu"]
     starter: Choices = Choices(offered=[*STARTERS], default=STARTERS[0], retired={})
+    # Days for which a release is not locked; none of PyTorch's, which the template chooses.
+    cool_down: Annotated[int, Field(ge=0, le=365)] = 0
 
     @property
     def on_machines(self) -> list[str]:

@@ -130,7 +130,9 @@ def index_of(row: Table) -> str:
 
 def beside_pip(project: Project, pyproject: Table) -> Beside:
     """What a pip project asks for."""
-    return Beside({"name": "locked", "dependencies": asked(project, pyproject)}, {}, {}, [], {}, {})
+    table = {"name": "locked", "dependencies": asked(project, pyproject)}
+    days = project.cool_down
+    return Beside(table, {"exclude-newer": f"{days} days"} if days else {}, {}, [], {}, {})
 
 
 # --- Its files
@@ -184,7 +186,10 @@ def pyproject_text(project: Project, name: str, beside: Beside) -> str:
                 "workspace": {},  # it is a part of nothing that it lies in
                 "environments": markers,
                 "required-environments": markers,
-                "exclude-newer-package": {**beside.exempt, **dict.fromkeys(packages, False)},
+                "exclude-newer-package": {
+                    **beside.exempt,
+                    **dict.fromkeys([*packages, "triton"], False),
+                },
                 "sources": sources,
                 "index": indexes,
             }

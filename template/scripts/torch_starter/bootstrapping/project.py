@@ -53,6 +53,7 @@ class Project(NamedTuple):
     older_glibc: Mapping[str, str] = {}  # by platform, the torch for systems with one
     pythons: tuple[str, ...] = ()  # for which the template would give it the same torch
     machine_build: str = ""  # what .venv is for, where it is not the project's own build
+    cool_down: int = 0  # days for which no release is locked
     extras: tuple[str, ...] = ()  # the compute platforms that are locked beside the own one
     fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
 
@@ -142,6 +143,7 @@ def load_project() -> Project:
             answers_file=data.get("answers_file", ""),
             older_glibc=dict(data.get("older_glibc", {})),
             pythons=tuple(data.get("pythons", ())),
+            cool_down=int(data.get("cool_down", 0)),
             extras=tuple(data.get("extra_compute_platforms", ())),
         )
         for other, build in builds.items():
