@@ -19,7 +19,7 @@ from install.checkouts import BOOTSTRAPS, MANAGERS, build_check, changes, edit, 
 from install.managers import ToolFailedError, Tools
 from install.resolution import PLATFORMS
 from matrix.doctored import frozen
-from render.projects import PYTHON, render, under_git
+from render.projects import PYTHON, ROOT, render, under_git
 from render.reading import Builds
 from torch_template.build import Asked, Build
 from torch_template.resolving import kept_build
@@ -31,6 +31,7 @@ else:
 
 pytestmark = BOOTSTRAPS
 MATRIX = frozen()
+OLDEST = re.findall(r"\d+\.\d+\.\d+", (ROOT / "includes/pyproject-uv.toml.jinja").read_text())[0]
 OF_A_BUILD = re.compile(r"nvidia-|cuda-|(.*-)?triton(-|$)")
 
 
@@ -317,7 +318,7 @@ def oldest_uv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The oldest uv that a project may have: it locks files without a hash as they are."""
     folder = tmp_path_factory.mktemp("oldest")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder)]
-    done = subprocess.run([*pip, "uv==0.9.17"], capture_output=True, text=True)
+    done = subprocess.run([*pip, f"uv=={OLDEST}"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return folder / "bin"
 
@@ -330,7 +331,7 @@ def test_an_index_without_hashes_is_told_and_nothing_is_called_locked(
     env = {"PATH": f"{oldest_uv}{os.pathsep}{tools.environment['PATH']}"}
     with tools.index.plain():
         done = tools.try_bootstrap(project, "--compute-platform", "cpu", env=env)
-        assert "uv 0.9.17" in done.stdout
+        assert f"uv {OLDEST}" in done.stdout
         assert done.returncode == 0, done.stderr
         assert "/whl/cpu gives no hash for torch, so cpu cannot be locked." in done.stdout
         assert "no hash is checked" in done.stdout
@@ -338,6 +339,8 @@ def test_an_index_without_hashes_is_told_and_nothing_is_called_locked(
     assert not (project / "locks").exists()
     assert installed(tools, project)["torch"].endswith("+cpu")
 
+    read = tools.run(oldest_uv / "uv", "lock", "--check", "--offline", cwd=project)
+    assert "warning" not in read  # an older one passes over [tool.uv], whose `false` it cannot read
     tools.bootstrap(project, "--lock", **env)
     said = tools.bootstrap(project, "--compute-platform", "cpu", "--recreate", **env)
     assert "locks/pylock.cpu.toml: each file by its hash" in said

@@ -239,7 +239,7 @@ backend-path = ["backend"]
 """
     uv = """
 [tool.uv]
-required-version = ">=0.9.17"
+required-version = ">=0.9.25"
 no-index = true
 find-links = ["../wheels"]
 """

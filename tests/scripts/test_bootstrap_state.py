@@ -181,7 +181,7 @@ def test_uv_is_fetched_where_it_is_too_old_or_does_not_run(demo: Demo, tmp_path:
 
 
 def test_a_uv_that_the_project_refuses_is_not_used(demo: Demo) -> None:
-    demo.edit("pyproject.toml", '">=0.9.17"', '">=99"')
+    demo.edit("pyproject.toml", '">=0.9.25"', '">=99"')
     done = demo.run("--dry-run")
     assert "would run" in done.stdout
     assert "/.tools/uv/bin/uv' lock" in done.stdout

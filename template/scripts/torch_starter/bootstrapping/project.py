@@ -22,7 +22,7 @@ from .places import (
 from .system import Python, locale_encoding, satisfies
 
 # What a manager must be, and the key in pyproject.toml that may narrow it.
-MANAGERS = {"uv": (">=0.9.17", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
+MANAGERS = {"uv": (">=0.9.25", "required-version"), "poetry": (">=2.2,<3", "requires-poetry")}
 
 SCHEMA = 2  # of torch_builds.json
 FALLBACK = "pypi"  # the build that needs no index but the usual one
