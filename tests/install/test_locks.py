@@ -16,7 +16,7 @@ from packaging.pylock import PackageWheel, Pylock, is_valid_pylock_path
 from packaging.utils import canonicalize_name
 
 from install.checkouts import BOOTSTRAPS, MANAGERS, build_check, changes, edit, installed, wheels
-from install.managers import ToolFailedError, Tools
+from install.managers import ToolFailedError, Tools, reported
 from install.resolution import PLATFORMS
 from matrix.doctored import frozen
 from render.projects import PYTHON, ROOT, render, under_git
@@ -185,6 +185,9 @@ def test_a_pip_project_may_lock_its_own_build_and_then_installs_by_hash(
     assert "locks/pylock.cpu.toml: each file by its hash" in said
     assert exactly(tools, project, "cpu")
     before = (project / "locks/pylock.cpu.toml").read_text(encoding="utf-8")
+    read = reported(tools.pip_report("-r", project / "locks/pylock.cpu.toml"))  # by pip itself
+    assert read["torch"].startswith("torch-2.14.1+cpu-")
+    assert read.keys() == chosen(lock_of(project, "cpu"), HERE).keys()
 
     edit(project, '    "torchmetrics",\n', "")
     with pytest.raises(ToolFailedError, match=r"locks/pylock\.cpu\.toml is out of date"):

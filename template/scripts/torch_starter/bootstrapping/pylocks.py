@@ -143,7 +143,7 @@ def make(runner: Runner, manager: list[str], name: str) -> None:
     check(runner, name, read_data(runner, exported.relative_to(ROOT).as_posix())[0])
     file = project.pylock(name)
     file.parent.mkdir(exist_ok=True)
-    label = f"torch {project.build['release']} for {project.builds[name]['label']}"
+    label = f"torch {project.build['release']}, {project.builds[name]['label']}"
     half = folder / file.name
     write(half, HEAD.format(TYPED, label) + text + TAIL.format(inputs(runner, name)))
     half.replace(file)
