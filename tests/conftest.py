@@ -106,19 +106,19 @@ def sampled(items: list[pytest.Item]) -> list[pytest.Item]:
     return kept
 
 
-def halved(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Every second of a test's slow cases, where there are many and it does not say how many."""
-    halves = [
+def thinned(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Every third of a test's slow cases, where there are many and it does not say how many."""
+    slow_ones = [
         item.get_closest_marker("slow") is not None and item.get_closest_marker("some") is None
         for item in items
     ]
     tests = [item.nodeid.partition("[")[0] for item in items]
-    total = Counter(test for test, slow in zip(tests, halves, strict=True) if slow)
+    total = Counter(test for test, slow in zip(tests, slow_ones, strict=True) if slow)
     seen: Counter[str] = Counter()
     kept = []
-    for item, test, slow in zip(items, tests, halves, strict=True):
+    for item, test, slow in zip(items, tests, slow_ones, strict=True):
         seen[test] += slow
-        if not slow or total[test] <= MANY or seen[test] % 2:
+        if not slow or total[test] <= MANY or seen[test] % 3 == 1:
             kept.append(item)
     return kept
 
@@ -141,7 +141,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         few = item.get_closest_marker("few")
         if few and seen[test] > few.args[0]:
             item.add_marker("slow")
-    items[:] = items if every else halved(items)
+    items[:] = items if every else thinned(items)
     config.hook.pytest_deselected(items=[*set(all_items).difference(items)])
     order = ("xdist_group", "slow")
     items.sort(key=lambda item: [not item.get_closest_marker(name) for name in order])
