@@ -63,8 +63,13 @@ class Buildah:
     def __call__(self, *words: str | Path, fails: bool = False) -> str:
         """Run it; what it printed."""
         driver = ["--storage-driver", "overlay"]
-        where = ["--root", self.folder / "storage", "--runroot", self.folder / "run"]
-        command = ["buildah", *driver, *where, *words]
+        where: list[str | Path] = [
+            "--root",
+            self.folder / "storage",
+            "--runroot",
+            self.folder / "run",
+        ]
+        command: list[str | Path] = ["buildah", *driver, *where, *words]
         done = subprocess.run(
             command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
         )
