@@ -149,7 +149,7 @@ def test_apptainer_s_file_copies_what_the_dockerfile_does_and_installs_the_same(
     }
     assert copied == by_docker | {"README.md", "LICENSE", "src"}
     assert 'sh containers/install.sh "{{ COMPUTE_PLATFORM }}"' in build["%post"]
-    assert build["%arguments"].strip() == "COMPUTE_PLATFORM="
+    assert build["%arguments"].strip() == "COMPUTE_PLATFORM=own"
     assert final["%files from build"].split() == ["/app", "/"]
     assert "gpu_smoke_test.py --device" in final["%test"]
     assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in final["%environment"]
