@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -41,10 +42,14 @@ def committed(tools: Tools, folder: Path, manager: str, compute_platform: str) -
 
 
 def rendered(
-    tools: Tools, project: Path, manager: str = "uv", compute_platform: str = "cpu"
+    tools: Tools,
+    project: Path,
+    manager: str = "uv",
+    compute_platform: str = "cpu",
+    **others: Any,  # noqa: ANN401
 ) -> Path:
     """A project whose PyTorch index is the one on loopback."""
-    answers = {"package_manager": manager, "compute_platform": compute_platform}
+    answers = {"package_manager": manager, "compute_platform": compute_platform, **others}
     if compute_platform != "pypi":
         answers["pytorch_index_url"] = tools.index.pytorch_url
     return render(project, **answers)

@@ -1,11 +1,13 @@
-"""The Dockerfile of a project's page, as far as it can be tried without Docker: its steps install
-the project's own build with the real uv, Poetry and pip, and nothing that only developers need."""
+"""The Dockerfile of a project, as far as it can be tried without an engine: its steps install the
+project's own build with the real uv, Poetry and pip, and nothing that only developers need, or
+another one by the bootstrap. `test_container.py` builds one with a real engine."""
 
 from __future__ import annotations
 
-import shlex
+import re
 import shutil
 import sys
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -13,9 +15,12 @@ import pytest
 
 from install.checkouts import BOOTSTRAPS, MANAGERS, installed, rendered, wheels
 from install.managers import Tools
-from render.reading import block
 
 pytestmark = BOOTSTRAPS
+
+
+INSTALLS_MANAGER = re.compile(r"^python -m pip install .*'(uv|poetry)\\b.*$", re.MULTILINE)
+LAST = "COPY . ."
 
 
 class Image:
@@ -28,6 +33,8 @@ class Image:
     def copy(self, names: list[str], into: str) -> None:
         """COPY from the context: files by their names, of a folder what is in it."""
         target = self.folder / into
+        if into.endswith("/"):
+            target.mkdir(parents=True, exist_ok=True)
         without = shutil.ignore_patterns(*(name.rpartition("/")[2] for name in self.ignored))
         for name in names:
             source = self.context / name
@@ -37,23 +44,58 @@ class Image:
             else:
                 shutil.copy(source, target)
 
-    def build(self, dockerfile: str) -> list[str]:
-        """Do the steps of the first stage; returns those that install the manager itself."""
-        left = []
+    def build(self, dockerfile: str, argument: str) -> None:
+        """Do the steps of the first stage; uv and Poetry are on PATH, and see the index here."""
         for line in dockerfile.partition("\n\n")[0].splitlines():
             instruction, _, rest = line.partition(" ")
+            if line == LAST:
+                self.before_last()
             if instruction == "COPY":
                 *names, into = rest.split()
                 self.copy(names, into)
-            elif instruction == "ENV":
-                self.env |= dict(one.split("=", 1) for one in shlex.split(rest))
-            elif rest.startswith("python -m pip install "):
-                left.append(rest)  # uv and Poetry are on PATH, and see the index on loopback
             elif instruction == "RUN":
-                self.tools.run("sh", "-euc", rest, cwd=self.folder, env=self.env)
+                command = rest.removeprefix("--mount=type=cache,target=/root/.cache ")
+                script = self.folder / "containers/install.sh"
+                text = script.read_text(encoding="utf-8")
+                script.write_text(INSTALLS_MANAGER.sub("", text), encoding="utf-8")
+                env = {**self.env, "COMPUTE_PLATFORM": argument}
+                self.said = self.tools.run("sh", "-euc", command, cwd=self.folder, env=env)
             else:
-                assert line == "WORKDIR /app" or fnmatch(line, "FROM python:3.*-slim AS build")
-        return left
+                known = (
+                    "#*",
+                    "ARG COMPUTE_PLATFORM=",
+                    "WORKDIR /app",
+                    "FROM python:3.*-slim AS build",
+                )
+                assert any(fnmatch(line, one) for one in known), line
+
+    def before_last(self) -> None:
+        """All is installed before the files that change each day come, and nothing after."""
+        self.early = installed(self.tools, self.folder)
+
+
+@pytest.fixture
+def made(tools: Tools, tmp_path: Path) -> Callable[..., Image]:
+    """Makes a project and does the steps of its Dockerfile."""
+
+    def make(manager: str, compute_platform: str, argument: str = "") -> Image:
+        project = rendered(tools, tmp_path / "project", manager, compute_platform, container=True)
+        if manager == "uv":
+            tools.uv_lock(project)
+        elif manager == "poetry":
+            tools.poetry_lock(project)
+        (project / ".venv").mkdir()  # of the machine that makes the image
+        (project / ".venv" / "pyvenv.cfg").write_text("home = /nowhere\n", encoding="utf-8")
+        (tmp_path / "app").mkdir()
+        ignored = (project / ".dockerignore").read_text(encoding="utf-8").split()
+        image = Image(tools, tmp_path / "app", project, ignored)
+        (tmp_path / "bin").mkdir()
+        (tmp_path / "bin" / "python").symlink_to(sys.executable)
+        image.env["PATH"] = f"{tools.environment['PATH']}:{tmp_path / 'bin'}"
+        image.build((project / "Dockerfile").read_text(encoding="utf-8"), argument)
+        return image
+
+    return make
 
 
 @pytest.mark.some(4)
@@ -61,34 +103,32 @@ class Image:
 @pytest.mark.parametrize("manager", MANAGERS)
 @pytest.mark.parametrize("compute_platform", ["cu130", "cpu", "pypi"])
 def test_an_image_gets_the_project_s_own_build_and_no_tools_of_developers(
-    tools: Tools, tmp_path: Path, manager: str, compute_platform: str
+    tools: Tools, made: Callable[..., Image], manager: str, compute_platform: str
 ) -> None:
-    project = rendered(tools, tmp_path / "project", manager, compute_platform)
-    page = (project / "docs/pytorch-build.md").read_text(encoding="utf-8")
-    if manager == "uv":
-        tools.uv_lock(project)
-    elif manager == "poetry":
-        tools.poetry_lock(project)
-    (project / ".venv").mkdir()  # of the machine that makes the image
-    (project / ".venv" / "pyvenv.cfg").write_text("home = /nowhere\n", encoding="utf-8")
-    app = tmp_path / "app"
-    app.mkdir()
-    image = Image(tools, app, project, block(page, "In an image", "text").split())
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin" / "python").symlink_to(sys.executable)
-    image.env["PATH"] = f"{tools.environment['PATH']}:{tmp_path / 'bin'}"
     with tools.index.recorded() as requests:
-        left = image.build(block(page, "In an image", "dockerfile"))
-    assert [line.split("'")[1].partition(">")[0] for line in left] == (
-        [manager] if manager != "pip" else []
-    )
-    packages = installed(tools, app)
-    platform = "cu132" if compute_platform == "pypi" else compute_platform
-    local = "" if compute_platform == "pypi" else f"+{platform}"
+        image = made(manager, compute_platform)
+    packages = installed(tools, image.folder)
+    assert packages == image.early
+    local = "" if compute_platform == "pypi" else f"+{compute_platform}"
     assert packages["torch"].endswith(local)
     assert ("+" in packages["torch"]) == bool(local)
     assert not {"pytest", "ruff", "mypy"} & set(packages)
-    assert "project" in " ".join(packages)
+    assert "my-torch-project" in packages
     assert any(name.startswith("torch-") for name in wheels(requests))
     # What the second stage starts: the project is where it was, and .venv knows it.
-    tools.run(app / ".venv/bin/python", "-c", "import my_torch_project", cwd=tmp_path)
+    code = "import importlib.util as u; print(u.find_spec('my_torch_project.device').origin)"
+    said = tools.run(image.folder / ".venv/bin/python", "-c", code, cwd=image.folder.parent)
+    assert said.strip() == str(image.folder / "src/my_torch_project/device.py")
+
+
+@pytest.mark.slow
+@pytest.mark.some(1)
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_build_argument_brings_another_build(
+    tools: Tools, made: Callable[..., Image], manager: str
+) -> None:
+    image = made(manager, "cpu", "cu126")
+    packages = installed(tools, image.folder)
+    assert packages["torch"].endswith("+cu126")
+    assert packages == image.early
+    assert not (image.folder / ".tools").exists()
