@@ -10,9 +10,10 @@ from subprocess import CompletedProcess
 import pytest
 
 import commands
+from install import ci_steps
 from install.loopback_index import LoopbackIndex
 from install.real_torch import NOT_COMPILED, TORCH, cpu_wheel, needs_real_torch
-from render.projects import render
+from render.projects import git, render, under_git
 
 # One process of the test run has the project and the download to itself.
 pytestmark = [
@@ -36,6 +37,7 @@ def project(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> P
         tmp_path_factory.mktemp("real") / "my project",
         package_manager="pip",
         compute_platform="cpu",
+        ci="gitlab",
         torch_version="2.13",
         torch_packages=[],
         pytorch_index_url=index.pytorch_url,
@@ -63,22 +65,39 @@ def test_its_smoke_test_passes_on_the_real_cpu_build(project: Path) -> None:
     assert "fail" not in status.values()
 
 
-def test_its_own_tests_pass(project: Path) -> None:
-    done = venv(project, "-m", "pytest")
+def test_the_script_of_its_ci_ends_well(project: Path, tmp_path: Path) -> None:
+    """Lint, types, tests and the smoke test; only scripts/ knows of other systems."""
+    (done,) = ci_steps.run(project, "gitlab", {**os.environ, **NOT_COMPILED}, tmp_path / "said.md")
 
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    for said in ("takes cpu", "All checks passed", "Success: no issues", "3 passed", "PASS"):
+        assert said in done.stdout
 
 
-@pytest.mark.parametrize(
-    "tool",
-    # Only scripts/ knows of other systems: tests/repo/test_lint.py types it for those.
-    ["ruff check", "ruff format --check", "mypy"],
-)
-def test_its_linters_and_type_checker_are_clean(project: Path, tool: str) -> None:
-    done = venv(project, "-m", *tool.split())
+def test_the_steps_of_github_end_well_in_a_fresh_checkout(
+    index: LoopbackIndex, tmp_path: Path
+) -> None:
+    """With uv; nothing but the wheels is cached, and nothing of it would be committed."""
+    index.add_wheels(cpu_wheel().parent, "cpu")
+    project = under_git(
+        render(
+            tmp_path / "my project",
+            ci="github",
+            torch_version="2.13",
+            torch_packages=[],
+            pytorch_index_url=index.pytorch_url,
+        )
+    )
+    summary = tmp_path / "summary.md"
 
-    assert done.returncode == 0, done.stdout
+    steps = ci_steps.run(project, "github", {**os.environ, **NOT_COMPILED}, summary)
+
+    assert [one.returncode for one in steps] == [0, 0, 0, 0], steps[-1].stdout
+    assert "PASS" in summary.read_text("utf-8")
+    assert [one.name for one in (project / ".cache").iterdir()] == ["uv"]
+    kept = sum(file.stat().st_size for file in (project / ".cache").rglob("*") if file.is_file())
+    assert cpu_wheel().stat().st_size < kept < 2 * 10**9
+    assert git(project, "status", "--porcelain") == "?? uv.lock\n"
 
 
 def test_its_module_names_the_device_and_the_build(project: Path) -> None:
