@@ -176,7 +176,7 @@ def test_the_tasks_of_vs_code_are_those_of_the_readme(project: Path) -> None:
     for task in run:
         for one in (task, {"args": task["args"], **task["windows"]}):
             for word in one["args"]:
-                assert "/" not in word.lstrip("/")[1:] or (project / word).is_file(), word
+                assert "/" not in word[1:] or (project / word).is_file(), word
     pythons = {task["command"] for task in run} - {"sh"}
     assert pythons == {"${workspaceFolder}/.venv/bin/python"}
     windows = {task["windows"]["command"] for task in run} - {"cmd"}
