@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
@@ -98,6 +100,41 @@ def test_the_steps_of_github_end_well_in_a_fresh_checkout(
     kept = sum(file.stat().st_size for file in (project / ".cache").rglob("*") if file.is_file())
     assert cpu_wheel().stat().st_size < kept < 2 * 10**9
     assert git(project, "status", "--porcelain") == "?? uv.lock\n"
+
+    # The one command for a bill of materials, as the project's page has it.
+    page = (project / "docs/pytorch-build.md").read_text("utf-8")
+    (command,) = re.findall(r"^uv export .*cyclonedx.*$", page, re.MULTILINE)
+    assert run(sys.executable, "-m", *command.split(), cwd=project).returncode == 0
+    bill = json.loads((project / "sbom.cdx.json").read_text("utf-8"))
+    (torch,) = (one for one in bill["components"] if one["version"] == f"{TORCH}+cpu")
+    assert torch["purl"].endswith(f"?repository_url={index.pytorch_url}/cpu")
+    files = [one for one in torch["externalReferences"] if one["url"].endswith("x86_64.whl")]
+    assert [one["hashes"][0]["alg"] for one in files] == ["SHA-256"]
+
+
+@pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
+def test_pre_commit_finds_nothing_in_a_fresh_project(
+    project: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, manager: str
+) -> None:
+    fresh = under_git(
+        render(tmp_path / "fresh project", package_manager=manager, torch_packages=[])
+    )
+    (fresh / ".venv").symlink_to(project / ".venv")  # whose tools are the same
+    env = {"PRE_COMMIT_HOME": str(tmp_path_factory.getbasetemp() / "pre-commit"), "SKIP": "locks"}
+    command = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
+
+    clean = commands.run(command, fresh, {**os.environ, **env})
+
+    assert clean.returncode == 0, clean.stdout
+    assert clean.stdout.count("Passed") == 5
+
+    if manager == "uv":
+        (fresh / "src/my_torch_project/spoilt.py").write_text("import os\nx: int = ''\n")
+        (fresh / "notes.md").write_text("<<<<<<< before updating\n")
+        (fresh / "weights.bin").write_bytes(bytes(2 * 1024**2))
+        git(fresh, "add", "--all")
+        spoilt = commands.run(command, fresh, {**os.environ, **env})
+        assert spoilt.stdout.count("Failed") == 5, spoilt.stdout
 
 
 def test_its_module_names_the_device_and_the_build(project: Path) -> None:

@@ -63,8 +63,8 @@ def test_dependabot_understands_its_file_and_leaves_what_renovate_leaves(
 ) -> None:
     file = project / ".github" / "dependabot.yml"
     tool = Path(sys.executable).with_name("check-jsonschema")
-    command = [tool, "--builtin-schema", "vendor.dependabot", file]
-    done = subprocess.run(command, capture_output=True, text=True)
+    options = ("--builtin-schema", "vendor.dependabot")
+    done = subprocess.run([tool, *options, file], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     zizmor(file)
     packages, actions = yaml.safe_load(file.read_text("utf-8"))["updates"]

@@ -25,8 +25,13 @@ PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 @pytest.fixture(scope="module")
 def workflows(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """All of them by their names; those of a project with all that can be in them."""
-    everything = {"ci_runners": ["windows", "macos", "gpu"], "torch_packages": ["torchcodec"]}
-    project = copy(template, tmp_path_factory.mktemp("ci") / "project", ci="github", **everything)
+    project = copy(
+        template,
+        tmp_path_factory.mktemp("ci") / "project",
+        ci="github",
+        ci_runners=["windows", "macos", "gpu"],
+        torch_packages=["torchcodec"],
+    )
     found = {path.stem: path for path in (OURS / "workflows").iterdir()}
     theirs = (project / ".github" / "workflows").iterdir()
     return found | {f"project's {path.stem}": path for path in theirs}
