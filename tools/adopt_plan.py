@@ -28,7 +28,7 @@ BACKEND = """\
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
 """
-IGNORED = (".venv", ".tools", "wheelhouse/", "locked.txt", "__pycache__/", "*.egg-info/")
+IGNORED = (".venv", ".tools", ".cache/", "wheelhouse/", "locked.txt", "__pycache__/", "*.egg-info/")
 ATTRIBUTES = """\
 /bootstrap.* linguist-vendored
 /bootstrap.sh text eol=lf
