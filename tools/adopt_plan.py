@@ -28,7 +28,7 @@ BACKEND = """\
 requires = ["setuptools>=77"]
 build-backend = "setuptools.build_meta"
 """
-IGNORED = (".venv", ".tools", ".cache/", "wheelhouse/", "locked.txt", "__pycache__/", "*.egg-info/")
+IGNORED = (".venv", ".tools", "wheelhouse/", "locked.txt", "__pycache__/", "*.egg-info/")
 ATTRIBUTES = """\
 /bootstrap.* linguist-vendored
 /bootstrap.sh text eol=lf
@@ -47,7 +47,7 @@ BOTS = {
 }
 TO_BOTS = {
     "Renovate": "leave it to the template, as the renovate.json of a new project does",
-    "Dependabot": "leave it to the template, as in docs/pytorch-build.md",
+    "Dependabot": "leave it to the template, as the one of a new project with extra_files=[dependabot] does",
 }
 FROM = "# torch-starter\n"
 
