@@ -40,6 +40,7 @@ def project(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> P
         package_manager="pip",
         compute_platform="cpu",
         ci="gitlab",
+        ci_runners=["gpu"],
         torch_version="2.13",
         torch_packages=[],
         pytorch_index_url=index.pytorch_url,
@@ -74,6 +75,19 @@ def test_the_script_of_its_ci_ends_well(project: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     for said in ("takes cpu", "All checks passed", "Success: no issues", "3 passed", "PASS"):
         assert said in done.stdout
+
+
+def test_its_gpu_job_demands_a_gpu_and_keeps_the_report_all_the_same(project: Path) -> None:
+    said = ci_steps.loaded(project / ".gitlab-ci.yml")["gpu"]
+
+    done = run(*ci_steps.SHELL, "-c", said["script"][-1], cwd=project)
+
+    assert done.returncode != 0
+    assert "PASS" not in done.stdout
+    assert said["artifacts"]["when"] == "always"
+    report, summary = (project / name for name in said["artifacts"]["paths"])
+    assert json.loads(report.read_text("utf-8"))["exit_code"] == done.returncode
+    assert summary.read_text("utf-8").startswith("### FAIL torch ")
 
 
 def test_the_steps_of_github_end_well_in_a_fresh_checkout(
@@ -120,7 +134,11 @@ def test_pre_commit_finds_nothing_in_a_fresh_project(
         render(tmp_path / "fresh project", package_manager=manager, torch_packages=[])
     )
     (fresh / ".venv").symlink_to(project / ".venv")  # whose tools are the same
-    env = {"PRE_COMMIT_HOME": str(tmp_path_factory.getbasetemp() / "pre-commit"), "SKIP": "locks"}
+    env = {
+        "PRE_COMMIT_HOME": str(tmp_path_factory.getbasetemp() / "pre-commit"),
+        "MYPY_CACHE_DIR": str(project / ".mypy_cache"),  # which has torch
+        "SKIP": "locks",
+    }
     command = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
 
     clean = commands.run(command, fresh, {**os.environ, **env})

@@ -168,6 +168,15 @@ def test_no_cache_is_served_to_another_manager_system_or_lock(
         }
 
 
+def test_gitlab_understands_its_file(template: Path, tmp_path: Path) -> None:
+    rendered(template, tmp_path, "gitlab", ci_runners=ALL, torch_packages=["torchcodec"])
+    tool = Path(sys.executable).with_name("check-jsonschema")
+    options = ("--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci")
+    file = tmp_path / "project" / ".gitlab-ci.yml"
+    done = subprocess.run([tool, *options, file], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
 def test_the_shell_of_ci_has_no_finding_of_shellcheck(
     template: Path, tmp_path: Path, ci: str
