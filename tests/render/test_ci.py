@@ -168,6 +168,14 @@ def test_no_cache_is_served_to_another_manager_system_or_lock(
         }
 
 
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_gigabytes_of_cuda_are_not_kept(template: Path, tmp_path: Path, ci: str) -> None:
+    """PyPI has no other wheels for Linux."""
+    said = rendered(template, tmp_path, ci, compute_platform="pypi")
+    assert "cache/" not in str(said["ci"]["jobs"]["test"]["steps"] if ci == "github" else "")
+    assert ci == "github" or "cache" not in said[".gitlab-ci"][".test"]
+
+
 def test_gitlab_understands_its_file(template: Path, tmp_path: Path) -> None:
     rendered(template, tmp_path, "gitlab", ci_runners=ALL, torch_packages=["torchcodec"])
     tool = Path(sys.executable).with_name("check-jsonschema")
