@@ -87,6 +87,7 @@ def propose(found: Found, top: Path, data: dict[str, Any]) -> Proposal:
     the_license(one, top)
     automation(one, top)
     one.take("starter", "package", "nothing of the training is added to what exists")
+    one.take("extra_files", [], "yours, or only for a new project")
     own_files(one, found, top)
     return one
 

@@ -47,7 +47,7 @@ BOTS = {
 }
 TO_BOTS = {
     "Renovate": "leave it to the template, as the renovate.json of a new project does",
-    "Dependabot": "leave it to the template, as in docs/pytorch-build.md",
+    "Dependabot": "leave it to the template, as extra_files=[dependabot] of a new project does",
 }
 FROM = "# torch-starter\n"
 

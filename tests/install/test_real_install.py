@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import sys
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
 import commands
+from install import ci_steps
 from install.loopback_index import LoopbackIndex
 from install.real_torch import NOT_COMPILED, TORCH, cpu_wheel, needs_real_torch
-from render.projects import render
+from render.projects import git, render, under_git
 
 # One process of the test run has the project and the download to itself.
 pytestmark = [
@@ -36,6 +39,8 @@ def project(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> P
         tmp_path_factory.mktemp("real") / "my project",
         package_manager="pip",
         compute_platform="cpu",
+        ci="gitlab",
+        ci_runners=["gpu"],
         torch_version="2.13",
         torch_packages=[],
         pytorch_index_url=index.pytorch_url,
@@ -63,22 +68,91 @@ def test_its_smoke_test_passes_on_the_real_cpu_build(project: Path) -> None:
     assert "fail" not in status.values()
 
 
-def test_its_own_tests_pass(project: Path) -> None:
-    done = venv(project, "-m", "pytest")
+def test_the_script_of_its_ci_ends_well(project: Path, tmp_path: Path) -> None:
+    """Lint, types, tests and the smoke test; only scripts/ knows of other systems."""
+    (done,) = ci_steps.run(project, "gitlab", {**os.environ, **NOT_COMPILED}, tmp_path / "said.md")
 
     assert done.returncode == 0, done.stdout
-    assert "3 passed" in done.stdout
+    for said in ("takes cpu", "All checks passed", "Success: no issues", "3 passed", "PASS"):
+        assert said in done.stdout
 
 
-@pytest.mark.parametrize(
-    "tool",
-    # Only scripts/ knows of other systems: tests/repo/test_lint.py types it for those.
-    ["ruff check", "ruff format --check", "mypy"],
-)
-def test_its_linters_and_type_checker_are_clean(project: Path, tool: str) -> None:
-    done = venv(project, "-m", *tool.split())
+def test_its_gpu_job_demands_a_gpu_and_keeps_the_report_all_the_same(project: Path) -> None:
+    said = ci_steps.loaded(project / ".gitlab-ci.yml")["gpu"]
 
-    assert done.returncode == 0, done.stdout
+    done = run(*ci_steps.SHELL, "-c", said["script"][-1], cwd=project)
+
+    assert done.returncode != 0
+    assert "PASS" not in done.stdout
+    assert said["artifacts"]["when"] == "always"
+    report, summary = (project / name for name in said["artifacts"]["paths"])
+    assert json.loads(report.read_text("utf-8"))["exit_code"] == done.returncode
+    assert summary.read_text("utf-8").startswith("### FAIL torch ")
+
+
+def test_the_steps_of_github_end_well_in_a_fresh_checkout(
+    index: LoopbackIndex, tmp_path: Path
+) -> None:
+    """With uv; nothing but the wheels is cached, and nothing of it would be committed."""
+    index.add_wheels(cpu_wheel().parent, "cpu")
+    project = under_git(
+        render(
+            tmp_path / "my project",
+            ci="github",
+            torch_version="2.13",
+            torch_packages=[],
+            pytorch_index_url=index.pytorch_url,
+        )
+    )
+    summary = tmp_path / "summary.md"
+
+    steps = ci_steps.run(project, "github", {**os.environ, **NOT_COMPILED}, summary)
+
+    assert [one.returncode for one in steps] == [0, 0, 0, 0], steps[-1].stdout
+    assert "PASS" in summary.read_text("utf-8")
+    assert [one.name for one in (project / ".cache").iterdir()] == ["uv"]
+    kept = sum(file.stat().st_size for file in (project / ".cache").rglob("*") if file.is_file())
+    assert cpu_wheel().stat().st_size < kept < 2 * 10**9
+    assert git(project, "status", "--porcelain") == "?? uv.lock\n"
+
+    # The one command for a bill of materials, as the project's page has it.
+    page = (project / "docs/pytorch-build.md").read_text("utf-8")
+    (command,) = re.findall(r"^uv export .*cyclonedx.*$", page, re.MULTILINE)
+    assert run(sys.executable, "-m", *command.split(), cwd=project).returncode == 0
+    bill = json.loads((project / "sbom.cdx.json").read_text("utf-8"))
+    (torch,) = (one for one in bill["components"] if one["version"] == f"{TORCH}+cpu")
+    assert torch["purl"].endswith(f"?repository_url={index.pytorch_url}/cpu")
+    files = [one for one in torch["externalReferences"] if one["url"].endswith("x86_64.whl")]
+    assert [one["hashes"][0]["alg"] for one in files] == ["SHA-256"]
+
+
+@pytest.mark.parametrize("manager", ["uv", "poetry", "pip"])
+def test_pre_commit_finds_nothing_in_a_fresh_project(
+    project: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, manager: str
+) -> None:
+    fresh = under_git(
+        render(tmp_path / "fresh project", package_manager=manager, torch_packages=[])
+    )
+    (fresh / ".venv").symlink_to(project / ".venv")  # whose tools are the same
+    env = {
+        "PRE_COMMIT_HOME": str(tmp_path_factory.getbasetemp() / "pre-commit"),
+        "MYPY_CACHE_DIR": str(project / ".mypy_cache"),  # which has torch
+        "SKIP": "locks",
+    }
+    command = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
+
+    clean = commands.run(command, fresh, {**os.environ, **env})
+
+    assert clean.returncode == 0, clean.stdout
+    assert clean.stdout.count("Passed") == 5
+
+    if manager == "uv":
+        (fresh / "src/my_torch_project/spoilt.py").write_text("import os\nx: int = ''\n")
+        (fresh / "notes.md").write_text("<<<<<<< before updating\n")
+        (fresh / "weights.bin").write_bytes(bytes(2 * 1024**2))
+        git(fresh, "add", "--all")
+        spoilt = commands.run(command, fresh, {**os.environ, **env})
+        assert spoilt.stdout.count("Failed") == 5, spoilt.stdout
 
 
 def test_its_module_names_the_device_and_the_build(project: Path) -> None:

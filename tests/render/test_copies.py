@@ -61,7 +61,8 @@ scripts/torch_starter/gpu_smoke/metadata.py scripts/torch_starter/gpu_smoke/orig
 scripts/torch_starter/gpu_smoke/package_checks.py scripts/torch_starter/gpu_smoke/redaction.py
 scripts/torch_starter/gpu_smoke/report.py scripts/torch_starter/gpu_smoke/report.schema.json
 scripts/torch_starter/gpu_smoke/requirements.py scripts/torch_starter/gpu_smoke/speed_checks.py
-scripts/torch_starter/gpu_smoke/torch_checks.py scripts/torch_starter/ruff.toml
+scripts/torch_starter/gpu_smoke/torch_checks.py scripts/torch_starter/in_venv.py
+scripts/torch_starter/ruff.toml
 scripts/torch_starter/surroundings/__init__.py scripts/torch_starter/surroundings/codes.ini
 scripts/torch_starter/surroundings/knowledge.py scripts/torch_starter/surroundings/linux.py
 scripts/torch_starter/surroundings/packages.ini scripts/torch_starter/surroundings/place.py
@@ -80,6 +81,11 @@ OF_MANAGER = {
     "uv": [],
     "poetry": ["poetry.toml"],
     "pip": ["requirements/torch-cpu.txt"],
+}
+OF_EXTRAS = {
+    "agents": ["AGENTS.md"],
+    "pre-commit": [".pre-commit-config.yaml"],
+    "vscode": [".vscode/extensions.json", ".vscode/settings.json", ".vscode/tasks.json"],
 }
 OF_CI = {
     "github": [
@@ -151,7 +157,8 @@ def test_a_project_has_exactly_these_files(
     template: Path, tmp_path: Path, manager: str, ci: str
 ) -> None:
     project = copy(template, tmp_path / "project", package_manager=manager, ci=ci)
-    expected = [*ALWAYS.split(), *CAUSES, *OF_MANAGER[manager], *OF_CI[ci]]
+    extras = [name for names in OF_EXTRAS.values() for name in names]
+    expected = [*ALWAYS.split(), *CAUSES, *OF_MANAGER[manager], *OF_CI[ci], *extras]
     assert sorted(files(project)) == sorted(expected)
 
 
@@ -180,7 +187,8 @@ def test_what_the_pages_of_a_project_link_and_name_is_there(
             title = f"# {heading.replace('-', ' ')}\n"
             assert not heading or title in made[target].decode().lower(), link
         named = re.findall(r"(?<![\w/.])(?:scripts|requirements|\.github)/[\w./-]*\w", text)
-        assert set(named) - {".github/dependabot.yml"} <= set(made), page  # which it says to save
+        locked = {"locks/pylock.cpu.toml"}  # which the bootstrap makes
+        assert set(named) - locked <= set(made), page
         assert named, page
 
 

