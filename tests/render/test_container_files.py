@@ -18,6 +18,13 @@ from torch_template.build import Asked
 
 Files = dict[str, str]
 IGNORED = ROOT / "template" / "{% if container %}.dockerignore{% endif %}"
+GPUS = {
+    "cu130": "nvidia.com/gpu",
+    "pypi": "nvidia.com/gpu",
+    "rocm7.2": "amd.com/gpu",
+    "xpu": "gpu.intel.com/i915",
+    "cpu": "",
+}
 MADE = {
     "Dockerfile",
     "compose.yaml",
@@ -74,7 +81,7 @@ def test_hadolint_and_a_shell_checker_find_nothing(
 
 
 @pytest.mark.parametrize("starter", ["training", "package"])
-@pytest.mark.parametrize("platform", ["cu130", "rocm7.2"])
+@pytest.mark.parametrize("platform", ["cu130", "rocm7.2", "xpu", "cpu"])
 def test_compose_understands_its_file_and_asks_for_the_gpu_and_shared_memory(
     template: Path, tmp_path: Path, platform: str, starter: str
 ) -> None:
@@ -83,18 +90,19 @@ def test_compose_understands_its_file_and_asks_for_the_gpu_and_shared_memory(
     services = yaml.safe_load(text)["services"]
     assert {one["shm_size"] for one in services.values()} == {"8gb"}
     assert services["cpu"].keys() & {"deploy", "devices"} == set()
-    assert [one.get("volumes") for one in services.values()] == (
-        [["runs:/app/runs"]] * 2 if starter == "training" else [None] * 2
-    )
+    volumes = ["runs:/app/runs"] if starter == "training" else None
+    assert all(one.get("volumes") == volumes for one in services.values())
+    assert ("gpu" in services) == ("run --rm gpu" in text) == (platform != "cpu")
     if platform == "cu130":
         [device] = services["gpu"]["deploy"]["resources"]["reservations"]["devices"]
         assert device["capabilities"] == ["gpu", "compute", "utility"]
-    else:
-        assert services["gpu"]["devices"] == ["/dev/kfd", "/dev/dri"]
+    elif platform != "cpu":
+        kfd = ["/dev/kfd"] if platform == "rocm7.2" else []
+        assert services["gpu"]["devices"] == [*kfd, "/dev/dri"]
 
 
 @pytest.mark.parametrize("starter", ["training", "package"])
-@pytest.mark.parametrize(("platform", "gpu"), [("cu130", "nvidia"), ("rocm7.2", "amd")])
+@pytest.mark.parametrize(("platform", "gpu"), GPUS.items())
 def test_kubernetes_understands_its_file_and_tries_the_gpu_first(
     template: Path, tmp_path: Path, platform: str, gpu: str, starter: str
 ) -> None:
@@ -104,12 +112,14 @@ def test_kubernetes_understands_its_file_and_tries_the_gpu_first(
     *claims, job = yaml.safe_load_all(text)
     assert re.fullmatch("[a-z0-9-]+", job["metadata"]["name"])
     pod = job["spec"]["template"]["spec"]
-    assert ("runtimeClassName" in pod) == (gpu == "nvidia")
+    assert ("runtimeClassName" in pod) == (gpu == "nvidia.com/gpu")
     [first], [main] = pod["initContainers"], pod["containers"]
     assert first["command"] == ["python", "scripts/gpu_smoke_test.py"]
     for one in (first, main):
-        assert one["resources"]["limits"][f"{gpu}.com/gpu"] == 1
-        assert {"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "compute,utility"} in one["env"]
+        limits = {"memory": "32Gi", **({gpu: 1} if gpu else {})}
+        assert one["resources"]["limits"] == limits
+        asked = {"name": "NVIDIA_DRIVER_CAPABILITIES", "value": "compute,utility"}
+        assert one.get("env") == ([asked] if gpu == "nvidia.com/gpu" else None)
         assert {"name": "shm", "mountPath": "/dev/shm"} in one["volumeMounts"]
     shm, *runs = pod["volumes"]
     assert shm["emptyDir"]["medium"] == "Memory"
