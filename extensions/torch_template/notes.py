@@ -17,6 +17,7 @@ from .matrix.facts import python_key, series
 from .matrix.model import Matrix
 from .moves import (
     Platforms,
+    copier_update,
     first_without,
     generations,
     listed,
@@ -30,6 +31,7 @@ from .moves import (
 from .reasons import why_no_companion
 from .resolving import find_build, kept_build
 
+EXTRAS = "extra_compute_platforms"
 DATA_FILE = "scripts/torch_builds.json"
 OLD_MACHINERY = ("bootstrap.py", "bootstrapping", "gpu_smoke", "template_update.py")
 
@@ -73,6 +75,23 @@ def companion_note(matrix: Matrix, old: Build) -> str | None:
     found = (why_no_companion(matrix, old.asked, name) for name in old.asked.packages)
     why = "; ".join(unfit.reason for unfit in found if unfit)
     return f"{why}, so torch stays at {old.torch}. {move(matrix, old, new)}"
+
+
+def extra_note(matrix: Matrix, old: Build) -> str | None:
+    """What to tell a project whose torch stays behind for other builds that it keeps."""
+    asked = old.asked
+    alone = kept_build(matrix, replace(asked, extras=()))
+    if alone is None or alone.torch == old.torch:
+        return None
+    others = {name: kept_build(matrix, replace(asked, extras=(name,))) for name in asked.extras}
+    behind = [name for name, build in others.items() if not build or build.torch != alone.torch]
+    rest = ", ".join(name for name in asked.extras if name not in behind)
+    verb, them = ("have", "them") if behind[1:] else ("has", "it")
+    command = copier_update(asked.answers_file)
+    return (
+        f"{listed(behind)} {verb} no torch {alone.torch}, so torch stays at {old.torch} for {them}."
+        f' To go on without {them}:\n\n    {command} --defaults --data "{EXTRAS}=[{rest}]"'
+    )
 
 
 def freed_note(matrix: Matrix, old: Build) -> str | None:
@@ -151,7 +170,8 @@ def python_note(matrix: Matrix, old: Build) -> str | None:
 
 def notes(matrix: Matrix, build: Build, others: list[Build]) -> list[str]:
     """All that the owner of a project should hear about its answers."""
-    companion = companion_note(matrix, build) or freed_note(matrix, build)
+    extra = extra_note(matrix, build)
+    companion = extra or companion_note(matrix, build) or freed_note(matrix, build)
     ended = None if companion else ended_note(matrix, build, others)  # first things first
     platform = retired_note(matrix, build, others) or ended
     return [note for note in (platform, companion, python_note(matrix, build)) if note]

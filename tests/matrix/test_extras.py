@@ -8,6 +8,7 @@ import pytest
 
 from matrix.doctored import frozen
 from torch_template.build import Asked, Build
+from torch_template.notes import notes
 from torch_template.reasons import why_no_extra
 from torch_template.resolving import fitting_release, kept_build, same_release
 
@@ -87,3 +88,16 @@ def test_the_project_s_own_platform_in_that_list_adds_nothing() -> None:
     build = kept_build(MATRIX, replace(CU130, extras=("cu130",)))
     assert build
     assert build.torch == fitting_release(MATRIX, CU130)
+
+
+def test_a_project_is_told_for_what_its_torch_stays_behind() -> None:
+    for extras, rest in ((("cpu", "cu128"), "cpu"), (("cu128",), "")):
+        build = kept_build(MATRIX, replace(CU130, extras=extras))
+        assert build
+        assert notes(MATRIX, build, []) == [
+            "cu128 has no torch 2.14.1, so torch stays at 2.11.0 for it. To go on without it:\n\n"
+            f'    copier update --trust --defaults --data "extra_compute_platforms=[{rest}]"'
+        ]
+    build = kept_build(MATRIX, replace(CU130, extras=("cpu",)))
+    assert build
+    assert notes(MATRIX, build, []) == []

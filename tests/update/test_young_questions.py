@@ -8,7 +8,7 @@ from pathlib import Path
 from render.projects import commit, files, git, recorded, release, start, update
 from update.versions import assert_clean
 
-YOUNG = ("ci_runners", "extra_files")
+YOUNG = ("extra_compute_platforms", "ci_runners", "container", "extra_files")
 UNASKED = "\\1  type: yaml\n  default: []\n  when: false\n\n"  # so it is not recorded
 
 
@@ -33,7 +33,7 @@ def test_a_project_that_is_older_gets_nothing_and_may_have_files_of_these_names(
     update(project, "v1.0.0")
 
     assert_clean(project)
-    assert [recorded(project)[name] for name in YOUNG] == [[], []]
+    assert [recorded(project)[name] for name in YOUNG] == [[], [], False, []]
     after = files(project)
     assert after.keys() == before.keys()
     assert {name for name in after if before[name] != after[name]} == {".copier-answers.yml"}
