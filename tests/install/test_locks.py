@@ -281,18 +281,35 @@ def test_a_file_that_was_changed_behind_the_lock_is_not_installed(
 ) -> None:
     project = project_with(tools, tmp_path, manager, "cu130", "cpu")
     tools.bootstrap(project, "--lock")
+    env = {f"{name}_CACHE_DIR": str(tmp_path / name) for name in ("UV", "PIP", "POETRY")}
+    with tools.index.spoiling("/torch-", "half", 99):
+        done = tools.try_bootstrap(project, "--compute-platform", "cpu", env=env)
+    assert done.returncode == 5
+    assert "torch-2.14.1+cpu-" in done.stderr or "not the file that its index has" in done.stderr
+    assert not (project / ".venv").exists() or "torch" not in installed(tools, project)
+
+
+@pytest.mark.slow
+def test_a_lock_file_that_somebody_has_edited_or_merged_is_made_again(
+    tools: Tools, tmp_path: Path
+) -> None:
+    project = project_with(tools, tmp_path, "uv", "cu130", "cpu")
+    tools.bootstrap(project, "--lock")
     path = project / "locks/pylock.cpu.toml"
     text = path.read_text(encoding="utf-8")
-    [numpy] = [part for part in text.split("[[packages]]") if '\nname = "numpy"\n' in part]
-    other = re.sub(r'sha256 = "\w+"', f'sha256 = "{"0" * 64}"', numpy)
-    path.write_text(text.replace(numpy, other), encoding="utf-8")
-
-    done = tools.try_bootstrap(project, "--compute-platform", "cpu")
-
-    assert done.returncode == 5
-    assert "hash" in done.stderr
-    assert "numpy" in done.stdout + done.stderr
-    assert not (project / ".venv").exists() or "numpy" not in installed(tools, project)
+    marked = text.replace("\n[[packages]]", "\n<<<<<<< ours\n[[packages]]", 1)
+    for spoilt, why in (
+        (text.replace("/whl/cpu", "/whl/cpux"), "is not as it was written"),
+        (text[: len(text) // 2], "is not whole"),
+        (marked, "is not as it was written"),
+    ):
+        path.write_text(spoilt, encoding="utf-8")
+        with pytest.raises(ToolFailedError, match=f"locks/pylock.cpu.toml {why}"):
+            tools.bootstrap(project, "--check-locks")
+        assert "has been made again: commit it" in tools.bootstrap(project, "--lock")
+        assert path.read_text(encoding="utf-8") == text
+    path.write_bytes(text.replace("\n", "\r\n").encode())  # as a Windows editor may
+    assert "up to date" in tools.bootstrap(project, "--check-locks")
 
 
 @pytest.mark.slow

@@ -35,8 +35,10 @@ from .runner import Runner
 from .settings import pip_setting
 
 HEAD = "# Written by `{} --lock`, like all in this folder: every version and hash of {}.\n"
-TAIL = '\n[tool.torch-starter]\ninputs = "{}"\n'
-INPUTS = re.compile(r'^\[tool\.torch-starter\]\ninputs = "(\w+)"\n\Z', re.MULTILINE)
+TAIL = '\n[tool.torch-starter]\ninputs = "{}"\ncontent = "{}"\n'
+WHOLE = re.compile(
+    r'(.*)\n\[tool\.torch-starter\]\ninputs = "(\w+)"\ncontent = "(\w+)"\n', re.DOTALL
+)
 # Of what torch requires, each build has its own versions.
 OF_A_BUILD = re.compile(r"nvidia-|cuda-|(.*-)?triton(-|$)")
 TAGS = {
@@ -51,19 +53,22 @@ def inputs(runner: Runner, name: str) -> str:
     """A hash of all that a lock file follows from."""
     project = runner.project
     own = name == project.compute_platform  # which only pip has here
-    build = {**project.builds[name], "python": project.requires_python}
-    parts = [json.dumps(build, sort_keys=True)]
+    build = project.builds[name]
+    packages = {platform: row["packages"] for platform, row in build["platforms"].items()}
+    keys = ("index_url", "extra_packages", "only_on")
+    asked = [project.requires_python, packages, [build.get(key) for key in keys]]
+    parts = [json.dumps(asked, sort_keys=True)]
     if own:
         pyproject = read_data(runner, "pyproject.toml")[0]
-        keys = ("dependencies", "optional-dependencies")
-        asked = {key: pyproject.get("project", {}).get(key) for key in keys}
-        parts.append(json.dumps([asked, pyproject.get("dependency-groups")], sort_keys=True))
+        tables = ("dependencies", "optional-dependencies")
+        wanted = {key: pyproject.get("project", {}).get(key) for key in tables}
+        parts.append(json.dumps([wanted, pyproject.get("dependency-groups")], sort_keys=True))
     else:
         file = (
             project.pylock(project.compute_platform) if project.manager == "pip" else project.lock
         )
         parts.append(file.read_text(encoding="utf-8") if file.exists() else "")
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+    return digest("\n".join(parts))
 
 
 def state(runner: Runner, name: str) -> str:
@@ -71,10 +76,17 @@ def state(runner: Runner, name: str) -> str:
     file = runner.project.pylock(name)
     if not file.exists():
         return "is missing"
-    found = INPUTS.search(file.read_text(encoding="utf-8", errors="replace"))
+    found = WHOLE.fullmatch(file.read_text(encoding="utf-8", errors="replace"))
     if not found:
         return "is not whole"
-    return "" if found[1] == inputs(runner, name) else "is out of date"
+    if found[2] != inputs(runner, name):
+        return "is out of date"
+    return "" if found[3] == digest(found[1]) else "is not as it was written"
+
+
+def digest(text: str) -> str:
+    """What shows that a text is another one."""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def stale(runner: Runner) -> list[str]:
@@ -145,7 +157,8 @@ def make(runner: Runner, manager: list[str], name: str) -> None:
     file.parent.mkdir(exist_ok=True)
     label = f"torch {project.build['release']}, {project.builds[name]['label']}"
     half = folder / file.name
-    write(half, HEAD.format(TYPED, label) + text + TAIL.format(inputs(runner, name)))
+    text = HEAD.format(TYPED, label) + text
+    write(half, text + TAIL.format(inputs(runner, name), digest(text)))
     half.replace(file)
 
 
