@@ -182,6 +182,13 @@ def extra_platform_choices(
     return choices
 
 
+def extra_file_choices(ci: str) -> list[Choice]:
+    """Files for other tools; GitLab has no Dependabot."""
+    why = "GitLab has none: leave it out, renovate.json is for Renovate" if ci == "gitlab" else ""
+    found = fixed_choices("extra_files")
+    return [Choice(c.label, c.value, why) if c.value == "dependabot" else c for c in found]
+
+
 FIXED_MENUS = {
     "package_manager": {name: manager.label for name, manager in MANAGERS.items()},
     "license": {

@@ -33,6 +33,15 @@ from .resolving import find_build, kept_build
 
 EXTRAS = "extra_compute_platforms"
 DATA_FILE = "scripts/torch_builds.json"
+# What comes and goes with `container`, `extra_files`, `ci` and `ci_runners`.
+BY_ANSWER = (
+    *("Dockerfile", ".dockerignore", "compose.yaml", ".devcontainer/devcontainer.json"),
+    *("containers/apptainer.def", "containers/install.sh", "containers/kubernetes.yaml"),
+    *("AGENTS.md", ".pre-commit-config.yaml", ".github/dependabot.yml", "renovate.json"),
+    *(".vscode/extensions.json", ".vscode/settings.json", ".vscode/tasks.json"),
+    *(".github/workflows/ci.yml", ".github/workflows/gpu.yml", ".github/actionlint.yaml"),
+    *(".github/workflows/template-update.yml", ".gitlab-ci.yml"),
+)
 OLD_MACHINERY = ("bootstrap.py", "bootstrapping", "gpu_smoke", "template_update.py")
 
 
@@ -205,6 +214,23 @@ def left_behind(project: Path) -> list[str]:
     if (scripts / "torch_starter" / "bootstrapping").exists():
         return []
     return [name for name in OLD_MACHINERY if (scripts / name).exists()]
+
+
+def asked_for(project: Path) -> list[str]:
+    """The files of a project that an answer brought, or that have the name of one."""
+    return [name for name in BY_ANSWER if (project / name).exists()]
+
+
+def gone_note(project: Path, before: Iterable[str]) -> str | None:
+    """What an owner should know whose answer brings a file no more: Copier deletes it."""
+    gone = [name for name in before if not (project / name).exists()]
+    if not gone:
+        return None
+    them = "them" if gone[1:] else "it"
+    return (
+        f"{listed(gone)}: removed, since the answers ask for {them} no more."
+        f" To keep what you had there: `git checkout HEAD -- {' '.join(gone)}`"
+    )
 
 
 def moved_note(before: Iterable[str]) -> str | None:

@@ -20,6 +20,7 @@ from .answers import (
     bool_error,
     default_package_name,
     moved_error,
+    normalized,
     own_files_error,
     to_markdown,
     to_toml,
@@ -57,6 +58,7 @@ from .menus import (
     YOUNG,
     Choice,
     compute_platform_choices,
+    extra_file_choices,
     extra_platform_choices,
     fixed_choices,
     python_choices,
@@ -68,6 +70,19 @@ from .menus import (
 from .reasons import why_no_build, why_no_extra
 from .resolving import alternatives, kept_build, older_glibc, same_pythons, same_release
 from .torch_builds import torch_builds
+
+# The options by which a container gets the GPUs: Docker's, and Apptainer's.
+GPU_FLAGS = {
+    "cuda": ("--gpus all ", "--nv "),
+    "rocm": ("--device /dev/kfd --device /dev/dri ", "--rocm "),
+    "xpu": ("--device /dev/dri ", "--bind /dev/dri "),
+}
+
+
+def gpu_flag(build: Build, tool: str) -> str:
+    """What `docker run` or `apptainer run` needs for the GPU of a build, with a space behind it."""
+    docker, apptainer = GPU_FLAGS.get(build.main.accelerator, ("", ""))
+    return docker if tool == "docker" else apptainer
 
 
 def companions(answer: object) -> list[str]:
@@ -94,13 +109,17 @@ class TemplateGlobals:
         self._before: tuple[str, moves.Platforms] | None = None
         self._moved: list[str] = []
         self._had: object = NOT_GIVEN  # the starter of the project, before anything is written
+        self._asked_for: list[str] = []  # files of answers that it had before it is updated
         self._own_files: list[str] = []  # with names of the training's, before it as well
         self._of_training = notes.training_files(template)
 
     def register(self, environment: Environment) -> None:
         """Put them into an environment."""
         environment.filters.update(
-            default_package_name=default_package_name, to_toml=to_toml, to_markdown=to_markdown
+            default_package_name=default_package_name,
+            normalized=normalized,
+            to_markdown=to_markdown,
+            to_toml=to_toml,
         )
         environment.globals.update(
             # copier.yml: questions
@@ -122,6 +141,7 @@ class TemplateGlobals:
             copier_update=self.copier_update,
             environments=uv.environments,
             exempt=uv.exempt,
+            gpu_flag=gpu_flag,
             find_links=pip.find_links,
             index_sources=index_sources,
             index_url=index_url,
@@ -166,6 +186,8 @@ class TemplateGlobals:
             case "torch_packages":
                 kept = kept_answer(context, question, self._questions)
                 return torch_package_choices(matrix, asked, companions(kept))
+            case "extra_files":
+                return extra_file_choices(context.get("ci", "github"))
             case "extra_compute_platforms":
                 return extra_platform_choices(matrix, asked, self._kept_extras(context))
         return fixed_choices(question)
@@ -376,6 +398,7 @@ class TemplateGlobals:
         project = Path(context["_copier_conf"]["dst_path"])
         self._before, self._moved = notes.read_builds(project), notes.left_behind(project)
         self._had = kept_answer(context, "starter", self._questions)
+        self._asked_for = notes.asked_for(project)
         self._remember_own_files(context)
         return ""
 
@@ -400,6 +423,7 @@ class TemplateGlobals:
         more = (
             notes.stays_note(self._before, build),
             notes.moved_note(self._moved),
+            notes.gone_note(Path(context["_copier_conf"]["dst_path"]), self._asked_for),
             notes.starter_note(str(had), now, self._own_files) if had != now else None,
         )
         return [*found, *(note for note in more if note)]

@@ -162,7 +162,26 @@ def test_apptainer_s_file_copies_what_the_dockerfile_does_and_installs_the_same(
     assert build["%arguments"].strip() == "COMPUTE_PLATFORM=own"
     assert final["%files from build"].split() == ["/app", "/"]
     assert "gpu_smoke_test.py --device" in final["%test"]
-    assert "NVIDIA_DRIVER_CAPABILITIES=compute,utility" in final["%environment"]
+    assert "NVIDIA" not in "".join(files[name] for name in MADE)  # it is for the CPU
+    options = {"cu130": "--nv ", "rocm7.2": "--rocm ", "xpu": "--bind /dev/dri "}
+    for platform, option in options.items():
+        others = made(template, manager, platform)
+        assert f"apptainer run {option}" in others["containers/apptainer.def"]
+        nvidia = "NVIDIA_DRIVER_CAPABILITIES" in others["containers/apptainer.def"]
+        assert nvidia == ("NVIDIA" in others["Dockerfile"]) == (platform == "cu130")
+
+
+@pytest.mark.parametrize("name", ["123", "true", "1.5", "a..b", "A__-b", "2026.11.28"])
+def test_any_name_of_a_project_is_one_of_an_image_and_of_a_job(
+    template: Path, tmp_path: Path, name: str
+) -> None:
+    files = made(template, platform="cu130", project_name=name)
+    run(tmp_path, "k.yaml", files["containers/kubernetes.yaml"], "kubernetes-validate", "--strict")
+    text = files["compose.yaml"]
+    run(tmp_path, "c.yaml", text, "check-jsonschema", "--builtin-schema", "vendor.compose-spec")
+    image = yaml.safe_load(text)["services"]["gpu"]["image"]
+    assert re.fullmatch(r"[a-z0-9]+(?:-[a-z0-9]+)*", image)
+    assert f"docker build --tag {image} .\n" in files["README.md"]
 
 
 def test_a_development_container_asks_for_a_gpu_where_there_is_one(template: Path) -> None:
@@ -176,7 +195,8 @@ def test_a_development_container_asks_for_a_gpu_where_there_is_one(template: Pat
 
 def test_no_image_has_what_git_leaves_out_nor_anew_what_only_starts_it() -> None:
     ignored = set(IGNORED.read_text(encoding="utf-8").split())
-    assert ignored >= {".git", ".venv", ".tools", "wheelhouse", "runs", "compose.yaml"}
+    assert ignored >= {"**/.git", "**/.venv", "**/.tools", "wheelhouse", "runs", "compose.yaml"}
+    assert ignored >= {"**/.env*", "**/.netrc", "**/.pypirc", "**/.cache"}
     by_git = (ROOT / "template/.gitignore").read_text(encoding="utf-8").split()
     assert {".venv", ".tools", "wheelhouse/"} <= set(by_git)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from copier.errors import UserMessageError
 
 from render.projects import copy, files
 from repo.linting import zizmor
@@ -84,7 +85,6 @@ def test_dependabot_understands_its_file_and_leaves_what_renovate_leaves(
     [
         ("github", [".github/dependabot.yml"]),
         ("none", [".github/dependabot.yml"]),  # the code may lie there all the same
-        ("gitlab", ["renovate.json"]),  # which has no Dependabot
     ],
 )
 def test_a_project_has_one_bot(template: Path, tmp_path: Path, ci: str, bots: list[str]) -> None:
@@ -95,10 +95,21 @@ def test_a_project_has_one_bot(template: Path, tmp_path: Path, ci: str, bots: li
         (only,) = yaml.safe_load(asked[".github/dependabot.yml"])["updates"]
         assert only["package-ecosystem"] == "uv"
     # It starts where its file is, so nobody gets it who did not ask.
-    usual = files(copy(template, tmp_path / "usual", ci=ci))
-    assert not [name for name in usual if "dependabot" in name]
-    page = usual["docs/pytorch-build.md"].decode()
-    assert ('"extra_files=[agents, pre-commit, vscode, dependabot]"' in page) == (ci != "gitlab")
+    for other in (ci, "gitlab"):
+        usual = files(copy(template, tmp_path / other, ci=other))
+        assert not [name for name in usual if "dependabot" in name]
+        page = usual["docs/pytorch-build.md"].decode()
+        command = '"extra_files=[agents, pre-commit, vscode, dependabot]"'
+        assert (command in page) == (other != "gitlab")
+    with pytest.raises(UserMessageError, match="GitLab has none: leave it out"):
+        copy(template, tmp_path / "neither", ci="gitlab", extra_files=["dependabot"])
+
+
+def test_conflict_markers_are_found_and_headings_are_none(project: Path) -> None:
+    marks = re.compile(hooks(project)["check-merge-conflict"]["entry"], re.MULTILINE)
+    assert marks.search("a\n<<<<<<< before updating\n")
+    assert marks.search(">>>>>>> after updating\n")
+    assert not marks.search("Install\n=======\n>>> x\n")
 
 
 # --- pre-commit
@@ -114,6 +125,7 @@ def test_pre_commit_clones_nothing_and_starts_what_every_system_has(project: Pat
     assert {repo["repo"] for repo in yaml.safe_load(file.read_text("utf-8"))["repos"]} == {"local"}
     found = hooks(project)
     assert [*found][:4] == ["ruff-check", "ruff-format", "mypy", "locks"]
+    assert found.pop("check-merge-conflict")["language"] == "pygrep"  # pre-commit's own
     for hook in found.values():
         # `python` and what is installed beside it are on PATH there, on Windows as well.
         assert hook["language"] == "python"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from render.projects import commit, files, git, start, update
+from render.projects import commit, copier_here, files, git, start, update
 
 OWN = "FROM scratch\nCOPY weights /\n"
 
@@ -32,3 +32,20 @@ def test_whoever_has_a_dockerfile_and_asks_for_one_gets_both_in_a_conflict(
     assert "USER 1000" in text
     assert "UU Dockerfile" in git(project, "status", "--short")
     assert (project / "containers/install.sh").exists()
+
+
+def test_whoever_asks_for_no_container_any_more_is_told_what_went(
+    history: Path, tmp_path: Path
+) -> None:
+    project = start(history, tmp_path / "project", "v2.0.0", container=True, starter="package")
+    with (project / "Dockerfile").open("a", encoding="utf-8") as file:
+        file.write("# Ours.\n")
+    commit(project)
+    options = ("--trust", "--defaults", "--vcs-ref", ":current:", "--data", "container=false")
+    done = copier_here("update", *options, project)
+    assert done.returncode == 0, done.stderr
+    assert not (project / "Dockerfile").exists()
+    said = " ".join(done.stderr.split())
+    assert "Dockerfile, .dockerignore, " in said
+    assert "removed, since the answers ask for them no more." in said
+    assert "`git checkout HEAD -- Dockerfile .dockerignore compose.yaml " in said
