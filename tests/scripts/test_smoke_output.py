@@ -10,9 +10,10 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from scripts.smoke_helpers import SCRIPT, Project, load_package, outside
+from render.shortcut import answers_for, shortcut
+from scripts.smoke_helpers import Project, load_package, outside
+from torch_template.build import Asked
 
-WORKFLOW = SCRIPT.parents[1] / "{% if ci == 'github' %}.github{% endif %}" / "workflows" / "ci.yml"
 HOSTILE = "a|b `c|d` <img> &amp; *x* [l](http://x) \\| \\\\ # @me `\n\x1b[2Jnext"
 COLOUR = re.compile(r"\033\[[\d;]*m")
 
@@ -189,8 +190,11 @@ def test_a_text_of_others_is_not_endless(project: Project) -> None:
     assert len(outcome.text) < 10_000
 
 
-def test_the_workflow_of_a_project_puts_the_table_into_its_summary(project: Project) -> None:
-    steps = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))["jobs"]["test"]["steps"]
+def test_the_workflow_of_a_project_puts_the_table_into_its_summary(
+    project: Project, template: Path
+) -> None:
+    made = shortcut(template).render(answers_for(Asked("uv", "3.12", "cpu")))
+    steps = yaml.safe_load(made[".github/workflows/ci.yml"])["jobs"]["test"]["steps"]
     run = next(step["run"] for step in steps if step.get("name") == "Smoke test")
     (project.root / ".venv").mkdir()
     (project.root / ".venv" / "bin").mkdir()
@@ -200,7 +204,7 @@ def test_the_workflow_of_a_project_puts_the_table_into_its_summary(project: Proj
     done = subprocess.run(
         ["bash", "-e", "-c", run],
         cwd=project.root,
-        env={**project.env, "GITHUB_STEP_SUMMARY": str(summary)},
+        env={**project.env, "GITHUB_STEP_SUMMARY": str(summary), "PYTHON": ".venv/bin/python"},
         capture_output=True,
         text=True,
     )
