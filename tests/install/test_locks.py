@@ -297,17 +297,24 @@ def test_a_lock_file_that_somebody_has_edited_or_merged_is_made_again(
     tools.bootstrap(project, "--lock")
     path = project / "locks/pylock.cpu.toml"
     text = path.read_text(encoding="utf-8")
-    marked = text.replace("\n[[packages]]", "\n<<<<<<< ours\n[[packages]]", 1)
     for spoilt, why in (
         (text.replace("/whl/cpu", "/whl/cpux"), "is not as it was written"),
         (text[: len(text) // 2], "is not whole"),
-        (marked, "is not as it was written"),
     ):
         path.write_text(spoilt, encoding="utf-8")
         with pytest.raises(ToolFailedError, match=f"locks/pylock.cpu.toml {why}"):
             tools.bootstrap(project, "--check-locks")
         assert "has been made again: commit it" in tools.bootstrap(project, "--lock")
         assert path.read_text(encoding="utf-8") == text
+    other = path.with_name("pylock.cu126.toml")  # of a build that was kept before
+    theirs = path.with_name("pylock.docs.toml")
+    other.write_text(text, encoding="utf-8")
+    theirs.write_text('lock-version = "1.0"\n', encoding="utf-8")
+    with pytest.raises(ToolFailedError, match=r"locks/pylock\.cu126\.toml is of no build"):
+        tools.bootstrap(project, "--check-locks")
+    tools.bootstrap(project, "--lock")
+    assert theirs.exists()
+    assert not other.exists()
     path.write_bytes(text.replace("\n", "\r\n").encode())  # as a Windows editor may
     assert "up to date" in tools.bootstrap(project, "--check-locks")
 

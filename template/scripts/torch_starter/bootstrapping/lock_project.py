@@ -27,7 +27,7 @@ MARKERS = {
 }
 # Of [tool.uv], what is only for the real project, or is written anew.
 NOT_TAKEN = (
-    "build-backend cache-keys conflicts environments exclude-newer-package index managed package "
+    "build-backend cache-keys environments exclude-newer-package index managed package "
     "required-environments required-version sources workspace"
 )
 Known = Iterable[tuple[str, str]]  # names and versions

@@ -332,6 +332,18 @@ def hashes(lock: Table) -> Iterator[tuple[str, str]]:
 # --- All of them
 
 
+def left_over(project: Project) -> list[Path]:
+    """The lock files that were written here for builds that the project keeps no more."""
+    kept = [project.pylock(name) for name in project.locked]
+    found = sorted((ROOT / "locks").glob("pylock.*.toml"))
+    return [file for file in found if file not in kept and written_here(file)]
+
+
+def written_here(file: Path) -> bool:
+    """Whether a lock file is one of ours: somebody may have others beside them."""
+    return bool(WHOLE.fullmatch(file.read_text(encoding="utf-8", errors="replace")))
+
+
 def lock_all(runner: Runner, manager: list[str]) -> None:
     """--lock: make every lock file that is missing or out of date."""
     project, for_pip = runner.project, runner.project.manager == "pip"
@@ -341,6 +353,10 @@ def lock_all(runner: Runner, manager: list[str]) -> None:
         if project.lock.exists() and project.lock.read_bytes() != before:
             say(f"  {project.lock.name} is {'made again' if before else 'new'}: commit it")
     bring_pylocks(runner, manager, project.locked or [project.compute_platform] * for_pip)
+    for file in left_over(project):
+        say(f"  {file.relative_to(ROOT).as_posix()} is of no build that is kept here: removed")
+        if not runner.options.dry_run:
+            file.unlink()
 
 
 def check_all(runner: Runner, manager: list[str]) -> None:
@@ -351,6 +367,7 @@ def check_all(runner: Runner, manager: list[str]) -> None:
     found += [
         f"{shown(project, name)} {why}" for name in project.locked if (why := state(runner, name))
     ]
+    found += [f"locks/{file.name} is of no build that is kept here" for file in left_over(project)]
     if found:
         what = f"{'; '.join(found)}."
         raise StopError(5, what, f"Type: {TYPED} --lock\nThen commit what it has written.")
