@@ -171,13 +171,16 @@ def extra_platform_choices(
     already, None for a new project.
     """
     own, names = asked.compute_platform, [*matrix.policy.on_machines, *(kept or ())]
-    choices = []
+    choices, alone = [], kept_build(matrix, asked)
     for name in dict.fromkeys(name for name in names if name in matrix.compute_platforms):
         known = matrix.compute_platforms[name]
         if known.blocked:
             continue
         why = "" if name == own else str(why_no_extra(matrix, asked, (name,), kept) or "")
+        shared = kept_build(matrix, replace(asked, extras=(name,)))
         label = f"{known.name} - the project's own" if name == own else known.name
+        if shared and alone and shared.torch != alone.torch:
+            label += f" - with it, torch {shared.torch} for all"
         choices.append(Choice(label, name, why))
     return choices
 

@@ -161,12 +161,12 @@ def why_no_extra(
 
     near = None if asked.torch == "latest" else _near_series(matrix, asked, fits)
     ways = (near, _near_python(matrix, asked, fits), leave)
-    beside = f" with {' and '.join(asked.packages)}" if asked.packages else ""
     no_torch = "no torch" if asked.torch == "latest" else f"no torch {asked.torch}"
-    reason = f"{no_torch} has{beside} Python {asked.python} wheels for both {own} and {lacking[0]}"
+    wheels = " and ".join([f"Python {asked.python} wheels", *asked.packages])
+    reason = f"{no_torch} for both {own} and {lacking[0]} has {wheels}"
     if _with_extras(matrix, asked, lacking[:1]):
         others = ", ".join(name for name in extras if name != own)
-        reason = f"{no_torch} has{beside} Python {asked.python} wheels for all of {own}, {others}"
+        reason = f"{no_torch} for all of {own}, {others} has {wheels}"
     return Unfit(reason, tuple(filter(None, ways)))
 
 

@@ -66,13 +66,17 @@ def test_what_a_project_has_it_keeps_and_may_give_up() -> None:
 @pytest.mark.parametrize(
     ("extras", "torch", "said"),
     [
-        (("cu117",), "latest", "no torch has Python 3.12 wheels for both cu130 and cu117: leave"),
+        (("cu117",), "latest", "no torch for both cu130 and cu117 has Python 3.12 wheels: leave"),
         (
             ("cu128",),
             "2.13",
-            "no torch 2.13 has Python 3.12 wheels for both cu130 and cu128: choose",
+            "no torch 2.13 for both cu130 and cu128 has Python 3.12 wheels: choose",
         ),
-        (("cu132", "cu128"), "latest", "wheels for all of cu130, cu132, cu128: leave"),
+        (
+            ("cu132", "cu128"),
+            "latest",
+            "no torch for all of cu130, cu132, cu128 has Python 3.12 wheels: leave",
+        ),
     ],
 )
 def test_where_there_is_none_the_way_out_is_told(

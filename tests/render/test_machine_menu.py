@@ -277,9 +277,13 @@ def test_a_driver_that_hangs_holds_up_neither_the_menu_nor_the_end(
     next_ones = (
         "`latest` moves with",
         "Packages to install",
+        "Builds of the same torch",
         "begins with",
         "Base URL",
         "Continuous",
+        "What CI tests on",
+        "A Dockerfile",
+        "Files for other tools",
     )
     for shown_next in next_ones:
         terminal.type("\r", until=shown_next)

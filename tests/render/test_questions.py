@@ -42,7 +42,7 @@ REFUSED = [
     ("torch_packages", "torchvision", "write torch_packages=[torchvision]"),
     ("extra_compute_platforms", "[cu999]", "'cu999' is not on offer: choose cpu, cu132"),
     ("extra_compute_platforms", "cpu", "write extra_compute_platforms=[cpu]"),
-    ("extra_compute_platforms", "[cu117]", "wheels for both cpu and cu117"),
+    ("extra_compute_platforms", "[cu117]", "no torch for both cpu and cu117 has"),
     ("starter", "lightning", "choose training, package"),
     ("pytorch_index_url", "ftp://mirror.example/whl", "must begin with http:// or https://"),
     ("pytorch_index_url", "https://me:secret@mirror.example/whl", "holds credentials"),
