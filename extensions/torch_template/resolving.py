@@ -38,17 +38,28 @@ def newest_usable(matrix: Matrix, asked: Asked, partners: Sequence[str] = ()) ->
                 partner(matrix, torch, companion, asked.compute_platform, asked.python)
                 for companion in partners
             )
-            and (not asked.extras or has_extras(matrix, _build(matrix, asked, torch)))
+            and all(has_extra(matrix, asked, torch, name) for name in asked.extras)
         ):
             return torch
     return None
 
 
-def has_extras(matrix: Matrix, build: Build) -> bool:
-    """Whether each extra compute platform has the release of a build, in the same versions."""
-    found = same_release(matrix, build, build.asked.extras)
-    same = [other for other in found if other.versions == build.versions and other.wheels]
-    return len(same) == len({*build.asked.extras} - {build.asked.compute_platform})
+def has_extra(matrix: Matrix, asked: Asked, torch: str, name: str) -> bool:
+    """Whether another compute platform has a release, with the companions in the same versions."""
+    own, python = asked.compute_platform, asked.python
+    if name == own:
+        return True
+    known = matrix.compute_platforms.get(name)
+    if not known or known.blocked or torch not in releases_of(matrix, name):
+        return False
+    if not is_usable(matrix, torch, name, python):
+        return False
+    for companion in asked.packages:
+        mine = partner(matrix, torch, companion, own, python)
+        same = partner(matrix, torch, companion, name, python, mine.version) if mine else None
+        if mine and (not same or same.version != mine.version):
+            return False
+    return True
 
 
 def lacks_pins(matrix: Matrix, asked: Asked, torch: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from render.projects import commit, copier, copier_here, copy, git, recorded, under_git
 from update.versions import assert_clean, clone, cloned_once, release_with
@@ -87,9 +88,8 @@ def test_every_command_that_a_project_prints_works(
     with cloned_once(template):
         for at, command in enumerate(dict.fromkeys(commands)):
             after = typed(project, command, here=at > 0)
-            for question, value in re.findall(r"--data \"?(\w+)=([^ \"]+)", command):
-                said = after[question]
-                assert (f"[{', '.join(said)}]" if isinstance(said, list) else said) == value
+            for question, value in re.findall(r"--data \"?(\w+)=(\[[^\]]*\]|[^ \"]+)", command):
+                assert after[question] == (yaml.safe_load(value) if value[0] in "[t" else value)
 
 
 @pytest.mark.slow
