@@ -19,7 +19,7 @@ from install.checkouts import BOOTSTRAPS, MANAGERS, build_check, changes, edit, 
 from install.managers import ToolFailedError, Tools, reported
 from install.resolution import PLATFORMS
 from matrix.doctored import frozen
-from render.projects import PYTHON, ROOT, render, under_git
+from render.projects import PYTHON, ROOT, commit, git, render, under_git
 from render.reading import Builds
 from torch_template.build import Asked, Build
 from torch_template.resolving import kept_build
@@ -268,6 +268,35 @@ def test_folders_and_other_indexes_are_locked_too_and_no_password_is_written(
     kept = [project / "locks", project / ".tools/locking"]
     for path in (file for folder in kept for file in folder.rglob("*") if file.is_file()):
         assert word not in path.read_text(encoding="utf-8"), path
+
+
+@pytest.mark.slow
+def test_a_repository_is_locked_at_the_commit_that_the_project_has(
+    tools: Tools, tmp_path: Path
+) -> None:
+    source = tmp_path / "lib/src/lib/__init__.py"
+    source.parent.mkdir(parents=True)
+    source.touch()
+    (tmp_path / "lib/pyproject.toml").write_text(LIBRARY, encoding="utf-8")
+    library = under_git(tmp_path / "lib")
+    project = project_with(tools, tmp_path, "uv", "cu130", "cpu")
+    edit(project, '    "torchmetrics",\n', '    "torchmetrics",\n    "lib",\n')
+    row = f'[tool.uv.sources]\nlib = {{ git = "{library.as_uri()}" }}\n'
+    edit(project, "[tool.uv.sources]\n", row)
+    tools.bootstrap(project, "--lock")
+    source.write_text("NEW = 1\n", encoding="utf-8")
+    first = git(library, "rev-parse", "HEAD").strip()
+    commit(library)
+    edit(project, '    "torchmetrics",\n', "")
+    tools.bootstrap(project, "--lock")
+    assert first in (project / "uv.lock").read_text(encoding="utf-8")
+    assert f'commit-id = "{first}"' in (project / "locks/pylock.cpu.toml").read_text("utf-8")
+    assert not (project / ".tools/locking/cpu").exists()
+
+    lock = project / "uv.lock"
+    lock.write_text("<<<<<<< HEAD\n" + lock.read_text(encoding="utf-8"), encoding="utf-8")
+    with pytest.raises(ToolFailedError, match="has the marks of a merge that was not finished"):
+        tools.bootstrap(project, "--lock")
 
 
 # --- Attackers

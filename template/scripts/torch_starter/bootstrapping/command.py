@@ -25,6 +25,7 @@ from .machine_build import constraints
 from .managers import find_manager, working_manager
 from .places import (
     GUARD,
+    LOCKS,
     LOG,
     ROOT,
     SHIM,
@@ -176,6 +177,7 @@ def bootstrap(options: argparse.Namespace) -> None:
             3, f"{sys.executable} cannot start itself.", "Set BOOTSTRAP_PYTHON to another."
         )
     runner.platform = running.platform
+    check_kinds((), [LOCKS])
     if options.lock or options.check_locks:
         mind_locks(runner)
         return

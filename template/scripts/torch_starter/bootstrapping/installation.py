@@ -26,6 +26,8 @@ def install(runner: Runner, manager: list[str]) -> None:
     if has_pylock(runner, manager):
         install_pylock(runner, manager, title)
     elif project.machine_build:
+        if project.extras:
+            say(f"  {project.machine_build} is not among the builds in locks: no hash is checked")
         install_machine_build(runner, manager, title, why_no_lock(runner, manager))
     elif project.manager == "uv":
         runner.run(title, [*manager, "sync", "--python", project.python], venv=True)

@@ -7,7 +7,7 @@ shown a project that asks for what the real one asks for, and the versions that 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -53,9 +53,13 @@ def beside_uv(project: Project, pyproject: Table, lock: Table) -> Beside:
         for one in tool.get("index", [])
         if one.get("name") != INDEX and one["url"].rstrip("/") != url
     ]
+    commits = dict(commits_in(lock))
     members = {row["name"]: place for row in lock.get("package", []) if (place := local(row))}
     sources = {
-        name: [placed(row, members.get(canonical(name), "")) for row in rows_of(source)]
+        name: [
+            at_commit(placed(row, members.get(canonical(name), "")), commits.get(canonical(name)))
+            for row in rows_of(source)
+        ]
         for name, source in tool.get("sources", {}).items()
         if canonical(name) not in own
     }
@@ -78,6 +82,23 @@ def rows_of(source: object) -> list[Table]:
     return (
         [source] if isinstance(source, dict) else list(source) if isinstance(source, list) else []
     )
+
+
+def commits_in(lock: Table) -> Iterator[tuple[str, str]]:
+    """The packages that a lock file of uv or of the standard has from git, with their commits."""
+    for row in lock.get("package") or lock.get("packages") or []:
+        url = str(row.get("source", {}).get("git", ""))
+        commit = url.rpartition("#")[2] or row.get("vcs", {}).get("commit-id", "")
+        if commit:
+            yield canonical(row["name"]), str(commit)
+
+
+def at_commit(row: Table, commit: str | None) -> Table:
+    """A source of git at the commit that is locked, whatever its branch has become."""
+    if "git" not in row or not commit:
+        return row
+    rest = {key: value for key, value in row.items() if key not in ("branch", "tag")}
+    return {**rest, "rev": commit}
 
 
 def local(row: Table) -> str:

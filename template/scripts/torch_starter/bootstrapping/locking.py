@@ -14,11 +14,21 @@ from .runner import Runner
 def bring_lock(runner: Runner, manager: list[str]) -> None:
     """Let the lock file be made, if it is not there or does not fit pyproject.toml."""
     project = runner.project
+    refuse_conflict(project.lock)
     if project.manager == "uv":
         refuse_override(project)
         lock_packages(runner, [*manager, "lock", "--python", project.python])  # only if it must
     elif lock_state(runner, manager):
         lock_packages(runner, [*manager, "lock", "--no-interaction"])
+
+
+def refuse_conflict(lock: Path) -> None:
+    """Stop at the marks of a merge, which no manager can read."""
+    text = lock.read_text(encoding="utf-8", errors="replace") if lock.exists() else ""
+    if re.search(r"^<{7} ", text, re.MULTILINE):
+        what = f"{lock.name} has the marks of a merge that was not finished."
+        todo = f"Take one side of it, then run this again: git checkout --ours {lock.name}"
+        raise StopError(5, what, todo)
 
 
 def lock_state(runner: Runner, manager: list[str]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(os.path.abspath(__file__)).parents[3]  # a mapped drive stays one
 VENV = ROOT / ".venv"
 STAMP = VENV / "bootstrap-stamp.json"  # written last: what .venv was made from
+LOCKS = ROOT / "locks"
 TOOLS = ROOT / ".tools"
 UNFINISHED = VENV / "bootstrap.unfinished"  # exists while .venv is being changed
 LOCK_BEFORE = TOOLS / "lock.before"  # exists while a manager writes its lock file

@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from .lock_project import (
     beside_pip,
     beside_poetry,
     beside_uv,
+    commits_in,
     preferred_text,
     pyproject_text,
 )
@@ -145,19 +147,25 @@ def make(runner: Runner, manager: list[str], name: str) -> None:
         runner.env.update(logins(runner, before))
         runner.run(f"locking {name}", lock)
         runner.run(f"writing {shown(project, name)}", [*export, "--output-file", str(exported)])
+        runner.project = whole
+        if not runner.options.dry_run:
+            keep(runner, name, exported)
     finally:
         runner.project = whole
         runner.env.clear()
         runner.env.update(before)
-    if runner.options.dry_run:
-        return
-    text = relative(exported.read_text(encoding="utf-8"))
+        shutil.rmtree(folder, ignore_errors=True)  # it may have a password that pyproject.toml has
+
+
+def keep(runner: Runner, name: str, exported: Path) -> None:
+    """Make what uv has written the lock file, if it is what was asked for."""
+    project = runner.project
     check(runner, name, read_data(runner, exported.relative_to(ROOT).as_posix())[0])
     file = project.pylock(name)
     file.parent.mkdir(exist_ok=True)
     label = f"torch {project.build['release']}, {project.builds[name]['label']}"
-    half = folder / file.name
-    text = HEAD.format(TYPED, label) + text
+    half = exported.with_name(file.name)
+    text = HEAD.format(TYPED, label) + relative(exported.read_text(encoding="utf-8"))
     write(half, text + TAIL.format(inputs(runner, name), digest(text)))
     half.replace(file)
 
@@ -249,6 +257,15 @@ def check(runner: Runner, name: str, lock: Table) -> None:
         what = f"{package} would be {other} for {name}, and is {one} in the project's own build."
         todo = f"Ask for a version of {package} that both can have. {again}"
         raise StopError(5, what, todo)
+    mine = (
+        {}
+        if project.manager == "pip"
+        else dict(commits_in(read_data(runner, project.lock.name)[0]))
+    )
+    for package, commit in commits_in(lock):
+        if mine.get(package, commit) != commit:
+            what = f"{package} would be of another commit for {name} than in {project.lock.name}."
+            raise StopError(5, what, f"Name its commit in pyproject.toml (rev). {again}")
     for file in changed(runner, lock):
         what = f"{file} on the index is not the file that {project.lock.name} has the hash of."
         todo = f"Find out who has changed it; do not install it. {again}"
