@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from surroundings.versions import canonical
 
 from .places import ROOT
-from .project import Project
+from .project import Project, extra_packages
 from .requirements import Table, asked, own_packages, poetry_line, poetry_rows, primary
 
 INDEX = "pytorch"  # its name in pyproject.toml, by which the managers know its login
@@ -54,7 +54,7 @@ def beside_uv(project: Project, pyproject: Table, lock: Table) -> Beside:
         if one.get("name") != INDEX and one["url"].rstrip("/") != url
     ]
     commits = dict(commits_in(lock))
-    members = {row["name"]: place for row in lock.get("package", []) if (place := local(row))}
+    members = {row["name"]: place for row in packages_in(lock) if (place := local(row))}
     sources = {
         name: [
             at_commit(placed(row, members.get(canonical(name), "")), commits.get(canonical(name)))
@@ -84,9 +84,14 @@ def rows_of(source: object) -> list[Table]:
     )
 
 
+def packages_in(lock: Table) -> list[Table]:
+    """The packages of a lock file of uv, Poetry or the standard."""
+    return list(lock.get("package") or lock.get("packages") or [])
+
+
 def commits_in(lock: Table) -> Iterator[tuple[str, str]]:
     """The packages that a lock file of uv or of the standard has from git, with their commits."""
-    for row in lock.get("package") or lock.get("packages") or []:
+    for row in packages_in(lock):
         url = str(row.get("source", {}).get("git", ""))
         commit = url.rpartition("#")[2] or row.get("vcs", {}).get("commit-id", "")
         if commit:
@@ -169,11 +174,6 @@ def requirements(build: Mapping[str, Any]) -> list[str]:
     for package in extra_packages(build):
         versions[package] = only.get(package, own)
     return [f"{one} ; {any_of(platforms)}" for one, platforms in versions.items()]
-
-
-def extra_packages(build: Mapping[str, Any]) -> list[str]:
-    """What torch requires that only its own index has; Poetry's pins of NVIDIA's are not for uv."""
-    return [name for name in build["extra_packages"] if not name.startswith("nvidia-")]
 
 
 def any_of(platforms: Iterable[str]) -> str:

@@ -58,9 +58,14 @@ class Project(NamedTuple):
     fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
 
     @property
+    def wanted(self) -> str:
+        """The compute platform of what .venv is to get."""
+        return self.machine_build or self.compute_platform
+
+    @property
     def build(self) -> dict[str, Any]:
         """What .venv is to get."""
-        return dict(self.builds[self.machine_build or self.compute_platform])
+        return dict(self.builds[self.wanted])
 
     @property
     def lock(self) -> Path:
@@ -94,8 +99,8 @@ class Project(NamedTuple):
 
     def fingerprint(self) -> str:
         """A hash of the files that say what .venv is to have."""
-        digest, name = hashlib.sha256(), self.machine_build or self.compute_platform
-        pylock = [self.pylock(name)] if name in self.locked else []
+        digest = hashlib.sha256()
+        pylock = [self.pylock(self.wanted)] if self.wanted in self.locked else []
         for path in (ROOT / "pyproject.toml", self.lock, BUILDS, *pylock):
             digest.update(hashlib.sha256(path.read_bytes() if path.exists() else b"").digest())
         return digest.hexdigest()
@@ -115,6 +120,11 @@ class Project(NamedTuple):
         if python.platform not in self.build["platforms"]:
             return f"is for {python.platform}"
         return python.odd
+
+
+def extra_packages(build: Mapping[str, Any]) -> list[str]:
+    """What torch requires that only its own index has; NVIDIA's, pinned for Poetry, are on PyPI."""
+    return [name for name in build["extra_packages"] if not name.startswith("nvidia-")]
 
 
 def load_project() -> Project:

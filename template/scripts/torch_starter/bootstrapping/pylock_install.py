@@ -29,7 +29,7 @@ def has_pylock(runner: Runner, manager: list[str]) -> bool:
     Stop if it should have one that cannot be made: nothing is to be installed in its place.
     """
     project = runner.project
-    name = project.machine_build or project.compute_platform
+    name = project.wanted
     if name not in project.locked or project.fallback:
         return False
     if runner.options.offline:
@@ -69,7 +69,7 @@ def freshen_one(runner: Runner, manager: list[str], name: str) -> None:
 def install_pylock(runner: Runner, manager: list[str], title: str) -> None:
     """Install what the lock file says, and the project itself."""
     project, options = runner.project, runner.options
-    name = project.machine_build or project.compute_platform
+    name = project.wanted
     file, into = shown(project, name), ["--python", venv_python(VENV)]
     install = [venv_python(VENV), "-m", "pip", "install"]
     if project.manager == "uv":

@@ -24,6 +24,7 @@ from .lock_project import (
     beside_poetry,
     beside_uv,
     commits_in,
+    packages_in,
     preferred_text,
     pyproject_text,
 )
@@ -54,13 +55,12 @@ TAGS = {
 def inputs(runner: Runner, name: str) -> str:
     """A hash of all that a lock file follows from."""
     project = runner.project
-    own = name == project.compute_platform  # which only pip has here
     build = project.builds[name]
     packages = {platform: row["packages"] for platform, row in build["platforms"].items()}
     keys = ("index_url", "extra_packages", "only_on")
     asked = [project.requires_python, packages, [build.get(key) for key in keys]]
     parts = [json.dumps(asked, sort_keys=True)]
-    if own:
+    if own(project, name):  # which only pip has here
         pyproject = read_data(runner, "pyproject.toml")[0]
         tables = ("dependencies", "optional-dependencies")
         wanted = {key: pyproject.get("project", {}).get(key) for key in tables}
@@ -136,7 +136,7 @@ def make(runner: Runner, manager: list[str], name: str) -> None:
     lock = [*uv, "--directory", str(folder), "lock", "--python", python]
     export = [*uv, "--directory", str(folder), "export", "--frozen", "--quiet", "--no-header"]
     export += ["--no-emit-project", "--python", python, "--format", "pylock.toml"]
-    whole, before = runner.project, {**runner.env}
+    before = {**runner.env}
     runner.project = project._replace(machine_build="" if own(project, name) else name)
     try:
         if not runner.options.dry_run:
@@ -147,11 +147,11 @@ def make(runner: Runner, manager: list[str], name: str) -> None:
         runner.env.update(logins(runner, before))
         runner.run(f"locking {name}", lock)
         runner.run(f"writing {shown(project, name)}", [*export, "--output-file", str(exported)])
-        runner.project = whole
+        runner.project = project
         if not runner.options.dry_run:
             keep(runner, name, exported)
     finally:
-        runner.project = whole
+        runner.project = project
         runner.env.clear()
         runner.env.update(before)
         shutil.rmtree(folder, ignore_errors=True)  # it may have a password that pyproject.toml has
@@ -206,8 +206,7 @@ def gathered(runner: Runner, name: str) -> tuple[Beside, Known]:
 
 def versions(lock: Table) -> list[tuple[str, str]]:
     """The names and versions in a lock file of uv, Poetry or the standard."""
-    rows = lock.get("package") or lock.get("packages") or []
-    return [(row["name"], row["version"]) for row in rows if "version" in row]
+    return [(row["name"], row["version"]) for row in packages_in(lock) if "version" in row]
 
 
 def logins(runner: Runner, env: dict[str, str]) -> dict[str, str]:
@@ -337,7 +336,7 @@ def changed(runner: Runner, lock: Table) -> Iterator[str]:
 
 def hashes(lock: Table) -> Iterator[tuple[str, str]]:
     """The files in a lock file that have a hash, with it."""
-    for row in lock.get("package") or lock.get("packages") or []:
+    for row in packages_in(lock):
         files: list[dict[str, Any]] = [*row.get("wheels", []), *row.get("files", [])]
         for file in [*files, *([row["sdist"]] if "sdist" in row else [])]:
             name = unquote(file.get("file") or file.get("url", "").rpartition("/")[2])

@@ -10,7 +10,7 @@ from surroundings.versions import canonical
 
 from .downloads import named, spoilt
 from .places import ROOT, VENV, StopError, display, read, venv_python
-from .project import MANAGERS, Project
+from .project import MANAGERS, Project, extra_packages
 
 # What pip, uv and uv's cache say of a package that they do not have.
 LACKS = re.compile(
@@ -124,8 +124,7 @@ def torch_pages(project: Project) -> list[str]:
     """Options of pip for some pages of the build's index: it has old copies of other packages."""
     url, platforms = project.build["index_url"], project.build["platforms"].values()
     names = dict.fromkeys(name for wheels in platforms for name in wheels["packages"])
-    extra = [name for name in project.build["extra_packages"] if not name.startswith("nvidia-")]
-    pages = [*names, *extra] if url else []  # NVIDIA's own packages are on PyPI
+    pages = [*names, *extra_packages(project.build)] if url else []
     return [word for page in pages for word in ("--find-links", f"{url}/{page}/")]
 
 
