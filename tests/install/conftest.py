@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from install.loopback_index import LoopbackIndex
-from install.managers import Tools, add_real
+from install.managers import Tools, add_real, own_caches
 from install.real_torch import NOT_COMPILED
 from install.registry import lock_with_poetry
 from render.projects import render
@@ -27,6 +27,13 @@ def tools(index: LoopbackIndex, tmp_path_factory: pytest.TempPathFactory) -> Too
     tools = Tools(index, tmp_path_factory.mktemp("tools"))
     tools.environment |= NOT_COMPILED
     return tools
+
+
+@pytest.fixture
+def cold_caches(tools: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a test that counts downloads: nothing has been downloaded yet, whatever ran before."""
+    for name, folder in own_caches(tmp_path).items():
+        monkeypatch.setitem(tools.environment, name, folder)
 
 
 @pytest.fixture(scope="session")

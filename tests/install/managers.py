@@ -23,6 +23,12 @@ WINDOWS = os.name == "nt"
 # All that a tool may see of the caller's environment.
 KEPT = ("PATH", "SYSTEMROOT", "SYSTEMDRIVE", "COMSPEC", "PATHEXT", "TMPDIR", "TEMP", "TMP", "LANG")
 WINDOWS_ONLY = ("NUMBER_OF_PROCESSORS", "PROCESSOR_ARCHITECTURE")
+CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
+
+
+def own_caches(folder: Path) -> dict[str, str]:
+    """Settings for caches that no other test has filled: all is asked of the index again."""
+    return {name: str(folder / "caches" / name) for name in CACHES}
 
 
 class ToolFailedError(Exception):

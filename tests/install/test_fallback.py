@@ -17,7 +17,7 @@ from install.checkouts import (
     installed,
     started,
 )
-from install.managers import ToolFailedError, Tools
+from install.managers import ToolFailedError, Tools, own_caches
 
 pytestmark = BOOTSTRAPS
 
@@ -64,7 +64,7 @@ def test_an_index_of_which_a_page_or_the_files_are_blocked_is_blocked(
     project = started(tools, tmp_path, manager)
     if manager == "pip":
         begun(project)
-    env = {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1", "POETRY_CACHE_DIR": str(tmp_path / "cache")}
+    env = own_caches(tmp_path)
     with tools.index.failing(f"/whl/cpu/{blocked}", 403):
         with pytest.raises(ToolFailedError) as stopped:
             tools.bootstrap(project, **env)

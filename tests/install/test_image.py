@@ -100,6 +100,7 @@ def made(tools: Tools, tmp_path: Path) -> Callable[..., Image]:
 
 @pytest.mark.some(4)
 @pytest.mark.few(1)
+@pytest.mark.usefixtures("cold_caches")
 @pytest.mark.parametrize("manager", MANAGERS)
 @pytest.mark.parametrize("compute_platform", ["cu130", "cpu", "pypi"])
 def test_an_image_gets_the_project_s_own_build_and_no_tools_of_developers(

@@ -14,7 +14,7 @@ from bootstrap import SMOKE_TEST, Bench
 from install.begun import begun
 from install.checkouts import BOOTSTRAPS, MANAGERS, installed, rendered
 from install.failing_servers import garbage, inspecting_proxy, login_proxy, make_certificate
-from install.managers import Tools
+from install.managers import Tools, own_caches
 from install.real_torch import needs_real_torch, real_index
 from render.projects import render
 
@@ -23,7 +23,6 @@ pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
 IMPATIENT = {"PIP_RETRIES": "1", "UV_HTTP_RETRIES": "0", "POETRY_REQUESTS_MAX_RETRIES": "0"}
 # The setting that the advice names for each manager.
 SETTING = {"uv": "SSL_CERT_FILE", "poetry": "REQUESTS_CA_BUNDLE", "pip": "PIP_CERT"}
-CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
 SEED = 20261121
 Record = Callable[[str, object], None]
 
@@ -206,7 +205,7 @@ def test_an_index_that_fails_at_random_never_leaves_a_wrong_or_half_build(
     tools: Tools, tmp_path: Path, record_property: Record, manager: str
 ) -> None:
     project = rendered(tools, tmp_path / "demo", manager)
-    caches = {name: str(tmp_path / name) for name in CACHES}
+    caches = own_caches(tmp_path)
     runs = runs_while_it_fails_at_random(tools, project, **caches)
     record_property(f"runs of a {manager} bootstrap until a failing index let it end", runs)
 
@@ -218,7 +217,7 @@ def test_with_the_real_torch_it_ends_in_a_passing_smoke_test(
 ) -> None:
     with real_index() as index:
         bench = Bench("uv", index, tmp_path)
-        caches = {name: str(tmp_path / name) for name in CACHES}
+        caches = own_caches(tmp_path)
         runs = runs_while_it_fails_at_random(bench.tools, bench.project, **caches)
         bench.tools.run(*SMOKE_TEST, cwd=bench.project)
     record_property("runs of a uv bootstrap until a failing index let it end", runs)

@@ -16,7 +16,7 @@ from packaging.pylock import PackageWheel, Pylock, is_valid_pylock_path
 from packaging.utils import canonicalize_name
 
 from install.checkouts import BOOTSTRAPS, MANAGERS, build_check, changes, edit, installed, wheels
-from install.managers import ToolFailedError, Tools, reported
+from install.managers import ToolFailedError, Tools, own_caches, reported
 from install.resolution import PLATFORMS
 from matrix.doctored import frozen
 from render.projects import PYTHON, ROOT, commit, git, render, under_git
@@ -130,6 +130,7 @@ def check_lock(tools: Tools, lock: Pylock, build: dict[str, Any], own: dict[str,
 
 
 @pytest.mark.few(1)
+@pytest.mark.usefixtures("cold_caches")
 @pytest.mark.parametrize("manager", MANAGERS)
 def test_a_machine_switches_between_locked_builds_and_stays_with_what_it_chose(
     tools: Tools, tmp_path: Path, manager: str
@@ -310,9 +311,8 @@ def test_a_file_that_was_changed_behind_the_lock_is_not_installed(
 ) -> None:
     project = project_with(tools, tmp_path, manager, "cu130", "cpu")
     tools.bootstrap(project, "--lock")
-    env = {f"{name}_CACHE_DIR": str(tmp_path / name) for name in ("UV", "PIP", "POETRY")}
     with tools.index.spoiling("/torch-", "half", 99):
-        done = tools.try_bootstrap(project, "--compute-platform", "cpu", env=env)
+        done = tools.try_bootstrap(project, "--compute-platform", "cpu", env=own_caches(tmp_path))
     assert done.returncode == 5
     assert "torch-2.14.1+cpu-" in done.stderr or "not the file that its index has" in done.stderr
     assert not (project / ".venv").exists() or "torch" not in installed(tools, project)

@@ -14,7 +14,7 @@ import pytest
 
 from install.begun import begun
 from install.checkouts import BOOTSTRAPS, MANAGERS, installed
-from install.managers import Tools
+from install.managers import Tools, own_caches
 from install.mirrors import LAYOUTS, PLACE, Mirror
 from render.projects import PYTHON, commit, copier, files, render, start
 
@@ -58,8 +58,7 @@ def project_of(mirror: Mirror, tmp_path: Path, manager: str, platform: str = "cp
 
 def bootstrap(tools: Tools, project: Path, tmp_path: Path, **env: str) -> CompletedProcess[str]:
     """Run it with caches of its own, so that the mirror is asked for all."""
-    caches = {f"{name.upper()}_CACHE_DIR": str(tmp_path / f"{name} cache") for name in MANAGERS}
-    return tools.try_bootstrap(project, env={**caches, **env})
+    return tools.try_bootstrap(project, env=own_caches(tmp_path) | env)
 
 
 def leaks(project: Path, done: CompletedProcess[str]) -> list[str]:

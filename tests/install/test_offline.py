@@ -14,12 +14,11 @@ from subprocess import CompletedProcess
 import pytest
 
 from install.checkouts import BOOTSTRAPS, MANAGERS, rendered
-from install.managers import Tools
+from install.managers import CACHES, Tools, own_caches
 from render.projects import render
 from scripts.bootstrap_helpers import make_wheel
 
 pytestmark = [*BOOTSTRAPS, pytest.mark.slow]
-CACHES = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
 # One process fills the wheelhouse of each.
 OF = {
     name: pytest.param(name, marks=pytest.mark.xdist_group(f"wheelhouse of {name}"))
@@ -43,9 +42,10 @@ class Machine:
 
     def bootstrap(self, project: Path, *arguments: str, **env: str) -> CompletedProcess[str]:
         """Run the bootstrap, which asks nobody for anything."""
-        caches = {name: str(self.folder / name) for name in CACHES}
         with self.tools.index.recorded() as requests:
-            done = self.tools.try_bootstrap(project, *arguments, cwd=self.folder, env=caches | env)
+            done = self.tools.try_bootstrap(
+                project, *arguments, cwd=self.folder, env=own_caches(self.folder) | env
+            )
         assert requests == []
         assert "Traceback" not in done.stdout + done.stderr
         return done

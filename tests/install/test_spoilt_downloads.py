@@ -9,7 +9,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from install.checkouts import BOOTSTRAPS, installed, rendered
-from install.managers import Tools
+from install.managers import Tools, own_caches
 
 pytestmark = BOOTSTRAPS
 OFTEN = 99
@@ -21,9 +21,11 @@ def bootstrap(
 ) -> tuple[Path, CompletedProcess[str]]:
     """Run one while the wheels of torch come spoilt."""
     project = rendered(tools, folder / "project", manager)
-    names = ("UV_CACHE_DIR", "PIP_CACHE_DIR", "POETRY_CACHE_DIR")
-    env = {name: str(folder / "cache" / name) for name in names}
-    env |= {"UV_HTTP_RETRIES": "0", "PIP_RESUME_RETRIES": "0", "PIP_RETRIES": "0"}
+    env = own_caches(folder) | {
+        "UV_HTTP_RETRIES": "0",
+        "PIP_RESUME_RETRIES": "0",
+        "PIP_RETRIES": "0",
+    }
     hashes = tools.index.plain() if plain else nullcontext()
     with hashes, tools.index.spoiling("/torch-", how, times):
         return project, tools.try_bootstrap(project, env=env)
