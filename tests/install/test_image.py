@@ -132,4 +132,5 @@ def test_a_build_argument_brings_another_build(
     packages = installed(tools, image.folder)
     assert packages["torch"].endswith("+cu126")
     assert packages == image.early
+    assert not {"pytest", "ruff", "mypy"} & set(packages)
     assert not (image.folder / ".tools").exists()

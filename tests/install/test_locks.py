@@ -300,6 +300,34 @@ def test_a_repository_is_locked_at_the_commit_that_the_project_has(
         tools.bootstrap(project, "--lock")
 
 
+TOOLS_FOR_DEVELOPMENT = {"pytest", "pluggy", "iniconfig", "ruff", "mypy", "mypy-extensions"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_a_server_goes_without_the_tools_for_development(
+    tools: Tools, tmp_path: Path, manager: str
+) -> None:
+    project = project_with(tools, tmp_path, manager, "cu130", "cpu")
+    for name, locked in (("cpu", True), ("cu126", False), ("cu130", manager == "pip")):
+        options = ("--no-dev", "--compute-platform", name)
+        said = tools.bootstrap(project, *options)
+        assert ("each file by its hash" in said) == locked
+        have = installed(tools, project)
+        assert have["torch"].endswith(f"+{name}")
+        assert {"torchmetrics", "numpy", "my-torch-project"} <= set(have)
+        assert not TOOLS_FOR_DEVELOPMENT & set(have)
+        assert "Nothing to do" in tools.bootstrap(project, *options)
+    for name in ("cpu", *["cu130"] * (manager == "pip")):  # which are for all machines
+        assert {"pytest", "mypy"} <= {one.name for one in lock_of(project, name).packages}
+    tools.bootstrap(project)
+    whole = installed(tools, project)
+    assert {"pytest", "ruff", "mypy"} <= set(whole)
+    assert {name: whole[name] for name in have} == have
+    said = tools.bootstrap(project, "--no-dev", "--dry-run")
+    assert "removing .venv: it has the tools for development" in said
+
+
 # --- Attackers
 
 

@@ -6,6 +6,7 @@
     installation   fills .venv, with a network and without
     pylock_install installs what a lock file in locks/ says, each file by its hash
     pylocks        the lock files in locks/: whether they do, and how they are made
+    pylock_check   whether what uv has locked is what was asked for
     lock_project   what uv is shown for that: the same packages, beside another build
     machine_build  --compute-platform: installs a build that is not locked, for one machine alone
     locking        the manager's own lock file: whether it does, and how it is made

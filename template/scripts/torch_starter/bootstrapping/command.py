@@ -108,7 +108,8 @@ def print_next_steps(project: Project) -> None:
         activate = ""
     if activate:
         say(f"  {activate}")
-    say(f"  {'or, ' if activate else ''}without activating: {python.relative_to(ROOT)} -m pytest")
+    first = "-m pytest" if project.dev else f"{SMOKE_TEST.relative_to(ROOT)}"
+    say(f"  {'or, ' if activate else ''}without activating: {python.relative_to(ROOT)} {first}")
     if project.machine_build:
         say(f"  {keeping(project)}")
 
@@ -152,6 +153,8 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
     folder = "install from a folder of wheels, and ask no network"
     folder += " (docs/pytorch-build.md says how to fill it)"
     parser.add_argument("--wheelhouse", metavar="DIR", type=named_wheelhouse, help=folder)
+    without = "leave out the tools for development, as for an image or a server"
+    parser.add_argument("--no-dev", action="store_true", help=without)
     parser.add_argument("--no-smoke", action="store_true", help="do not run the smoke test")
     parser.add_argument("--dry-run", action="store_true", help="print the commands, change nothing")
     parser.add_argument("--lock", action="store_true", help="make all lock files, install nothing")
@@ -167,7 +170,7 @@ def parse_options(description: str, arguments: list[str]) -> argparse.Namespace:
 
 def bootstrap(options: argparse.Namespace) -> None:
     """Do what the options ask for."""
-    project = load_project()
+    project = load_project()._replace(dev=not options.no_dev)
     check_pyproject()
     Voice.quiet, Voice.verbose = options.quiet, options.verbose
     runner = Runner(project, options)

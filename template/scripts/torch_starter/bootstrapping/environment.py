@@ -162,6 +162,8 @@ def why_rebuild(
     other = runner.project.other_than(stamp.get("machine_build", ""))
     if other:
         return other
+    if stamp.get("dev", True) and not runner.project.dev:
+        return "it has the tools for development"
     differs = lacking(runner, have, exactly=True) if "inputs" in stamp else []
     if runner.project.machine_build and differs:
         return "another torch has been put into it"  # `uv run` and the like bring the own one back
@@ -239,6 +241,7 @@ def complete(runner: Runner, manager: list[str]) -> None:
     """Fill .venv, and stamp it when it has what the project asks for."""
     project, dry_run = runner.project, runner.options.dry_run
     begun_for = {"machine_build": project.machine_build, "fallback": project.fallback}
+    begun_for["dev"] = project.dev
     if not dry_run:  # half made, it must not pass for whole, nor for the project's own build
         write_stamp(**begun_for, packages=read_stamp().get("packages", {}))
     (install_offline if runner.options.offline else install)(runner, manager)
@@ -261,6 +264,8 @@ def up_to_date(runner: Runner, named: Python | None) -> bool:
     current, have, stamp = runner.probe([venv_python(VENV)]), packages(), read_stamp()
     if not current or why_rebuild(runner, current, named, have):
         return False
+    if stamp.get("dev", True) != runner.project.dev:
+        return False
     if not {"inputs", "packages"} <= stamp.keys() or not stamp["packages"].items() <= have.items():
         return False
     same = bool(stamp["inputs"] == runner.project.fingerprint())
@@ -270,6 +275,7 @@ def up_to_date(runner: Runner, named: Python | None) -> bool:
         return same
     uv, _ = working_manager(runner, "uv")
     check = ["sync", "--check", "--locked", "--inexact", "--offline"]
+    check += runner.project.without
     check += ["--no-install-project"] if same else []  # which it builds anew after a mere `touch`
     check += ["--python", runner.project.python]
     return bool(uv) and runner.ask([*uv, *check]) is not None

@@ -8,6 +8,7 @@ from pathlib import Path
 from .locking import bring_lock, check_lock, lock_packages, why_no_lock
 from .machine_build import install_machine_build
 from .places import ROOT, TOOLS, VENV, read, say, venv_python
+from .project import Project
 from .pylock_install import freshen, has_pylock, install_pylock
 from .runner import Runner
 from .wheelhouse import no_index, pins
@@ -30,17 +31,24 @@ def install(runner: Runner, manager: list[str]) -> None:
             say(f"  {project.machine_build} is not among the builds in locks: no hash is checked")
         install_machine_build(runner, manager, title, why_no_lock(runner, manager))
     elif project.manager == "uv":
-        runner.run(title, [*manager, "sync", "--python", project.python], venv=True)
+        sync = [*manager, "sync", "--python", project.python, *project.without]
+        runner.run(title, sync, venv=True)
     elif project.manager == "poetry":
-        runner.run(title, [*manager, "sync", "--no-interaction"], venv=True)
+        sync = [*manager, "sync", "--no-interaction", *project.without]
+        runner.run(title, sync, venv=True)
     else:
-        pins = str(lock.relative_to(ROOT))
-        runner.run(title, [*pip, "-c", pins, "--group", "dev", "-e", "."], venv=True)
+        runner.run(title, [*pip, *for_pip(project, lock)], venv=True)
     if lock.exists() and lock.read_bytes() != before:
         news = "was out of date and has been made again" if before else "is new"
         say(f"  {lock.name} {news}: commit it")
     if not project.machine_build:
         freshen(runner, manager)
+
+
+def for_pip(project: Project, constraints: Path) -> list[str]:
+    """What pip is told to install, and with which versions of torch."""
+    group = ["--group", "dev"] if project.dev else []
+    return ["-c", str(constraints.relative_to(ROOT)), *group, "-e", "."]
 
 
 # --- Without a network: from a folder of wheels, or from what a manager has kept
@@ -80,23 +88,23 @@ def install_by_pip(runner: Runner) -> None:
     if not runner.options.dry_run:
         lines = read(project.lock).splitlines()
         PINS.write_text("\n".join([*pins(project, lines), ""]), encoding="utf-8")
-    into = ["-c", str(PINS.relative_to(ROOT)), "--group", "dev", "-e", "."]
-    runner.run("installing", [*pip, *no_index(runner.options.wheelhouse), *into], venv=True)
+    into = [*no_index(runner.options.wheelhouse), *for_pip(project, PINS)]
+    runner.run("installing", [*pip, *into], venv=True)
 
 
 def install_by_uv(runner: Runner, manager: list[str]) -> None:
     """uv: from its cache, or with the lock's versions and hashes from the folder of wheels."""
-    python = ["--python", runner.project.python]
+    python, without = ["--python", runner.project.python], runner.project.without
     if not runner.options.wheelhouse:
-        runner.run("installing", [*manager, "sync", "--offline", *python], venv=True)
+        runner.run("installing", [*manager, "sync", "--offline", *python, *without], venv=True)
         return
-    export = [*manager, "export", "--frozen", "--no-emit-project", "--quiet"]
+    export = [*manager, "export", "--frozen", "--no-emit-project", "--quiet", *without]
     runner.run("reading uv.lock", [*export, "--output-file", str(LOCKED.relative_to(ROOT))])
     wheels = ["--offline", *no_index(runner.options.wheelhouse)]
     exactly = ["--no-deps", "--python", venv_python(VENV), "-r", str(LOCKED.relative_to(ROOT))]
     runner.run("installing", [*manager, "pip", "install", *wheels, *exactly], venv=True)
     # All is there but the project itself, for which it finds the build requirements.
-    sync = [*manager, "sync", "--frozen", *wheels, *python]
+    sync = [*manager, "sync", "--frozen", *wheels, *python, *without]
     runner.run("installing the project", sync, venv=True)
 
 
@@ -108,13 +116,14 @@ def install_by_poetry(runner: Runner, manager: list[str]) -> None:
     pip += no_index(runner.options.wheelhouse)
     runner.run("installing", [*pip, "-r", str(LOCKED.relative_to(ROOT))], venv=True)
     # Nothing is left to be fetched: it removes what is too much, and installs the project itself.
-    sync = [*manager, "sync", "--no-interaction"]
+    sync = [*manager, "sync", "--no-interaction", *runner.project.without]
     runner.run("installing the project", sync, venv=True)
 
 
 def locked_by_poetry(runner: Runner, manager: list[str]) -> str:
     """What Poetry would install here, as requirements with the hashes of poetry.lock."""
-    plan = runner.ask([*manager, "sync", "--dry-run", "--no-interaction", "--no-ansi"]) or ""
+    how = ["--dry-run", "--no-interaction", "--no-ansi", *runner.project.without]
+    plan = runner.ask([*manager, "sync", *how]) or ""
     hashes: dict[tuple[str, str], list[str]] = {}
     for package in read(runner.project.lock).split("[[package]]")[1:]:
         name = re.search(r'^name = "(.+)"', package, re.MULTILINE)

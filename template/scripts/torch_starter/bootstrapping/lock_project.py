@@ -89,6 +89,11 @@ def packages_in(lock: Table) -> list[Table]:
     return list(lock.get("package") or lock.get("packages") or [])
 
 
+def versions(lock: Table) -> list[tuple[str, str]]:
+    """The names and versions in a lock file of uv, Poetry or the standard."""
+    return [(row["name"], row["version"]) for row in packages_in(lock) if "version" in row]
+
+
 def commits_in(lock: Table) -> Iterator[tuple[str, str]]:
     """The packages that a lock file of uv or of the standard has from git, with their commits."""
     for row in packages_in(lock):
@@ -132,18 +137,19 @@ def beside_poetry(project: Project, pyproject: Table, lock: Table) -> Beside:
         one["url"].rstrip("/"): one["name"] for one in poetry.get("source", []) if "url" in one
     }
     rows = [(row, index_of(row)) for row in poetry_rows(project, lock, pyproject)]
+    main = poetry_rows(project._replace(dev=False), lock, pyproject)
     # Where nothing is from PyPI, what torch requires is not either.
     usual = [url.rstrip("/") for url in primary(poetry) if all(index for _, index in rows)][:1]
     used = dict.fromkeys(index for _, index in rows if index in names and index not in usual)
     return Beside(
-        project={"name": "locked", "dependencies": [poetry_line(row) for row, _ in rows]},
+        project={"name": "locked", "dependencies": [poetry_line(row) for row in main]},
         uv={},
         sources={row["name"]: [{"index": names[index]}] for row, index in rows if index in used},
         indexes=[
             *({"name": names[url], "url": url, "default": True} for url in usual),
             *({"name": names[url], "url": url, "explicit": True} for url in used),
         ],
-        groups={},
+        groups={"dev": [poetry_line(row) for row, _ in rows if row not in main]},
         exempt={},
     )
 
@@ -156,9 +162,15 @@ def index_of(row: Table) -> str:
 
 def beside_pip(project: Project, pyproject: Table) -> Beside:
     """What a pip project asks for."""
-    table = {"name": "locked", "dependencies": asked(project, pyproject)}
-    days = project.cool_down
-    return Beside(table, {"exclude-newer": f"{days} days"} if days else {}, {}, [], {}, {})
+    main, days = asked(project._replace(dev=False), pyproject), project.cool_down
+    return Beside(
+        project={"name": "locked", "dependencies": main},
+        uv={"exclude-newer": f"{days} days"} if days else {},
+        sources={},
+        indexes=[],
+        groups={"dev": [line for line in asked(project, pyproject) if line not in main]},
+        exempt={},
+    )
 
 
 # --- Its files

@@ -212,6 +212,7 @@ def drop_own_constraints(runner: Runner) -> None:
 def uv_export(project: Project, manager: list[str]) -> list[str]:
     """The command that shows what uv.lock says, without torch and what only torch needs."""
     pruned = [word for name in sorted(own_packages(project)) for word in ("--prune", name)]
+    pruned += project.without
     how = ["--frozen", "--quiet", "--no-header", "--no-annotate", "--no-hashes"]
     return [*manager, "export", *how, "--no-emit-project", "--python", project.python, *pruned]
 

@@ -56,6 +56,7 @@ class Project(NamedTuple):
     cool_down: int = 0  # days for which no release is locked
     extras: tuple[str, ...] = ()  # the compute platforms that are locked beside the own one
     fallback: str = ""  # why PyPI's wheels stand in for the build that was asked for
+    dev: bool = True  # whether .venv gets the tools for development
 
     @property
     def wanted(self) -> str:
@@ -77,6 +78,10 @@ class Project(NamedTuple):
         """The lock file of a build (PEP 751, which has no dot in the name)."""
         return ROOT / "locks" / f"pylock.{name.replace('.', '_')}.toml"
 
+    def pylock_name(self, name: str) -> str:
+        """The path of that file, from the top of the project."""
+        return self.pylock(name).relative_to(ROOT).as_posix()
+
     @property
     def locked(self) -> list[str]:
         """The compute platforms with such a lock file: pip has one for its own build, too."""
@@ -88,6 +93,12 @@ class Project(NamedTuple):
     def installer(self) -> str:
         """What fills .venv: Poetry knows no build but the project's own."""
         return "pip" if self.manager == "poetry" and self.machine_build else self.manager
+
+    @property
+    def without(self) -> list[str]:
+        """What the manager is told to leave the tools for development out, if it is to."""
+        words = {"uv": ["--no-dev"], "poetry": ["--only", "main"], "pip": []}
+        return [] if self.dev else words[self.manager]
 
     def other_than(self, made_for: str) -> str:
         """Why a .venv that was made for a machine build, or for none (""), does not do."""

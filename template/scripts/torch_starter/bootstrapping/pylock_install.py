@@ -12,12 +12,14 @@ from .machine_build import (
     build_pages,
     constraints,
     drop_own_constraints,
+    read_data,
     read_toml,
     with_login,
     write,
 )
 from .places import ROOT, TOOLS, TYPED, VENV, StopError, say, venv_python
-from .pylocks import NoHashError, bring_pylocks, read_pylock, shown, stale, state
+from .pylock_check import NoHashError
+from .pylocks import bring_pylocks, stale, state, without_dev
 from .requirements import Table
 from .runner import Runner
 from .wheelhouse import no_index
@@ -35,12 +37,12 @@ def has_pylock(runner: Runner, manager: list[str]) -> bool:
     if runner.options.offline:
         if why := state(runner, name):
             todo = f"Type `{TYPED} --lock` where there is one, and bring the file here."
-            what = f"{shown(project, name)} {why}, and only a network can mend that."
+            what = f"{project.pylock_name(name)} {why}, and only a network can mend that."
             raise StopError(5, what, todo)
         return True
     if why := why_no_lock(runner, manager):
         todo = f"Type `{TYPED} --lock` where its index can be reached, and commit what it writes."
-        what = f"{project.lock.name} {why}, and {shown(project, name)} follows from it."
+        what = f"{project.lock.name} {why}, and {project.pylock_name(name)} follows from it."
         raise StopError(5, what, todo)
     try:
         bring_pylocks(runner, manager, [name])
@@ -62,7 +64,7 @@ def freshen_one(runner: Runner, manager: list[str], name: str) -> None:
     try:
         bring_pylocks(runner, manager, [name])
     except StopError as stop:
-        print(f"  warning: {shown(runner.project, name)} {state(runner, name)}: {stop.what}")
+        print(f"  warning: {runner.project.pylock_name(name)} {state(runner, name)}: {stop.what}")
         print(f"  once that is mended: {TYPED} --lock", flush=True)
 
 
@@ -70,20 +72,22 @@ def install_pylock(runner: Runner, manager: list[str], title: str) -> None:
     """Install what the lock file says, and the project itself."""
     project, options = runner.project, runner.options
     name = project.wanted
-    file, into = shown(project, name), ["--python", venv_python(VENV)]
+    file, into = project.pylock_name(name), ["--python", venv_python(VENV)]
     install = [venv_python(VENV), "-m", "pip", "install"]
     if project.manager == "uv":
         install = [*manager, "pip", "install", *into]
     if options.offline and (options.wheelhouse or project.manager != "uv"):
         install += no_index(options.wheelhouse)
     say(f"  {file}: each file by its hash")
+    if not project.dev and not options.dry_run:
+        file = without_dev(runner, name)
     if project.manager == "uv" and not options.wheelhouse:
         runner.run(title, [*manager, "pip", "sync", *into, file], venv=True)
     else:
         drop_own_constraints(runner)
         if project.manager == "pip" and project.machine_build and not options.dry_run:
             write(constraints(project), build_lines(project, runner.platform))
-        lock = {} if options.dry_run else read_pylock(runner, name)
+        lock = {} if options.dry_run else read_data(runner, file)[0]
         if project.manager == "poetry" and not options.offline:
             runner.env.update(indexes(runner, lock, *read_toml(runner, "pyproject.toml")))
         pages = [] if options.offline else build_pages(project, runner.platform)

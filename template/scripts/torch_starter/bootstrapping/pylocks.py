@@ -10,12 +10,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.parse import unquote
-
-from surroundings.versions import canonical
 
 from .lock_project import (
     Beside,
@@ -23,33 +18,31 @@ from .lock_project import (
     beside_pip,
     beside_poetry,
     beside_uv,
-    commits_in,
-    packages_in,
     preferred_text,
     pyproject_text,
+    toml,
+    versions,
 )
 from .locking import bring_lock, lock_state
 from .machine_build import read_data
 from .managers import find_manager
 from .places import ROOT, TOOLS, TYPED, VENV, StopError, say, venv_python
 from .project import Project
+from .pylock_check import check
 from .requirements import Table
 from .runner import Runner
 from .settings import pip_setting
 
 HEAD = "# Written by `{} --lock`, like all in this folder: every version and hash of {}.\n"
-TAIL = '\n[tool.torch-starter]\ninputs = "{}"\ncontent = "{}"\n'
+DEV = "\n[tool.torch-starter]\ndev = {}\n"  # what only the tools for development need
+TAIL = 'inputs = "{}"\ncontent = "{}"\n'
 WHOLE = re.compile(
-    r'(.*)\n\[tool\.torch-starter\]\ninputs = "(\w+)"\ncontent = "(\w+)"\n', re.DOTALL
+    r'(.*\n\[tool\.torch-starter\]\ndev = [^\n]*\n)inputs = "(\w+)"\ncontent = "(\w+)"\n', re.DOTALL
 )
-# Of what torch requires, each build has its own versions.
-OF_A_BUILD = re.compile(r"nvidia-|cuda-|(.*-)?triton(-|$)")
-TAGS = {
-    "linux-x86_64": r"linux.*_x86_64",
-    "linux-aarch64": r"linux.*_aarch64",
-    "windows-amd64": r"win_amd64",
-    "macos-arm64": r"macosx.*_(arm64|universal2)",
-}
+PACKAGE = re.compile(
+    r'^\[\[packages\]\]\nname = "([^"]+)"\n.*?(?=^\[\[packages\]\]|^\[tool\.)',
+    re.DOTALL | re.MULTILINE,
+)
 
 
 def inputs(runner: Runner, name: str) -> str:
@@ -60,7 +53,7 @@ def inputs(runner: Runner, name: str) -> str:
     keys = ("index_url", "extra_packages", "only_on")
     asked = [project.requires_python, packages, [build.get(key) for key in keys]]
     parts = [json.dumps(asked, sort_keys=True)]
-    if own(project, name):  # which only pip has here
+    if name == project.compute_platform:  # which only pip has here
         pyproject = read_data(runner, "pyproject.toml")[0]
         tables = ("dependencies", "optional-dependencies")
         wanted = {key: pyproject.get("project", {}).get(key) for key in tables}
@@ -105,7 +98,7 @@ def bring_pylocks(runner: Runner, manager: list[str], names: list[str]) -> None:
         if why := state(runner, name):
             make(runner, manager, name)
             if not runner.options.dry_run:
-                say(f"  {shown(project, name)} {news(why)}: commit it")
+                say(f"  {project.pylock_name(name)} {news(why)}: commit it")
 
 
 def news(why: str) -> str:
@@ -117,27 +110,32 @@ def news(why: str) -> str:
     )
 
 
-def shown(project: Project, name: str) -> str:
-    """The path of a lock file, from the top of the project."""
-    return project.pylock(name).relative_to(ROOT).as_posix()
-
-
 def read_pylock(runner: Runner, name: str) -> Table:
     """What the lock file of a platform says."""
-    return read_data(runner, shown(runner.project, name))[0]
+    return read_data(runner, runner.project.pylock_name(name))[0]
+
+
+def without_dev(runner: Runner, name: str) -> str:
+    """Write a copy of a lock file that lacks the tools for development; its path from the top."""
+    file = runner.project.pylock(name)
+    dev = read_pylock(runner, name)["tool"]["torch-starter"]["dev"]
+    text = file.read_text(encoding="utf-8")
+    write(TOOLS / file.name, PACKAGE.sub(lambda row: "" if row[1] in dev else row[0], text))
+    return (TOOLS / file.name).relative_to(ROOT).as_posix()
 
 
 def make(runner: Runner, manager: list[str], name: str) -> None:
     """Let uv lock a build, and keep what it says if it is what was asked for."""
     project, folder = runner.project, TOOLS / "locking" / name
     uv = manager if project.manager == "uv" else find_uv(runner)
-    exported = folder / "pylock.toml"
+    exported, main = folder / "pylock.toml", folder / "pylock.main.toml"
     python = venv_python(VENV) if Path(venv_python(VENV)).exists() else project.python
     lock = [*uv, "--directory", str(folder), "lock", "--python", python]
     export = [*uv, "--directory", str(folder), "export", "--frozen", "--quiet", "--no-header"]
     export += ["--no-emit-project", "--python", python, "--format", "pylock.toml"]
     before = {**runner.env}
-    runner.project = project._replace(machine_build="" if own(project, name) else name)
+    own = name == project.compute_platform
+    runner.project = project._replace(machine_build="" if own else name, dev=True)
     try:
         if not runner.options.dry_run:
             folder.mkdir(parents=True, exist_ok=True)
@@ -146,10 +144,12 @@ def make(runner: Runner, manager: list[str], name: str) -> None:
             write(folder / "uv.lock", preferred_text(known, project.requires_python))
         runner.env.update(logins(runner, before))
         runner.run(f"locking {name}", lock)
-        runner.run(f"writing {shown(project, name)}", [*export, "--output-file", str(exported)])
+        title = f"writing {project.pylock_name(name)}"
+        runner.run(title, [*export, "--output-file", str(exported)])
+        runner.run(title, [*export, "--no-dev", "--output-file", str(main)])
         runner.project = project
         if not runner.options.dry_run:
-            keep(runner, name, exported)
+            keep(runner, name, exported, main)
     finally:
         runner.project = project
         runner.env.clear()
@@ -157,22 +157,23 @@ def make(runner: Runner, manager: list[str], name: str) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # it may have a password that pyproject.toml has
 
 
-def keep(runner: Runner, name: str, exported: Path) -> None:
-    """Make what uv has written the lock file, if it is what was asked for."""
+def keep(runner: Runner, name: str, exported: Path, main: Path) -> None:
+    """Make what uv has written the lock file, if it is what was asked for.
+
+    `main`: the same without the tools for development.
+    """
     project = runner.project
-    check(runner, name, read_data(runner, exported.relative_to(ROOT).as_posix())[0])
+    found = read_data(runner, *(one.relative_to(ROOT).as_posix() for one in (exported, main)))
+    check(runner, name, found[0])
+    of_all, of_main = ({row["name"] for row in one.get("packages", [])} for one in found)
     file = project.pylock(name)
     file.parent.mkdir(exist_ok=True)
     label = f"torch {project.build['release']}, {project.builds[name]['label']}"
     half = exported.with_name(file.name)
     text = HEAD.format(TYPED, label) + relative(exported.read_text(encoding="utf-8"))
+    text += DEV.format(toml(sorted(of_all - of_main)))
     write(half, text + TAIL.format(inputs(runner, name), digest(text)))
     half.replace(file)
-
-
-def own(project: Project, name: str) -> bool:
-    """Whether this is the project's own build."""
-    return name == project.compute_platform
 
 
 def write(file: Path, text: str) -> None:
@@ -204,11 +205,6 @@ def gathered(runner: Runner, name: str) -> tuple[Beside, Known]:
     return beside(project, pyproject, lock), versions(lock)
 
 
-def versions(lock: Table) -> list[tuple[str, str]]:
-    """The names and versions in a lock file of uv, Poetry or the standard."""
-    return [(row["name"], row["version"]) for row in packages_in(lock) if "version" in row]
-
-
 def logins(runner: Runner, env: dict[str, str]) -> dict[str, str]:
     """What uv has to know of the indexes and logins that are set for Poetry or pip."""
     found: dict[str, str] = {}
@@ -236,113 +232,6 @@ def relative(text: str) -> str:
         return f'{found[1]}"{path.as_posix()}"'
 
     return re.sub(r'(directory = \{ path = )"((?:[^"\\]|\\.)*)"', from_locks, text)
-
-
-# --- Whether it is what was asked for
-
-
-def check(runner: Runner, name: str, lock: Table) -> None:
-    """Stop if a lock file lacks a wheel or a hash, or has other versions than the project's own."""
-    project, rows = runner.project, lock.get("packages", [])
-    again = f"Nothing was written to locks/. Then run this again: {TYPED} --lock"
-    for row in rows:
-        files = [*row.get("wheels", []), *(row[key] for key in ("sdist", "archive") if key in row)]
-        if any(not one.get("hashes") for one in files):
-            raise no_hash(row, name)
-    if lacking := next(lacks(project, name, rows), ""):
-        what = f"The index of {name} has no wheel of {lacking}: it cannot be locked."
-        raise StopError(5, what, f"Take another mirror, or leave {name} out. {again}")
-    for package, one, other in differences(runner, name, lock):
-        what = f"{package} would be {other} for {name}, and is {one} in the project's own build."
-        todo = f"Ask for a version of {package} that both can have. {again}"
-        raise StopError(5, what, todo)
-    mine = (
-        {}
-        if project.manager == "pip"
-        else dict(commits_in(read_data(runner, project.lock.name)[0]))
-    )
-    for package, commit in commits_in(lock):
-        if mine.get(package, commit) != commit:
-            what = f"{package} would be of another commit for {name} than in {project.lock.name}."
-            raise StopError(5, what, f"Name its commit in pyproject.toml (rev). {again}")
-    for file in changed(runner, lock):
-        what = f"{file} on the index is not the file that {project.lock.name} has the hash of."
-        todo = f"Find out who has changed it; do not install it. {again}"
-        raise StopError(5, what, todo)
-
-
-class NoHashError(StopError):
-    """The end of a run whose index does not say what its files are."""
-
-
-def no_hash(row: Table, name: str) -> StopError:
-    """What to say of such an index."""
-    index = row.get("index", "An index")
-    what = f"{index} gives no hash for {row['name']}, so {name} cannot be locked."
-    todo = "Take a mirror that has hashes, as the PyTorch index itself does; or leave"
-    return NoHashError(
-        5, what, f"{todo} {name} out of extra_compute_platforms: it is then resolved anew."
-    )
-
-
-def lacks(project: Project, name: str, rows: list[Table]) -> Iterator[str]:
-    """The wheels of a build that are not in its lock file, each with its platform."""
-    have: dict[tuple[str, str], list[str]] = {}
-    for row in rows:
-        files = [unquote(one.get("url", one.get("path", ""))) for one in row.get("wheels", [])]
-        have.setdefault((canonical(row["name"]), row.get("version", "")), []).extend(files)
-    for platform, wheels in project.builds[name]["platforms"].items():
-        for package, version in wheels["packages"].items():
-            files = have.get((canonical(package), version), [])
-            fits = re.compile(rf"{TAGS[platform]}[\w.]*\.whl$|-none-any\.whl$")
-            if not any(fits.search(one) for one in files):
-                yield f"{package} {version} for {platform}"
-
-
-def differences(runner: Runner, name: str, lock: Table) -> Iterator[tuple[str, str, str]]:
-    """What has another version than in the project's own build, and is no part of a build."""
-    project = runner.project
-    if own(project, name):
-        return
-    mine = shown(project, project.compute_platform)
-    file = mine if project.manager == "pip" else project.lock.name
-    here, there = several(versions(read_data(runner, file)[0])), several(versions(lock))
-    of_builds = {
-        p for b in project.builds.values() for r in b["platforms"].values() for p in r["packages"]
-    }
-    for package in sorted(here.keys() & there.keys() - set(map(canonical, of_builds))):
-        if not there[package] <= here[package] and not OF_A_BUILD.match(package):
-            yield package, " or ".join(here[package]), " or ".join(there[package] - here[package])
-
-
-def several(known: Known) -> dict[str, set[str]]:
-    """The versions of each package."""
-    found: dict[str, set[str]] = {}
-    for name, version in known:
-        found.setdefault(canonical(name), set()).add(version)
-    return found
-
-
-def changed(runner: Runner, lock: Table) -> Iterator[str]:
-    """The files that the project's own lock file has with another hash."""
-    project = runner.project
-    if project.manager == "pip":
-        return
-    mine = dict(hashes(read_data(runner, project.lock.name)[0]))
-    for file, found in hashes(lock):
-        if mine.get(file, found) != found:
-            yield file
-
-
-def hashes(lock: Table) -> Iterator[tuple[str, str]]:
-    """The files in a lock file that have a hash, with it."""
-    for row in packages_in(lock):
-        files: list[dict[str, Any]] = [*row.get("wheels", []), *row.get("files", [])]
-        for file in [*files, *([row["sdist"]] if "sdist" in row else [])]:
-            name = unquote(file.get("file") or file.get("url", "").rpartition("/")[2])
-            found = file.get("hash") or f"sha256:{file.get('hashes', {}).get('sha256', '')}"
-            if str(found).startswith("sha256:") and found != "sha256:":
-                yield name, str(found)
 
 
 # --- All of them
@@ -381,7 +270,9 @@ def check_all(runner: Runner, manager: list[str]) -> None:
     if project.manager != "pip" and (why := lock_state(runner, manager)):
         found.append(f"{project.lock.name} {why}")
     found += [
-        f"{shown(project, name)} {why}" for name in project.locked if (why := state(runner, name))
+        f"{project.pylock_name(name)} {why}"
+        for name in project.locked
+        if (why := state(runner, name))
     ]
     found += [f"locks/{file.name} is of no build that is kept here" for file in left_over(project)]
     if found:

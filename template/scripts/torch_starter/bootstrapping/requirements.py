@@ -71,7 +71,7 @@ def poetry_rows(project: Project, lock: Table, pyproject: Table) -> list[Table]:
     own, rows = own_packages(project), dict[str, list[dict[str, Any]]]()
     for row in lock.get("package", []):
         rows.setdefault(plain(row["name"]), []).append(row)
-    wanted, left = set[str](), poetry_roots(pyproject)
+    wanted, left = set[str](), poetry_roots(project, pyproject)
     while left:
         name = left.pop()
         if name in rows and name not in own | wanted:
@@ -80,12 +80,12 @@ def poetry_rows(project: Project, lock: Table, pyproject: Table) -> list[Table]:
     return [row for name in sorted(wanted) for row in rows[name]]
 
 
-def poetry_roots(pyproject: dict[str, Any]) -> list[str]:
+def poetry_roots(project: Project, pyproject: dict[str, Any]) -> list[str]:
     """The names that a Poetry project asks for itself, in all groups that are not optional."""
     poetry = pyproject.get("tool", {}).get("poetry", {})
     tables = poetry.get("group", {})
     lists = [pyproject.get("project", {}).get("dependencies", []), poetry.get("dependencies", {})]
-    for name in {*tables, *pyproject.get("dependency-groups", {})}:
+    for name in {*tables, *pyproject.get("dependency-groups", {})} if project.dev else ():
         if not tables.get(name, {}).get("optional"):
             lists.append(pyproject.get("dependency-groups", {}).get(name, []))
             lists.append(tables.get(name, {}).get("dependencies", {}))
@@ -119,7 +119,7 @@ def asked(project: Project, pyproject: Table) -> list[str]:
     wanted = list(pyproject.get("project", {}).get("dependencies", []))
     for name in default_groups(project, pyproject):
         wanted += flat(groups, name)
-    if project.manager == "uv":  # as it had them before there were groups
+    if project.manager == "uv" and project.dev:  # as it had them before there were groups
         wanted += pyproject.get("tool", {}).get("uv", {}).get("dev-dependencies", [])
     return [line for line in with_own_extras(pyproject, wanted) if plain(line) not in own]
 
@@ -148,7 +148,9 @@ def default_groups(project: Project, pyproject: Table) -> list[str]:
     tool, names = pyproject.get("tool", {}), list(pyproject.get("dependency-groups", {}))
     if project.manager == "poetry":
         tables = tool.get("poetry", {}).get("group", {})
-        return [name for name in names if not tables.get(name, {}).get("optional")]
+        kept = names if project.dev else []
+        return [name for name in kept if not tables.get(name, {}).get("optional")]
+    names = [name for name in names if project.dev or canonical(name) != "dev"]
     chosen = tool.get("uv", {}).get("default-groups", ["dev"])
     return (
         names if chosen == "all" else [n for n in names if canonical(n) in map(canonical, chosen)]
@@ -204,7 +206,7 @@ def poetry_asked(project: Project, pyproject: Table) -> list[str]:
     poetry, own = pyproject.get("tool", {}).get("poetry", {}), own_packages(project)
     lines = asked(project, pyproject)
     tables = [poetry.get("dependencies", {})]
-    for group in poetry.get("group", {}).values():
+    for group in poetry.get("group", {}).values() if project.dev else ():
         tables += [] if group.get("optional") else [group.get("dependencies", {})]
     known = {plain(line) for line in lines} | own | {"python"}
     for name, entry in ((name, entry) for table in tables for name, entry in table.items()):
