@@ -42,6 +42,7 @@ scripts/torch_starter/bootstrapping/index.py scripts/torch_starter/bootstrapping
 scripts/torch_starter/bootstrapping/lock_project.py
 scripts/torch_starter/bootstrapping/locking.py scripts/torch_starter/bootstrapping/machine_build.py
 scripts/torch_starter/bootstrapping/managers.py scripts/torch_starter/bootstrapping/pylocks.py
+scripts/torch_starter/bootstrapping/pylock_check.py
 scripts/torch_starter/bootstrapping/pylock_install.py
 scripts/torch_starter/bootstrapping/places.py scripts/torch_starter/bootstrapping/project.py
 scripts/torch_starter/bootstrapping/requirements.py scripts/torch_starter/bootstrapping/runner.py

@@ -240,8 +240,11 @@ def set_up(runner: Runner, running: Python, named: Python | None) -> None:
 def complete(runner: Runner, manager: list[str]) -> None:
     """Fill .venv, and stamp it when it has what the project asks for."""
     project, dry_run = runner.project, runner.options.dry_run
-    begun_for = {"machine_build": project.machine_build, "fallback": project.fallback}
-    begun_for["dev"] = project.dev
+    begun_for: dict[str, str | bool] = {
+        "machine_build": project.machine_build,
+        "fallback": project.fallback,
+        "dev": project.dev,
+    }
     if not dry_run:  # half made, it must not pass for whole, nor for the project's own build
         write_stamp(**begun_for, packages=read_stamp().get("packages", {}))
     (install_offline if runner.options.offline else install)(runner, manager)
