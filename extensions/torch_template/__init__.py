@@ -10,6 +10,7 @@ Each module imports only those that stand above it here:
     moves  the commands that take a project to another build, and what they change
     notes  what an update tells the owner
     menus, torch_builds, answers, given, machine_hint, template_cache
+    questions  the menus, defaults and refusals of copier.yml's questions
     template_globals  what copier.yml and the templates call
 """
 
