@@ -107,7 +107,7 @@ def sampled(items: list[pytest.Item]) -> list[pytest.Item]:
 
 
 def thinned(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Every third of a test's slow cases, where there are many and it does not say how many."""
+    """Every fourth of a test's slow cases, where there are many and it does not say how many."""
     slow_ones = [
         item.get_closest_marker("slow") is not None and item.get_closest_marker("some") is None
         for item in items
@@ -118,7 +118,7 @@ def thinned(items: list[pytest.Item]) -> list[pytest.Item]:
     kept = []
     for item, test, slow in zip(items, tests, slow_ones, strict=True):
         seen[test] += slow
-        if not slow or total[test] <= MANY or seen[test] % 3 == 1:
+        if not slow or total[test] <= MANY or seen[test] % 4 == 1:
             kept.append(item)
     return kept
 
