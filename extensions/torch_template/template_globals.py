@@ -33,7 +33,7 @@ from .managers.lines import (
 )
 from .matrix.loading import load_matrix
 from .questions import Questions
-from .reasons import why_no_build
+from .reasons import why_no_build, why_no_extra
 from .resolving import alternatives, kept_build, older_glibc, same_pythons, same_release
 from .torch_builds import torch_builds
 
@@ -140,6 +140,9 @@ class TemplateGlobals:
         asked = self._questions.asked(context, extras_too=True)
         if build := kept_build(self._matrix, asked):
             return build
+        alone = self._questions.asked(context)
+        if why := why_no_extra(self._matrix, alone, asked.extras):
+            raise UserMessageError(f"extra_compute_platforms: {why}.")
         raise UserMessageError(f"{why_no_build(self._matrix, asked)}.")
 
     @pass_context

@@ -112,6 +112,8 @@ def print_next_steps(project: Project) -> None:
     say(f"  {'or, ' if activate else ''}without activating: {python.relative_to(ROOT)} {first}")
     if project.machine_build:
         say(f"  {keeping(project)}")
+    elif project.manager == "uv" and not project.dev:
+        say("  `uv run` would add the tools for development: use .venv, or `uv run --no-sync`.")
 
 
 def keeping(project: Project) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 from surroundings.versions import canonical
 
@@ -162,8 +163,8 @@ def why_rebuild(
     other = runner.project.other_than(stamp.get("machine_build", ""))
     if other:
         return other
-    if stamp.get("dev", True) and not runner.project.dev:
-        return "it has the tools for development"
+    if not runner.project.dev and (more := superfluous(stamp, have)):
+        return more
     differs = lacking(runner, have, exactly=True) if "inputs" in stamp else []
     if runner.project.machine_build and differs:
         return "another torch has been put into it"  # `uv run` and the like bring the own one back
@@ -177,6 +178,14 @@ def why_rebuild(
     if named and not Path(named.base_prefix).samefile(current.base_prefix):
         return f"it is from another Python than {named.executable}"
     return runner.project.misfit(current).replace("is", "it is", 1)
+
+
+def superfluous(stamp: dict[str, Any], have: dict[str, str]) -> str:
+    """What .venv has that an image or a server is to go without; empty if there is nothing."""
+    if stamp.get("dev", True):
+        return f"it {'has' if 'dev' in stamp else 'may have'} the tools for development"
+    added = sorted(have.keys() - stamp["packages"].keys()) if "inputs" in stamp else []
+    return f"{', '.join(added[:3])} {'was' if len(added) == 1 else 'were'} added" if added else ""
 
 
 def refuse_foreign() -> None:

@@ -142,14 +142,14 @@ def beside_poetry(project: Project, pyproject: Table, lock: Table) -> Beside:
     usual = [url.rstrip("/") for url in primary(poetry) if all(index for _, index in rows)][:1]
     used = dict.fromkeys(index for _, index in rows if index in names and index not in usual)
     return Beside(
-        project={"name": "locked", "dependencies": [poetry_line(row) for row in main]},
+        project={"name": "locked", "dependencies": [poetry_line(row, dev=False) for row in main]},
         uv={},
         sources={row["name"]: [{"index": names[index]}] for row, index in rows if index in used},
         indexes=[
             *({"name": names[url], "url": url, "default": True} for url in usual),
             *({"name": names[url], "url": url, "explicit": True} for url in used),
         ],
-        groups={"dev": [poetry_line(row) for row, _ in rows if row not in main]},
+        groups={"dev": [poetry_line(row) for row, _ in rows]},
         exempt={},
     )
 
@@ -168,7 +168,7 @@ def beside_pip(project: Project, pyproject: Table) -> Beside:
         uv={"exclude-newer": f"{days} days"} if days else {},
         sources={},
         indexes=[],
-        groups={"dev": [line for line in asked(project, pyproject) if line not in main]},
+        groups={"dev": asked(project, pyproject)},
         exempt={},
     )
 

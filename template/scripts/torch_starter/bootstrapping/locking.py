@@ -39,7 +39,22 @@ def lock_state(runner: Runner, manager: list[str]) -> str:
         check = [*manager, "lock", "--check", "--offline", "--python", project.python]
     if not project.lock.exists():
         return "is missing"
-    return "" if runner.ask(check) is not None else "does not fit pyproject.toml"
+    done = runner.try_out(check)
+    if done and not done.returncode:
+        return ""
+    said = (done.stdout + done.stderr).decode("utf-8", "replace") if done else ""
+    if project.manager == "poetry" and of_something_else(said):
+        return ""
+    if lost := re.search(r"Distribution not found at: (\S+)", said):
+        return f"cannot be checked, since {lost[1]} is not here"
+    return "does not fit pyproject.toml"
+
+
+def of_something_else(said: str) -> bool:
+    """Whether `poetry check --lock` complains of pyproject.toml alone, which it checks, too."""
+    lines = [line for line in said.splitlines() if line.strip() and "Warning: " not in line]
+    errors = [line for line in lines if line.startswith("Error: ") and "poetry.lock" not in line]
+    return bool(errors) and errors == lines
 
 
 def why_no_lock(runner: Runner, manager: list[str]) -> str:

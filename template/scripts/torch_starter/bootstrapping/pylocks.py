@@ -18,6 +18,7 @@ from .lock_project import (
     beside_pip,
     beside_poetry,
     beside_uv,
+    packages_in,
     preferred_text,
     pyproject_text,
     toml,
@@ -34,13 +35,15 @@ from .runner import Runner
 from .settings import pip_setting
 
 HEAD = "# Written by `{} --lock`, like all in this folder: every version and hash of {}.\n"
-DEV = "\n[tool.torch-starter]\ndev = {}\n"  # what only the tools for development need
+# How it differs without the tools for development: what is left out, and what has another marker.
+DEV = "\n[tool.torch-starter]\ndev = {}\n"
 TAIL = 'inputs = "{}"\ncontent = "{}"\n'
 WHOLE = re.compile(
     r'(.*\n\[tool\.torch-starter\]\ndev = [^\n]*\n)inputs = "(\w+)"\ncontent = "(\w+)"\n', re.DOTALL
 )
 PACKAGE = re.compile(
-    r'^\[\[packages\]\]\nname = "([^"]+)"\n.*?(?=^\[\[packages\]\]|^\[tool\.)',
+    r'^\[\[packages\]\]\nname = "([^"]+)"\n(?:version = "([^"]+)"\n)?'
+    r".*?(?=^\[\[packages\]\]|^\[tool\.)",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -115,12 +118,30 @@ def read_pylock(runner: Runner, name: str) -> Table:
     return read_data(runner, runner.project.pylock_name(name))[0]
 
 
+def without_tools(lock: Table, main: Table) -> dict[str, str | bool]:
+    """How `main` differs from a lock file: by package, false if it lacks it, else its marker."""
+    whole, wanted = (
+        {f"{row['name']} {row.get('version', '')}": str(row.get("marker", "")) for row in packages}
+        for packages in (packages_in(lock), packages_in(main))
+    )
+    found = {key: wanted.get(key, False) for key in whole}
+    return {key: value for key, value in found.items() if value != whole[key]}
+
+
 def without_dev(runner: Runner, name: str) -> str:
     """Write a copy of a lock file that lacks the tools for development; its path from the top."""
     file = runner.project.pylock(name)
     dev = read_pylock(runner, name)["tool"]["torch-starter"]["dev"]
-    text = file.read_text(encoding="utf-8")
-    write(TOOLS / file.name, PACKAGE.sub(lambda row: "" if row[1] in dev else row[0], text))
+
+    def kept(row: re.Match[str]) -> str:
+        known = dev.get(f"{row[1]} {row[2] or ''}")
+        if known is None or known is False:
+            return row[0] if known is None else ""
+        text = re.sub(r"^marker = .*\n", "", row[0], count=1, flags=re.MULTILINE)
+        marker = f"marker = {toml(known)}\n" if known else ""
+        return text.replace("name = ", f"{marker}name = ", 1)
+
+    write(TOOLS / file.name, PACKAGE.sub(kept, file.read_text(encoding="utf-8")))
     return (TOOLS / file.name).relative_to(ROOT).as_posix()
 
 
@@ -165,13 +186,12 @@ def keep(runner: Runner, name: str, exported: Path, main: Path) -> None:
     project = runner.project
     found = read_data(runner, *(one.relative_to(ROOT).as_posix() for one in (exported, main)))
     check(runner, name, found[0])
-    of_all, of_main = ({row["name"] for row in one.get("packages", [])} for one in found)
     file = project.pylock(name)
     file.parent.mkdir(exist_ok=True)
     label = f"torch {project.build['release']}, {project.builds[name]['label']}"
     half = exported.with_name(file.name)
     text = HEAD.format(TYPED, label) + relative(exported.read_text(encoding="utf-8"))
-    text += DEV.format(toml(sorted(of_all - of_main)))
+    text += DEV.format(toml(without_tools(*found)))
     write(half, text + TAIL.format(inputs(runner, name), digest(text)))
     half.replace(file)
 
@@ -276,6 +296,8 @@ def check_all(runner: Runner, manager: list[str]) -> None:
     ]
     found += [f"locks/{file.name} is of no build that is kept here" for file in left_over(project)]
     if found:
-        what = f"{'; '.join(found)}."
-        raise StopError(5, what, f"Type: {TYPED} --lock\nThen commit what it has written.")
+        todo = f"Type: {TYPED} --lock\nThen commit what it has written."
+        if "cannot be checked" in found[0]:
+            todo = "Bring it here (into an image: by COPY), or leave it out of pyproject.toml."
+        raise StopError(5, f"{'; '.join(found)}.", todo)
     say("All lock files are up to date.")

@@ -63,13 +63,16 @@ def poetry_lines(project: Project, lock: Table, pyproject: Table) -> list[str]:
     """The same as lines, with the one index that they are from."""
     index = one_index(project)
     rows = poetry_rows(project, lock, pyproject)
-    return [*([f"--index-url {index}"] if index else []), *map(poetry_line, rows)]
+    lines = [poetry_line(row, project.dev) for row in rows]
+    return [*([f"--index-url {index}"] if index else []), *lines]
 
 
 def poetry_rows(project: Project, lock: Table, pyproject: Table) -> list[Table]:
     """What `poetry sync` would install, without torch and what only torch needs."""
     own, rows = own_packages(project), dict[str, list[dict[str, Any]]]()
     for row in lock.get("package", []):
+        if not project.dev and "main" not in row.get("groups", ["main"]):
+            continue
         rows.setdefault(plain(row["name"]), []).append(row)
     wanted, left = set[str](), poetry_roots(project, pyproject)
     while left:
@@ -92,12 +95,13 @@ def poetry_roots(project: Project, pyproject: dict[str, Any]) -> list[str]:
     return [plain(entry) for one in lists for entry in one if isinstance(entry, str)]
 
 
-def poetry_line(row: dict[str, Any]) -> str:
-    """A package of poetry.lock as a requirement."""
+def poetry_line(row: dict[str, Any], dev: bool = True) -> str:
+    """A package of poetry.lock as a requirement; `dev`: of all groups, else of the main one."""
     source, markers = row.get("source", {}), row.get("markers", "")
     if isinstance(markers, dict):  # by group; a group without one wants it everywhere
-        everywhere = set(row["groups"]) - set(markers)
-        markers = "" if everywhere else " or ".join(f"({one})" for one in markers.values())
+        wanted = row["groups"] if dev else ["main"]
+        everywhere = not {*wanted} <= markers.keys()
+        markers = "" if everywhere else " or ".join(f"({markers[one]})" for one in wanted)
     line = f"{row['name']}=={row['version']}"
     if source.get("type") == "git":
         line = f"{row['name']} @ git+{source['url']}@{source['resolved_reference']}"

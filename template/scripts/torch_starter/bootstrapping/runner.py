@@ -89,8 +89,15 @@ class Runner:
 
     def ask(self, command: list[str]) -> str | None:
         """The output of a command that changes nothing; None if it does not work."""
+        done = self.try_out(command)
+        if done is None or done.returncode:
+            return None
+        return done.stdout.decode("utf-8", "replace").strip()
+
+    def try_out(self, command: list[str]) -> subprocess.CompletedProcess[bytes] | None:
+        """What came of a command that changes nothing; None if it did not run to its end."""
         try:
-            done = subprocess.run(
+            return subprocess.run(
                 command, capture_output=True, check=False, timeout=PATIENCE, **self.common
             )
         except subprocess.TimeoutExpired:
@@ -101,7 +108,6 @@ class Runner:
             raise StopError(4, what, todo) from None
         except OSError:
             return None
-        return None if done.returncode else done.stdout.decode("utf-8", "replace").strip()
 
     def probe(self, command: list[str]) -> Python | None:
         """Ask a Python about itself; None if it does not run."""

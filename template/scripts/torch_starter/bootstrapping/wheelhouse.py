@@ -70,7 +70,8 @@ def what_it_lacks(
         place = "pip takes nothing from its cache without a network, and this machine"
     if differs:
         package = differs[1] or differs[2]
-        lock = project.lock.name
+        locked = project.pylock_name(project.wanted)
+        lock = locked if project.wanted in project.locked else project.lock.name
         what = f"{place} has another {package} than {lock}: its hash differs"
     elif lacks:
         package = "".join(part for part in lacks.groups() if part).replace("===", "==")
@@ -102,9 +103,10 @@ def fill_commands(project: Project) -> list[str]:
     python = str(Path(venv_python(VENV)).relative_to(ROOT))
     uv = project.manager == "uv"  # which puts no pip into .venv
     pip = ["uvx", "--python", project.python, "pip"] if uv else [python, "-m", "pip"]
-    if project.manager == "pip" and own:
+    if project.manager == "pip" and own and project.wanted not in project.locked:
         pins = project.lock.relative_to(ROOT).as_posix()
-        more = ["--group", "dev", ".", "pip>=25.1", *build_requirements()]
+        group = ["--group", "dev"] if project.dev else []
+        more = [*group, ".", "pip>=25.1", *build_requirements()]
         return [display([*pip, *into, "-c", pins, *more])]
     freeze = [*(["uv", "pip"] if uv else pip), "freeze", "--exclude-editable"]
     locked = f"{display(freeze + ([] if uv else ['--all', '--exclude', 'pip']))} > locked.txt"
@@ -112,6 +114,7 @@ def fill_commands(project: Project) -> list[str]:
         # With hashes, pip wants one for each package, and not every index has them; those that
         # uv.lock has are compared when uv installs.
         export = ["uv", "export", "--frozen", "--no-emit-project", "--no-hashes", "--quiet"]
+        export += project.without
         locked = "" if project.lock.exists() else "uv lock && "
         locked += display([*export, "--output-file", "locked.txt"])
     exactly = [*pip, *into, "--no-deps", "-r", "locked.txt", *torch_pages(project)]
