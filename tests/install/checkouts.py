@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.pylock import Pylock, is_valid_pylock_path
 
 from install.index_server import Request
 from install.managers import ToolFailedError, Tools
 from render.projects import git, render, under_git
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 MANAGERS = ("uv", "poetry", "pip")
 # The marks of a test that runs bootstrap.sh with each of them.
@@ -102,3 +109,19 @@ def build_check(tools: Tools, project: Path) -> str:
     except ToolFailedError as error:
         said = str(error)
     return " ".join(said.split())
+
+
+def project_with(tools: Tools, folder: Path, manager: str, own: str, *extras: str) -> Path:
+    """A new project that keeps other builds, and has a package that depends on torch."""
+    answers: dict[str, Any] = {"package_manager": manager, "compute_platform": own}
+    answers["extra_compute_platforms"] = list(extras)
+    project = render(folder / "a project", pytorch_index_url=tools.index.pytorch_url, **answers)
+    edit(project, "    # Your dependencies.\n", '    # Your dependencies.\n    "torchmetrics",\n')
+    return under_git(project)
+
+
+def lock_of(project: Path, name: str) -> Pylock:
+    """A lock file, as the standard's own reader understands it."""
+    path = project / "locks" / f"pylock.{name.replace('.', '_')}.toml"
+    assert is_valid_pylock_path(path)
+    return Pylock.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from install.checkouts import BOOTSTRAPS, MANAGERS, installed, rendered, wheels
-from install.managers import Tools
+from install.checkouts import BOOTSTRAPS, MANAGERS, edit, installed, rendered, wheels
+from install.managers import ToolFailedError, Tools
 
 pytestmark = BOOTSTRAPS
 
@@ -78,12 +78,20 @@ class Image:
 def made(tools: Tools, tmp_path: Path) -> Callable[..., Image]:
     """Makes a project and does the steps of its Dockerfile."""
 
-    def make(manager: str, compute_platform: str, argument: str = "") -> Image:
+    def make(
+        manager: str, compute_platform: str, argument: str = "", lock: bool = False, more: str = ""
+    ) -> Image:
         project = rendered(tools, tmp_path / "project", manager, compute_platform, container=True)
         if manager == "uv":
             tools.uv_lock(project)
         elif manager == "poetry":
             tools.poetry_lock(project)
+        elif lock:
+            tools.bootstrap(project, "--lock")
+        if more:
+            edit(
+                project, "    # Your dependencies.\n", f'    # Your dependencies.\n    "{more}",\n'
+            )
         (project / ".venv").mkdir()  # of the machine that makes the image
         (project / ".venv" / "pyvenv.cfg").write_text("home = /nowhere\n", encoding="utf-8")
         (tmp_path / "app").mkdir()
@@ -120,6 +128,28 @@ def test_an_image_gets_the_project_s_own_build_and_no_tools_of_developers(
     code = "import importlib.util as u; print(u.find_spec('my_torch_project.device').origin)"
     said = tools.run(image.folder / ".venv/bin/python", "-c", code, cwd=image.folder.parent)
     assert said.strip() == str(image.folder / "src/my_torch_project/device.py")
+
+
+@pytest.mark.slow
+def test_a_lock_file_of_a_pip_project_is_what_its_image_is_made_by(
+    tools: Tools, made: Callable[..., Image]
+) -> None:
+    image = made("pip", "cpu", lock=True)
+    assert "locks/pylock.cpu.toml: each file by its hash" in image.said
+    assert not {"pytest", "ruff", "mypy"} & set(installed(tools, image.folder))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("manager", MANAGERS)
+def test_no_image_is_made_by_a_lock_file_that_is_out_of_date(
+    made: Callable[..., Image], manager: str
+) -> None:
+    with pytest.raises(ToolFailedError) as stopped:
+        made(manager, "cpu", lock=True, more="idna")
+    lock = "locks/pylock.cpu.toml" if manager == "pip" else f"{manager}.lock"
+    assert f"bootstrap: {lock} " in str(stopped.value)
+    assert "Type: sh bootstrap.sh --lock" in str(stopped.value)
+    assert "installing" not in str(stopped.value)
 
 
 @pytest.mark.slow

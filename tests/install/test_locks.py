@@ -12,14 +12,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from packaging.pylock import PackageWheel, Pylock, is_valid_pylock_path
+from packaging.pylock import PackageWheel, Pylock
 from packaging.utils import canonicalize_name
 
-from install.checkouts import BOOTSTRAPS, MANAGERS, build_check, changes, edit, installed, wheels
+from install.checkouts import (
+    BOOTSTRAPS,
+    MANAGERS,
+    build_check,
+    changes,
+    edit,
+    installed,
+    lock_of,
+    project_with,
+    wheels,
+)
 from install.managers import ToolFailedError, Tools, own_caches, reported
 from install.resolution import PLATFORMS
 from matrix.doctored import frozen
-from render.projects import PYTHON, ROOT, commit, git, render, under_git
+from render.projects import PYTHON, ROOT, commit, git, under_git
 from render.reading import Builds
 from torch_template.build import Asked, Build
 from torch_template.resolving import kept_build
@@ -33,22 +43,6 @@ pytestmark = BOOTSTRAPS
 MATRIX = frozen()
 OLDEST = re.findall(r"\d+\.\d+\.\d+", (ROOT / "includes/pyproject-uv.toml.jinja").read_text())[0]
 OF_A_BUILD = re.compile(r"nvidia-|cuda-|(.*-)?triton(-|$)")
-
-
-def project_with(tools: Tools, folder: Path, manager: str, own: str, *extras: str) -> Path:
-    """A new project that keeps other builds, and has a package that depends on torch."""
-    answers: dict[str, Any] = {"package_manager": manager, "compute_platform": own}
-    answers["extra_compute_platforms"] = list(extras)
-    project = render(folder / "a project", pytorch_index_url=tools.index.pytorch_url, **answers)
-    edit(project, "    # Your dependencies.\n", '    # Your dependencies.\n    "torchmetrics",\n')
-    return under_git(project)
-
-
-def lock_of(project: Path, name: str) -> Pylock:
-    """A lock file, as the standard's own reader understands it."""
-    path = project / "locks" / f"pylock.{name.replace('.', '_')}.toml"
-    assert is_valid_pylock_path(path)
-    return Pylock.from_dict(tomllib.loads(path.read_text(encoding="utf-8")))
 
 
 def chosen(lock: Pylock, platform: str) -> dict[str, tuple[str, PackageWheel]]:
@@ -298,41 +292,6 @@ def test_a_repository_is_locked_at_the_commit_that_the_project_has(
     lock.write_text("<<<<<<< HEAD\n" + lock.read_text(encoding="utf-8"), encoding="utf-8")
     with pytest.raises(ToolFailedError, match="has the marks of a merge that was not finished"):
         tools.bootstrap(project, "--lock")
-
-
-TOOLS_FOR_DEVELOPMENT = {"pytest", "pluggy", "iniconfig", "ruff", "mypy", "mypy-extensions"}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("manager", "builds"),
-    [
-        ("uv", {"cpu": True, "cu126": False, "cu130": False}),  # whether it is in locks
-        ("poetry", {"cpu": True, "cu130": False}),
-        ("pip", {"cu126": False, "cu130": True}),
-    ],
-)
-def test_a_server_goes_without_the_tools_for_development(
-    tools: Tools, tmp_path: Path, manager: str, builds: dict[str, bool]
-) -> None:
-    project = project_with(tools, tmp_path, manager, "cu130", "cpu")
-    for name, locked in builds.items():
-        options = ("--no-dev", "--compute-platform", name)
-        said = tools.bootstrap(project, *options)
-        assert ("each file by its hash" in said) == locked
-        have = installed(tools, project)
-        assert have["torch"].endswith(f"+{name}")
-        assert {"torchmetrics", "numpy", "my-torch-project"} <= set(have)
-        assert not TOOLS_FOR_DEVELOPMENT & set(have)
-        assert "Nothing to do" in tools.bootstrap(project, *options)
-    for name in (name for name in builds if builds[name]):  # the lock is for all machines
-        assert {"pytest", "mypy"} <= {one.name for one in lock_of(project, name).packages}
-    tools.bootstrap(project)
-    whole = installed(tools, project)
-    assert {"pytest", "ruff", "mypy"} <= set(whole)
-    assert {name: whole[name] for name in have} == have
-    said = tools.bootstrap(project, "--no-dev", "--dry-run")
-    assert "removing .venv: it has the tools for development" in said
 
 
 # --- Attackers

@@ -11,6 +11,10 @@ from .places import LOCK_BEFORE, StopError
 from .runner import Runner
 
 
+# What uv says where it cannot read a folder or a file that the project names.
+LOST = re.compile(r"Distribution not found|Failed to (?:build|generate package metadata)")
+
+
 def bring_lock(runner: Runner, manager: list[str]) -> None:
     """Let the lock file be made, if it is not there or does not fit pyproject.toml."""
     project = runner.project
@@ -45,8 +49,9 @@ def lock_state(runner: Runner, manager: list[str]) -> str:
     said = (done.stdout + done.stderr).decode("utf-8", "replace") if done else ""
     if project.manager == "poetry" and of_something_else(said):
         return ""
-    if lost := re.search(r"Distribution not found at: (\S+)", said):
-        return f"cannot be checked, since {lost[1]} is not here"
+    if LOST.search(said):
+        causes = re.findall(r"^(?:error| +cause): (.*)", said, re.MULTILINE)
+        return f"cannot be checked ({causes[-1] if causes else 'uv failed'})"
     return "does not fit pyproject.toml"
 
 
