@@ -10,7 +10,6 @@ from .index import index_trouble
 from .places import LOCK_BEFORE, StopError
 from .runner import Runner
 
-
 # What uv says where it cannot read a folder or a file that the project names.
 LOST = re.compile(r"Distribution not found|Failed to (?:build|generate package metadata)")
 

@@ -298,6 +298,6 @@ def check_all(runner: Runner, manager: list[str]) -> None:
     if found:
         todo = f"Type: {TYPED} --lock\nThen commit what it has written."
         if "cannot be checked" in found[0]:
-            todo = "Bring what it names here (into an image: by COPY), or leave it out of pyproject.toml."
+            todo = "Bring what it names here (into an image: by COPY), or let nothing ask for it."
         raise StopError(5, f"{'; '.join(found)}.", todo)
     say("All lock files are up to date.")

@@ -101,7 +101,8 @@ def poetry_line(row: dict[str, Any], dev: bool = True) -> str:
     if isinstance(markers, dict):  # by group; a group without one wants it everywhere
         wanted = row["groups"] if dev else ["main"]
         everywhere = not {*wanted} <= markers.keys()
-        markers = "" if everywhere else " or ".join(f"({markers[one]})" for one in wanted)
+        mine = [f"({marker})" for group, marker in markers.items() if group in wanted]
+        markers = "" if everywhere else " or ".join(mine)
     line = f"{row['name']}=={row['version']}"
     if source.get("type") == "git":
         line = f"{row['name']} @ git+{source['url']}@{source['resolved_reference']}"
