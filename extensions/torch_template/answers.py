@@ -202,11 +202,10 @@ def own_files_error(value: object) -> str:
     paths = as_list(value)
     if paths is None:
         return "it is a list of paths: write own_files=[/README.md], or leave it out"
-    bad = (path for path in paths if not isinstance(path, str) or not re.match(r"/[^\s/]", path))
-    wrong = next(bad, None)
-    if wrong is None:
-        return ""
-    return f"{wrong!r} is no path from the top of the project: write it as /README.md"
+    for path in paths:
+        if not isinstance(path, str) or not re.match(r"/[^\s/]", path):
+            return f"{path!r} is no path from the top of the project: write it as /README.md"
+    return ""
 
 
 def bool_error(value: object) -> str:

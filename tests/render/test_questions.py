@@ -57,6 +57,7 @@ REFUSED = [
     ("extra_files", "[emacs]", "choose agents, pre-commit, vscode, dependabot"),
     ("own_files", "README.md", "it is a list of paths: write own_files=[/README.md]"),
     ("own_files", "[README.md]", "'README.md' is no path from the top of the project"),
+    ("own_files", "[null]", "None is no path from the top of the project"),
 ]
 
 

@@ -57,3 +57,18 @@ def test_a_new_project_gets_the_newest_torch_of_all_and_an_update_keeps_them_tog
     assert recorded(project)[QUESTION] == ["cu130", "cu128"]
     assert kept(project) == ["cu130"]
     assert pins_in(project)["torch"] == "2.11.0"
+
+
+def test_a_pair_that_somebody_has_recorded_and_that_cannot_be_had_is_told_as_such(
+    history: Path, tmp_path: Path
+) -> None:
+    project = start(history, tmp_path / "project", "v2.0.0", compute_platform="cpu")
+    answers = project / ".copier-answers.yml"
+    text = answers.read_text(encoding="utf-8")
+    assert f"{QUESTION}: []" in text
+    both = text.replace(f"{QUESTION}: []", f"{QUESTION}: [rocm7.2, cu118]")
+    answers.write_text(both, encoding="utf-8")
+    commit(project)
+    sentence = refused(project, vcs_ref=VcsRef.CURRENT)
+    assert sentence.startswith(f"{QUESTION}: no torch for all of cpu, rocm7.2, cu118 has ")
+    assert sentence.endswith("out.")
