@@ -71,9 +71,7 @@ def test_what_else_a_manager_finds_amiss_makes_no_lock_file_stale(
     made = tools.run("uv", "init", "--bare", "--lib", "--no-workspace", "lib", cwd=project)
     assert "Initialized" in made
     edit(project, "dev = [\n", 'dev = [\n    "lib",\n')
-    text = (project / "pyproject.toml").read_text(encoding="utf-8")
-    source = '[tool.uv.sources]\nlib = { path = "lib" }\n'
-    edit(project, text, text.replace("[tool.uv.sources]\n", source))
+    edit(project, "[tool.uv.sources]\n", '[tool.uv.sources]\nlib = { path = "lib" }\n')
     tools.uv_lock(project)
     assert "All lock files are up to date." in tools.bootstrap(project, "--check-locks")
     (project / "lib").rename(project / "elsewhere")

@@ -37,23 +37,31 @@ def check(runner: Runner, name: str, lock: Table) -> None:
     if lacking := next(lacks(project, name, rows), ""):
         what = f"The index of {name} has no wheel of {lacking}: it cannot be locked."
         raise StopError(5, what, f"Take another mirror, or leave {name} out. {again}")
-    for package, one, other in differences(runner, name, lock):
+    mine = own_lock(runner, name)
+    for package, one, other in differences(project, mine, lock):
         what = f"{package} would be {other} for {name}, and is {one} in the project's own build."
         todo = f"Ask for a version of {package} that both can have. {again}"
         raise StopError(5, what, todo)
-    mine = (
-        {}
-        if project.manager == "pip"
-        else dict(commits_in(read_data(runner, project.lock.name)[0]))
-    )
+    if project.manager == "pip":  # whose lock file is none but ours
+        return
+    commits = dict(commits_in(mine))
     for package, commit in commits_in(lock):
-        if mine.get(package, commit) != commit:
+        if commits.get(package, commit) != commit:
             what = f"{package} would be of another commit for {name} than in {project.lock.name}."
             raise StopError(5, what, f"Name its commit in pyproject.toml (rev). {again}")
-    for file in changed(runner, lock):
+    for file in changed(mine, lock):
         what = f"{file} on the index is not the file that {project.lock.name} has the hash of."
         todo = f"Find out who has changed it; do not install it. {again}"
         raise StopError(5, what, todo)
+
+
+def own_lock(runner: Runner, name: str) -> Table:
+    """What the lock file of the project's own build says; nothing if it is the one at hand."""
+    project = runner.project
+    if name == project.compute_platform:
+        return {}
+    mine = project.pylock_name(project.compute_platform)
+    return read_data(runner, mine if project.manager == "pip" else project.lock.name)[0]
 
 
 class NoHashError(StopError):
@@ -84,14 +92,9 @@ def lacks(project: Project, name: str, rows: list[Table]) -> Iterator[str]:
                 yield f"{package} {version} for {platform}"
 
 
-def differences(runner: Runner, name: str, lock: Table) -> Iterator[tuple[str, str, str]]:
+def differences(project: Project, mine: Table, lock: Table) -> Iterator[tuple[str, str, str]]:
     """What has another version than in the project's own build, and is no part of a build."""
-    project = runner.project
-    if name == project.compute_platform:
-        return
-    mine = project.pylock_name(project.compute_platform)
-    file = mine if project.manager == "pip" else project.lock.name
-    here, there = several(versions(read_data(runner, file)[0])), several(versions(lock))
+    here, there = several(versions(mine)), several(versions(lock))
     of_builds = {
         p for b in project.builds.values() for r in b["platforms"].values() for p in r["packages"]
     }
@@ -108,14 +111,11 @@ def several(known: Known) -> dict[str, set[str]]:
     return found
 
 
-def changed(runner: Runner, lock: Table) -> Iterator[str]:
+def changed(mine: Table, lock: Table) -> Iterator[str]:
     """The files that the project's own lock file has with another hash."""
-    project = runner.project
-    if project.manager == "pip":
-        return
-    mine = dict(hashes(read_data(runner, project.lock.name)[0]))
+    known = dict(hashes(mine))
     for file, found in hashes(lock):
-        if mine.get(file, found) != found:
+        if known.get(file, found) != found:
             yield file
 
 

@@ -165,9 +165,10 @@ def make(runner: Runner, manager: list[str], name: str) -> None:
             write(folder / "uv.lock", preferred_text(known, project.requires_python))
         runner.env.update(logins(runner, before))
         runner.run(f"locking {name}", lock)
-        title = f"writing {project.pylock_name(name)}"
-        runner.run(title, [*export, "--output-file", str(exported)])
-        runner.run(title, [*export, "--no-dev", "--output-file", str(main)])
+        writing = f"writing {project.pylock_name(name)}"
+        runner.run(writing, [*export, "--output-file", str(exported)])
+        apart = "telling the tools for development apart"
+        runner.run(apart, [*export, "--no-dev", "--output-file", str(main)])
         runner.project = project
         if not runner.options.dry_run:
             keep(runner, name, exported, main)
